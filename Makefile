@@ -1,0 +1,36 @@
+# `make repro` and `make test` do all the set-up; inside an activated environment `dvc repro` and `pytest` do as well.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: repro test slow-test lint ui clean
+
+repro: $(INSTALLED)
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro
+	@$(BIN)/tandem compare
+	@echo
+	@echo "Look at the runs: make ui, then open http://127.0.0.1:5000"
+
+test: $(INSTALLED)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+
+slow-test: $(INSTALLED)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: $(INSTALLED)
+	$(BIN)/tandem ui
+
+$(INSTALLED): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV)

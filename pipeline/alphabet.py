@@ -1,0 +1,131 @@
+"""Symbols and their ids; splitting a string into symbols. The special ids live here and nowhere else."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+
+PADDING, START, END, UNKNOWN = range(4)
+SPECIALS = 4
+UNKNOWN_SYMBOL = "\N{REPLACEMENT CHARACTER}"
+LARGEST_ALPHABET = 2**16 - SPECIALS
+
+Ids = NDArray[np.uint16]
+
+
+class Symbols(StrEnum):
+    """What one symbol of a string is."""
+
+    CHARACTERS = "characters"  # every code point
+    SPACES = "spaces"  # what stands between single spaces
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The symbols of one side, sources or targets, in the order of their ids.
+
+    Ids 0 to 3 are padding, start, end and unknown; symbol i has id i + 4.
+    """
+
+    kind: Symbols
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.symbols)) != len(self.symbols):
+            raise UserError("an alphabet lists a symbol twice")
+        if len(self.symbols) > LARGEST_ALPHABET:
+            raise UserError(
+                f"{len(self.symbols):,} different symbols, at most {LARGEST_ALPHABET:,} are possible: "
+                "are the strings really sequences of symbols of this kind?"
+            )
+        for symbol in self.symbols:
+            if not symbol or (self.kind is Symbols.SPACES and " " in symbol):
+                raise UserError(f"{symbol!r} cannot be a symbol of an alphabet of {self.kind}")
+            if self.kind is Symbols.CHARACTERS and len(symbol) != 1:
+                raise UserError(f"{symbol!r} is not a single character")
+
+    @classmethod
+    def of(cls, strings: Iterable[str], kind: Symbols) -> "Alphabet":
+        """The alphabet of all symbols in `strings`, in code point order."""
+        found: set[str] = set()
+        for string in strings:
+            found.update(split(string, kind))
+        return cls(kind, tuple(sorted(found)))
+
+    @classmethod
+    def load(cls, path: Path) -> "Alphabet":
+        """Read what `save` wrote; raises `UserError` for anything else."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(Symbols(content["kind"]), tuple(str(symbol) for symbol in content["symbols"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
+            raise UserError(f"{path} is not an alphabet: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the alphabet as JSON."""
+        content = {"kind": self.kind.value, "symbols": list(self.symbols)}
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+    def __len__(self) -> int:
+        """How many ids there are, the special ones included: V."""
+        return len(self.symbols) + SPECIALS
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: index + SPECIALS for index, symbol in enumerate(self.symbols)}
+
+    @cached_property
+    def _ids_by_code_point(self) -> Ids:
+        table = np.full(0x110000, UNKNOWN, dtype=np.uint16)
+        for symbol, index in self._ids.items():
+            table[ord(symbol)] = index
+        return table
+
+    def encode(self, string: str) -> Ids:
+        """Ids of the symbols of one string, uint16 [length]; unseen symbols become `UNKNOWN`."""
+        ids, _ = self.encode_all([string])
+        return ids
+
+    def encode_all(self, strings: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
+        """Ids of many strings end to end, uint16 [symbols], and where each starts, int64 [strings + 1]."""
+        offsets = np.zeros(len(strings) + 1, dtype=np.int64)
+        if self.kind is Symbols.CHARACTERS:
+            np.cumsum(np.fromiter(map(len, strings), np.int64, len(strings)), out=offsets[1:])
+            # Lone surrogates are code points too, so that any Python string passes.
+            code_points = np.frombuffer("".join(strings).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+            return self._ids_by_code_point[code_points], offsets
+        symbols = [split(string, self.kind) for string in strings]
+        np.cumsum(np.fromiter(map(len, symbols), np.int64, len(strings)), out=offsets[1:])
+        ids = (self._ids.get(symbol, UNKNOWN) for row in symbols for symbol in row)
+        return np.fromiter(ids, np.uint16, offsets[-1]), offsets
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The string of `ids` up to the first end or padding; start is skipped, unknown becomes U+FFFD."""
+        symbols = []
+        for index in ids:
+            if index in (END, PADDING):
+                break
+            if index >= SPECIALS:
+                symbols.append(self.symbols[index - SPECIALS])
+            elif index == UNKNOWN:
+                symbols.append(UNKNOWN_SYMBOL)
+        return join(symbols, self.kind)
+
+
+def split(string: str, kind: Symbols) -> list[str]:
+    """The symbols of a string."""
+    if kind is Symbols.CHARACTERS:
+        return list(string)
+    return string.split(" ") if string else []
+
+
+def join(symbols: Iterable[str], kind: Symbols) -> str:
+    """The inverse of `split`."""
+    return ("" if kind is Symbols.CHARACTERS else " ").join(symbols)

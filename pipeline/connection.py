@@ -1,0 +1,200 @@
+"""The way to MLflow: which store, and finding and making the runs of a comparison there.
+
+It knows what the runs are tagged with and not what is written to them, which is `pipeline.tracking`.
+"""
+
+import json
+import logging
+import os
+import re
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from filelock import FileLock
+
+if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+T = TypeVar("T")
+
+# What MLflow does where the user has not said otherwise. By its own defaults, a server that is away holds up every
+# call for minutes.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+LOCK_SECONDS = 120
+PARAMETERS_PER_BATCH = 100  # MLflow takes no more at once
+
+
+def project_root() -> Path:
+    """The project's folder, also where DVC runs a stage in a temporary copy of it."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).absolute()
+
+
+def tracking_uri(root: Path) -> str:
+    """The store in use: MLFLOW_TRACKING_URI, else mlflow.db in `root`; a relative SQLite path starts from `root`."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith("sqlite:///"):
+        return f"sqlite:///{(root / uri.removeprefix('sqlite:///')).as_posix()}"
+    return uri
+
+
+def is_server(uri: str) -> bool:
+    """Whether runs go through a server, which then decides where artifacts are kept."""
+    return uri.startswith(("http:", "https:", "databricks"))
+
+
+def ui_command(root: Path) -> str:
+    """The one line that opens the UI on loopback; for a server, the address of its own."""
+    uri = tracking_uri(root)
+    if is_server(uri):
+        return uri
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --workers 1"
+
+
+class Connection:
+    """A store with the parent run of one comparison, found there or made.
+
+    No method raises because of MLflow: the first trouble prints a warning, and from then on nothing is tried.
+    """
+
+    def __init__(self, experiment: str, key: str, tags: Mapping[str, str], parameters: Mapping[str, Any]) -> None:
+        """Open the comparison `key`; `tags` go on each of its runs, `parameters` on the parent."""
+        self._key = key
+        self._tags = {"tandem.comparison": key, **tags}
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self.parent = ""  # id of the parent run; empty if MLflow is away
+        root = project_root()
+        self._lock = FileLock(root / ".dvc" / "tmp" / "tandem-mlflow.lock", timeout=LOCK_SECONDS)
+        try:
+            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            with self._lock:  # two processes that make the same SQLite store at once both fail
+                client = _connect(tracking_uri(root))
+                self._experiment = _open_experiment(client, experiment, root)
+                self.parent = self._open_parent(client, f"{experiment}-{key[:6]}", parameters)
+            self._client = client
+        except Exception as error:
+            self._give_up("open the comparison", error)
+
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
+        """The result of `call`; None if this or an earlier one failed."""
+        if self._client is None:
+            return None
+        try:
+            return call(self._client)
+        except Exception as error:
+            self._give_up(action, error)
+            return None
+
+    def finished_child(self, strategy: str, seed: int) -> str:
+        """Id of the complete run of a strategy and seed; empty if there is none."""
+
+        def find(client: "MlflowClient") -> str:
+            finished = [run for run in self._children(client, strategy, seed) if run.info.status == "FINISHED"]
+            return finished[0].info.run_id if finished else ""
+
+        return self.attempt("find the run", find) or ""
+
+    def scheduled_child(self, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
+        """Id of the run that an earlier stage left to be gone on with, now running; empty if there is none."""
+
+        def take(client: "MlflowClient") -> str:
+            with self._lock:
+                for run in self._children(client, strategy, seed):
+                    if run.info.status == "SCHEDULED":
+                        client.update_run(run.info.run_id, status="RUNNING")
+                        for name, value in {**self._tags, **tags}.items():
+                            client.set_tag(run.info.run_id, name, value)
+                        return str(run.info.run_id)
+            return ""
+
+        return self.attempt("go on with the run", take) or ""
+
+    def new_child(self, strategy: str, seed: int, tags: Mapping[str, str], started: int | None = None) -> str:
+        """Id of a new run of a strategy and seed in place of any before it; empty if MLflow is away.
+
+        started: milliseconds since 1970, now if None.
+        """
+
+        def make(client: "MlflowClient") -> str:
+            with self._lock:
+                for run in self._children(client, strategy, seed):
+                    client.delete_run(run.info.run_id)
+                own = {"mlflow.parentRunId": self.parent, **_child_tags(strategy, seed)}
+                every = {**self._tags, **own, **tags}
+                run = client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}")
+                return str(run.info.run_id)
+
+        return self.attempt("make the run", make) or ""
+
+    def _open_parent(self, client: "MlflowClient", name: str, parameters: Mapping[str, Any]) -> str:
+        kind = {"tandem.kind": "comparison"}
+        if found := self._search(client, kind):
+            run = found[0]
+            if run.info.status != "RUNNING":
+                client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            run = client.create_run(self._experiment, tags={**self._tags, **kind}, run_name=name)
+            log_parameters(client, run.info.run_id, parameters)
+        return str(run.info.run_id)
+
+    def _children(self, client: "MlflowClient", strategy: str, seed: int) -> list["MlflowRun"]:
+        return self._search(client, _child_tags(strategy, seed))
+
+    def _search(self, client: "MlflowClient", tags: Mapping[str, str]) -> list["MlflowRun"]:
+        wanted = {"tandem.comparison": self._key, **tags}
+        conditions = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
+        return list(client.search_runs([self._experiment], conditions, order_by=["attributes.start_time ASC"]))
+
+    def _give_up(self, action: str, error: Exception) -> None:
+        self._client = None
+        # Addresses may carry a password.
+        reason = re.sub(r"//[^/@\s]*@", "//", f"{type(error).__name__}: {error}")
+        print(
+            f"warning: MLflow could not {action} ({textwrap.shorten(reason, 300, placeholder=' ...')}). "
+            "Nothing more is sent to it; nothing is lost: the files have everything.",
+            file=sys.stderr,
+        )
+
+
+def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, Any]) -> None:
+    """Write parameters by dotted name, the values as they may stand in params.yaml."""
+    from mlflow.entities import Param
+
+    entries = [Param(key, value if isinstance(value, str) else json.dumps(value)) for key, value in parameters.items()]
+    for start in range(0, len(entries), PARAMETERS_PER_BATCH):
+        client.log_batch(run_id, params=entries[start : start + PARAMETERS_PER_BATCH], synchronous=True)
+
+
+def _connect(uri: str) -> "MlflowClient":
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    # It tells when it makes a store, and prints a traceback for errors that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    return MlflowClient(uri)
+
+
+def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        # By default artifacts would go below the current folder, which may be a temporary copy of the project.
+        location = None if is_server(tracking_uri(root)) else (root / "mlartifacts").as_uri()
+        return str(client.create_experiment(name, location))
+    if experiment.lifecycle_stage == "deleted":
+        raise RuntimeError(f"experiment {name!r} was deleted there: restore it, or change tracking.experiment")
+    return str(experiment.experiment_id)
+
+
+def _child_tags(strategy: str, seed: int) -> dict[str, str]:
+    return {"tandem.kind": "run", "tandem.strategy": strategy, "tandem.seed": str(seed)}

@@ -1,0 +1,161 @@
+"""The folder data/prepared: its layout, writing and loading. What goes into it is decided by `pipeline.corpus`."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.alphabet import Alphabet, Symbols
+from pipeline.corpus import Corpus, Example, Rejected
+from pipeline.errors import UserError
+from pipeline.store import StringStore
+
+PREPARED = Path("data/prepared")
+
+SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
+TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
+REJECTED = "rejected.tsv"
+DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS)
+TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
+
+
+def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_kind: Symbols) -> None:
+    """Write `corpus` to `folder`; the same corpus gives the same bytes.
+
+    The alphabets hold what training may see, the train pairs and the unpaired targets, not dev and test.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [example.source for example in corpus.train]
+    targets = [example.target for example in corpus.train]
+    source_alphabet = Alphabet.of(sources, source_kind)
+    target_alphabet = Alphabet.of(chain(targets, corpus.targets), target_kind)
+    source_alphabet.save(folder / SOURCE_ALPHABET)
+    target_alphabet.save(folder / TARGET_ALPHABET)
+    for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
+        _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
+    _write_rows(folder / TARGETS, ((target,) for target in corpus.targets))
+    StringStore.of(sources, source_alphabet).save(folder / TRAIN_SOURCES)
+    StringStore.of(targets, target_alphabet).save(folder / TRAIN_TARGETS)
+    StringStore.of(corpus.targets, target_alphabet).save(folder / UNPAIRED)
+    _write_rejected(folder / REJECTED, corpus.rejected)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data as the training stages see it."""
+
+    folder: Path
+    source_alphabet: Alphabet
+    target_alphabet: Alphabet
+    train_sources: StringStore  # row i of these two is train pair i
+    train_targets: StringStore
+    targets: StringStore  # unpaired
+
+    @classmethod
+    def open(cls, folder: Path = PREPARED) -> "Prepared":
+        """Load the alphabets, map the stores; the splits are read when first asked for.
+
+        Raises `UserError` for a folder that is missing or not whole, as do the splits and the digest.
+        """
+        for name in DATA_FILES:
+            if not (folder / name).is_file():
+                raise _damaged(folder / name, "no such file")
+        try:
+            prepared = cls(
+                folder,
+                Alphabet.load(folder / SOURCE_ALPHABET),
+                Alphabet.load(folder / TARGET_ALPHABET),
+                *(StringStore.open(folder / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED)),
+            )
+        except UserError as error:
+            raise _damaged(folder, str(error)) from error
+        if len(prepared.train_sources) != len(prepared.train_targets):
+            raise _damaged(folder, f"{TRAIN_SOURCES} and {TRAIN_TARGETS} differ in their number of rows")
+        return prepared
+
+    @cached_property
+    def train(self) -> tuple[Example, ...]:
+        """The training pairs."""
+        return _read_examples(self.folder / TRAIN)
+
+    @cached_property
+    def dev(self) -> tuple[Example, ...]:
+        """The examples by which training is stopped."""
+        return _read_examples(self.folder / DEV)
+
+    @cached_property
+    def test(self) -> tuple[Example, ...]:
+        """The examples by which strategies are compared."""
+        return _read_examples(self.folder / TEST)
+
+    def among_unpaired(self, strings: Iterable[str]) -> set[str]:
+        """Those of `strings` that are unpaired targets; the list is read through, not kept."""
+        wanted = set(strings)
+        try:
+            with (self.folder / TARGETS).open(encoding="utf-8", newline="\n") as file:
+                return {target for line in file if (target := line.removesuffix("\n")) in wanted}
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder / TARGETS, str(error)) from error
+
+    @cached_property
+    def longest_source(self) -> int:
+        """Symbols in the longest training source; dev, test and later sources may be longer."""
+        return _longest(self.train_sources)
+
+    @cached_property
+    def longest_target(self) -> int:
+        """Symbols in the longest training or unpaired target."""
+        return max(_longest(self.train_targets), _longest(self.targets))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over alphabets, splits and unpaired targets: the same for the same data."""
+        whole = hashlib.sha256()
+        for name in DATA_FILES:
+            try:
+                with (self.folder / name).open("rb") as file:
+                    whole.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise _damaged(self.folder / name, str(error)) from error
+        return whole.hexdigest()
+
+
+def _longest(strings: StringStore) -> int:
+    return int(np.diff(strings.offsets).max(initial=0))
+
+
+def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines("\t".join(row) + "\n" for row in rows)
+
+
+def _write_rejected(path: Path, rejected: Sequence[Rejected] | None) -> None:
+    if rejected is None:
+        path.unlink(missing_ok=True)
+        return
+    rows = ((row.file, str(row.line), row.reason, row.text) for row in rejected)
+    _write_rows(path, chain([("file", "line", "reason", "text")], rows))
+
+
+def _read_examples(path: Path) -> tuple[Example, ...]:
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    examples = []
+    # Rows end at a line feed alone: str.splitlines would also end them at characters such as U+2028.
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        match line.split("\t"):
+            case [source, target, *also]:
+                examples.append(Example(source, target, tuple(also)))
+            case _:
+                raise _damaged(path, f"line {number} has no target")
+    return tuple(examples)
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is missing or damaged ({reason}): run `dvc repro prepare`")

@@ -1,0 +1,216 @@
+"""One training run: from prepared data and a plan to a run folder, watched by files, progress bar and MLflow.
+
+A run folder (models/STRATEGY/SEED) is the record of a run and all that `tandem predict` needs: network, alphabets,
+history.csv with a row per look at the development data, and run.json with what the run spent and reached.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import pandas as pd
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from pipeline import scoring
+from pipeline.alphabet import Alphabet
+from pipeline.batches import BatchStream
+from pipeline.config import Model, Params, flatten
+from pipeline.errors import UserError
+from pipeline.network import Encoder, Network, Sizes, load_network, save_network
+from pipeline.prepared import Prepared
+from pipeline.search import decode, greedy_search
+from pipeline.store import StringStore
+from pipeline.tracking import Tracker
+from pipeline.training import DevScore, Plan, Progress, Task, train
+
+MODELS = Path("models")
+HISTORY = "history.csv"
+RECORD = "run.json"
+SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """run.json: what a run spent and what it reached on the development data.
+
+    updates: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in training
+    and in looking at the development data. best_update: after which the kept weights stood.
+    """
+
+    strategy: str
+    seed: int
+    data: str
+    parameters: int
+    updates: int
+    batches: int
+    symbols: int
+    seconds: float
+    best_update: int
+    dev_word_accuracy: float
+    dev_character_error_rate: float
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """Read the record of a run folder; raises `UserError` where there is none."""
+        try:
+            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{folder} is not a finished training run ({error}): run `dvc repro`") from error
+
+
+def run_folder(strategy: str, seed: int) -> Path:
+    """Where a run is kept."""
+    return MODELS / strategy / str(seed)
+
+
+def new_network(model: Model, prepared: Prepared, seed: int) -> Network:
+    """A network with the weights of `seed`, the same for every strategy; makes all that follows reproducible."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    return Network(model, sizes(prepared))
+
+
+def pretrained_network(seed: int) -> Network:
+    """The network that stage `pretrain` left: a trained autoencoder, and encoder A as it was at the start."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    return load_network(run_folder("pretrain", seed))
+
+
+def sizes(prepared: Prepared) -> Sizes:
+    """What the data fixes in the network; an output has room for half as much again as the longest target seen."""
+    longest_output = prepared.longest_target * 3 // 2 + 1
+    return Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), longest_output)
+
+
+def streams(plan: Plan, prepared: Prepared, batch_size: int, seed: int) -> dict[Task, BatchStream]:
+    """The batches of each task of a plan; pairs come in the same order whatever the strategy."""
+    pairs = BatchStream(prepared.train_sources, prepared.train_targets, batch_size, seed)
+    unpaired = BatchStream(prepared.targets, prepared.targets, batch_size, seed)
+    return {task: unpaired if task is Task.AUTOENCODE else pairs for task in plan.schedule}
+
+
+class DevEvaluation:
+    """Greedy decoding of the development data: of its sources, or for an autoencoder of its targets."""
+
+    def __init__(self, network: Network, prepared: Prepared, task: Task) -> None:
+        self._symbols = prepared.target_alphabet.kind
+        self._alphabet = prepared.target_alphabet
+        self._targets = [example.target for example in prepared.dev]
+        encoder: Encoder
+        if task is Task.AUTOENCODE:
+            encoder, strings, alphabet = network.encoder_b, self._targets, prepared.target_alphabet
+            self._accepted = [frozenset([target]) for target in self._targets]
+        else:
+            strings, alphabet = [example.source for example in prepared.dev], prepared.source_alphabet
+            encoder = network.encoder_a
+            self._accepted = [example.accepted for example in prepared.dev]
+        self._sources = StringStore.of(strings, alphabet)
+        self._search = greedy_search(encoder, network.decoder, network.sizes.longest_output)
+
+    def __call__(self) -> DevScore:
+        """Decode and score with the weights as they are now."""
+        written = decode(self._search, self._sources).ids[:, 0]
+        predictions = [self._alphabet.decode(row) for row in written]
+        scores = scoring.score(predictions, self._targets, self._accepted, self._symbols)
+        return DevScore(scoring.accuracy(scores), scoring.error_rate(scores))
+
+
+def run_training(
+    params: Params,
+    prepared: Prepared,
+    network: Network,
+    plan: Plan,
+    strategy: str,
+    seed: int,
+    tracker: Tracker,
+    prefix: str = "",
+) -> Record:
+    """Train, and write the run folder; the tracker sees every look as it happens, metric names after `prefix`."""
+    folder = run_folder(strategy, seed)
+    evaluation = DevEvaluation(network, prepared, plan.counted)
+    batches = streams(plan, prepared, params.training.batch_size, seed)
+    looks: list[dict[str, float]] = []
+    progress = Progress()
+    with Watcher(f"{strategy} {seed}", plan.updates) as watcher:
+        for progress in train(network, plan, batches, params.training, evaluation):
+            watcher.show(progress)
+            if progress.look:
+                row = progress.look.row()
+                looks.append(row)
+                tracker.log_history(pd.DataFrame([row]), prefix)
+    if progress.best is None:
+        raise UserError(f"{strategy} made no update")
+    record = Record(
+        strategy=strategy,
+        seed=seed,
+        data=prepared.digest,
+        parameters=network.count_params(),
+        updates=progress.update,
+        batches=progress.batches,
+        symbols=progress.symbols,
+        seconds=round(progress.seconds, 3),
+        best_update=progress.best_update,
+        dev_word_accuracy=progress.best.word_accuracy,
+        dev_character_error_rate=progress.best.character_error_rate,
+    )
+    save_network(network, folder)
+    prepared.source_alphabet.save(folder / SOURCE_ALPHABET)
+    prepared.target_alphabet.save(folder / TARGET_ALPHABET)
+    pd.DataFrame(looks).to_csv(folder / HISTORY, index=False, lineterminator="\n")
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
+    """Source and target alphabet of a run folder."""
+    return Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET)
+
+
+def stage_parameters(params: Params, *sections: str) -> dict[str, object]:
+    """The parameters that a training run depends on, by dotted name: the shared ones and those of `sections`."""
+    shared = ("data", "prepare", "model", "training", *sections)
+    return {name: value for name, value in flatten(params).items() if name.split(".")[0] in shared}
+
+
+class Watcher:
+    """A progress bar on a terminal, a line per look elsewhere."""
+
+    def __init__(self, title: str, updates: int) -> None:
+        self._title = title
+        self._updates = updates
+        self._state = ""
+        self._terminal = sys.stderr.isatty()
+        self._bar = ProgressBar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=Console(stderr=True),
+            disable=not self._terminal,
+        )
+        self._line = self._bar.add_task(title, total=updates, state="")
+
+    def __enter__(self) -> "Watcher":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Move on to where training is."""
+        if look := progress.look:
+            losses = "  ".join(f"{task} loss {loss:.3f}" for task, loss in look.losses.items())
+            self._state = f"{losses}  dev accuracy {look.dev.word_accuracy:.1%}"
+            if not self._terminal:
+                left = progress.seconds / progress.update * (self._updates - progress.update)
+                print(f"{self._title}  {progress.update}/{self._updates}  {self._state}  {left:.0f} s left", flush=True)
+        self._bar.update(self._line, completed=progress.update, state=self._state)

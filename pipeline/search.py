@@ -1,0 +1,124 @@
+"""Decoding: from source ids to the most likely target ids, greedily or with a beam, compiled and batched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.alphabet import END, PADDING, SPECIALS, START
+from pipeline.network import Decoder, Encoder
+from pipeline.store import StringStore
+
+BATCH = 256  # strings decoded at once
+
+Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a search found for N sources, the best first: K candidates each.
+
+    ids: int32 [N, K, T], up to END, padded with 0. log_probabilities: float32 [N, K], natural logarithms.
+    """
+
+    ids: NDArray[np.int32]
+    log_probabilities: NDArray[np.float32]
+
+
+def decode(search: Search, sources: StringStore) -> Candidates:
+    """Run a compiled search over all sources, in batches of similar length."""
+    order = np.argsort(sources.lengths(np.arange(len(sources))), kind="stable")
+    found = []
+    for start in range(0, len(order), BATCH):
+        ids, log_probabilities = search(sources.padded(order[start : start + BATCH]))
+        found.append((ids.numpy(), log_probabilities.numpy()))
+    width = max(ids.shape[2] for ids, _ in found)
+    unsort = np.argsort(order)
+    padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in found]
+    return Candidates(np.concatenate(padded)[unsort], np.concatenate([scores for _, scores in found])[unsort])
+
+
+def greedy_search(encoder: Encoder, decoder: Decoder, longest: int) -> Search:
+    """Compile: source_ids int32 [B, S] -> ids int32 [B, 1, T], log probabilities float32 [B, 1].
+
+    Writes the most likely symbol at each step, until every row has ended or `longest` symbols stand.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded = encoder(source_ids)
+        states = decoder.start(encoded)
+        B = tf.shape(source_ids)[0]
+        previous = tf.fill([B], START)
+        ended = tf.zeros([B], tf.bool)
+        scores = tf.zeros([B])
+        written = tf.TensorArray(tf.int32, size=0, dynamic_size=True, element_shape=[None])
+        step = 0
+        while step < longest and not tf.reduce_all(ended):
+            logits, states = decoder.step(encoded, previous, states)
+            # Chosen by the sum, as the beam does, so that rounding treats ties alike.
+            totals = scores[:, None] + symbol_log_probabilities(logits)
+            best = tf.argmax(totals, axis=1, output_type=tf.int32)
+            scores = tf.where(ended, scores, tf.reduce_max(totals, axis=1))
+            previous = tf.where(ended, PADDING, best)
+            ended = tf.logical_or(ended, tf.equal(best, END))
+            written = written.write(step, previous)
+            step += 1
+        return tf.transpose(written.stack())[:, None, :], scores[:, None]
+
+    return search
+
+
+def beam_search(encoder: Encoder, decoder: Decoder, longest: int, beam: int) -> Search:
+    """Compile: source_ids int32 [B, S] -> ids int32 [B, K, T], log probabilities float32 [B, K], K = beam.
+
+    Keeps the K most likely beginnings of each row at every step; an ended one keeps its score. Stops when all have
+    ended, or `longest` symbols stand. The candidates come best first. Where there are fewer than K different strings,
+    the rest have a log probability of -inf.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        B = tf.shape(source_ids)[0]
+        K = beam
+        encoded = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, K, axis=0), encoder(source_ids))
+        states = decoder.start(encoded)
+        previous = tf.fill([B * K], START)
+        ended = tf.zeros([B, K], tf.bool)
+        # At first there is one beginning, the empty one.
+        scores = tf.tile(tf.constant([[0.0] + [-np.inf] * (K - 1)], tf.float32), [B, 1])
+        written = tf.zeros([B, K, 0], tf.int32)
+        step = 0
+        while step < longest and not tf.reduce_all(ended):
+            tf.autograph.experimental.set_loop_options(
+                shape_invariants=[(written, tf.TensorShape([None, K, None])), (previous, tf.TensorShape([None]))]
+            )
+            logits, states = decoder.step(encoded, previous, states)
+            V = tf.shape(logits)[1]
+            steps = tf.reshape(symbol_log_probabilities(logits), [B, K, V])
+            # An ended candidate goes on in one way, with padding and at no cost.
+            only_padding = tf.where(tf.equal(tf.range(V), PADDING), 0.0, -np.inf)
+            steps = tf.where(ended[:, :, None], only_padding, steps)
+            scores, places = tf.math.top_k(tf.reshape(scores[:, :, None] + steps, [B, K * V]), K)
+            parents, symbols = places // V, places % V
+            ended = tf.logical_or(tf.gather(ended, parents, batch_dims=1), tf.equal(symbols, END))
+            written = tf.concat([tf.gather(written, parents, batch_dims=1), symbols[:, :, None]], axis=2)
+            rows = tf.reshape(parents + tf.range(B)[:, None] * K, [B * K])
+            states = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), states)
+            previous = tf.reshape(symbols, [B * K])
+            step += 1
+        return written, scores
+
+    return search
+
+
+def symbol_log_probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """Log probabilities float32 [..., V] over what can be written: END and the symbols, not the other special ids."""
+    ids = tf.range(tf.shape(logits)[-1])
+    writable = tf.logical_or(ids >= SPECIALS, tf.equal(ids, END))
+    return tf.nn.log_softmax(tf.where(writable, logits, -np.inf))
+
+

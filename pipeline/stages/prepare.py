@@ -1,0 +1,92 @@
+"""Stage `prepare`: raw pairs and targets to data/prepared and reports/prepare.json."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.alphabet import Alphabet, split
+from pipeline.config import load_params
+from pipeline.corpus import Corpus, Example, read_corpus
+from pipeline.errors import explain_user_errors
+from pipeline.prepared import PREPARED, Prepared, write_prepared
+from pipeline.store import StringStore
+
+SUMMARY = Path("reports/prepare.json")
+
+
+@explain_user_errors
+def main() -> None:
+    """Read, clean, split and write the data that params.yaml names."""
+    params = load_params()
+    corpus = read_corpus(params.data, params.prepare)
+    write_prepared(PREPARED, corpus, params.data.source_symbols, params.data.target_symbols)
+    summary = summarise(corpus, Prepared.open(PREPARED))
+    SUMMARY.parent.mkdir(parents=True, exist_ok=True)
+    SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(_in_three_lines(summary))
+
+
+def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
+    """What was prepared. Lengths are in symbols, shares are fractions of rows."""
+    test_targets = {example.target for example in corpus.test}
+    among_unpaired = test_targets.intersection(corpus.targets)
+    return {
+        "origin": corpus.origin,
+        "pairs": len(corpus.train),
+        "dev": len(corpus.dev),
+        "test": len(corpus.test),
+        "targets": len(corpus.targets),
+        "targets_held_out": corpus.held_out,
+        "rows_rejected": len(corpus.rejected or ()),
+        "source_symbols": len(prepared.source_alphabet.symbols),
+        "target_symbols": len(prepared.target_alphabet.symbols),
+        "lengths": {
+            "sources": _lengths(prepared.train_sources),
+            "targets": _lengths(prepared.train_targets),
+            "unpaired": _lengths(prepared.targets),
+        },
+        "rows_with_unseen_symbol": {
+            name: {
+                "sources": _unseen([example.source for example in examples], prepared.source_alphabet),
+                "targets": _unseen([example.target for example in examples], prepared.target_alphabet),
+            }
+            for name, examples in (("dev", corpus.dev), ("test", corpus.test))
+        },
+        "test_targets_among_unpaired": _share(corpus.test, among_unpaired),
+    }
+
+
+def _share(examples: Sequence[Example], targets: set[str]) -> float:
+    return sum(example.target in targets for example in examples) / len(examples)
+
+
+def _lengths(strings: StringStore) -> dict[str, float]:
+    lengths = np.diff(strings.offsets)
+    return {"mean": round(float(lengths.mean()), 3), "longest": int(lengths.max())}
+
+
+def _unseen(strings: Sequence[str], alphabet: Alphabet) -> float:
+    seen = set(alphabet.symbols)
+    return sum(not seen.issuperset(split(string, alphabet.kind)) for string in strings) / len(strings)
+
+
+def _in_three_lines(summary: dict[str, Any]) -> str:
+    sources, targets, unpaired = summary["lengths"].values()
+    unseen = summary["rows_with_unseen_symbol"]["test"]
+    return (
+        f"{summary['origin']}: {summary['pairs']:,} pairs, {summary['dev']:,} dev, {summary['test']:,} test, "
+        f"{summary['targets']:,} unpaired targets ({summary['targets_held_out']:,} held out, "
+        f"{summary['rows_rejected']:,} bad rows left out)\n"
+        f"symbols: {summary['source_symbols']:,} in sources ({sources['mean']:.1f} a source, longest "
+        f"{sources['longest']:,}), {summary['target_symbols']:,} in targets ({targets['mean']:.1f}, longest "
+        f"{targets['longest']:,}; unpaired {unpaired['mean']:.1f}, longest {unpaired['longest']:,})\n"
+        f"test: {summary['test_targets_among_unpaired']:.1%} of targets are among the unpaired; "
+        f"{unseen['sources']:.1%} of sources and {unseen['targets']:.1%} of targets have an unseen symbol"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Strings on disk as one flat array of symbol ids plus row offsets, opened with memory mapping."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.alphabet import END, Alphabet, Ids
+from pipeline.errors import UserError
+
+Rows = NDArray[np.int64]
+
+ROWS_AT_ONCE = 2**18
+
+
+@dataclass(frozen=True)
+class StringStore:
+    """Row i is `ids[offsets[i]:offsets[i + 1]]`, without start or end symbols.
+
+    ids: uint16 [symbols]. offsets: int64 [rows + 1].
+    """
+
+    ids: Ids
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, strings: Sequence[str], alphabet: Alphabet) -> "StringStore":
+        """A store in memory."""
+        # In parts, because encoding needs many times the memory of the ids it gives.
+        starts = range(0, max(len(strings), 1), ROWS_AT_ONCE)
+        parts = [alphabet.encode_all(strings[start : start + ROWS_AT_ONCE]) for start in starts]
+        offsets = np.zeros(len(strings) + 1, dtype=np.int64)
+        np.cumsum(np.concatenate([np.diff(part) for _, part in parts]), out=offsets[1:])
+        return cls(np.concatenate([ids for ids, _ in parts]), offsets)
+
+    @classmethod
+    def open(cls, prefix: Path) -> "StringStore":
+        """Map `prefix`.ids.npy and `prefix`.offsets.npy; costs no memory until rows are read."""
+        try:
+            ids = np.lib.format.open_memmap(f"{prefix}.ids.npy", mode="r")
+            offsets = np.lib.format.open_memmap(f"{prefix}.offsets.npy", mode="r")
+        except (OSError, ValueError, TokenError) as error:
+            raise UserError(f"{prefix} is not a store of strings ({error}): run `dvc repro prepare`") from error
+        fits = ids.dtype == np.uint16 and offsets.dtype == np.int64 and ids.ndim == offsets.ndim == 1
+        if not fits or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(ids):
+            raise UserError(f"{prefix} is not a store of strings (ids and offsets do not fit): run `dvc repro prepare`")
+        return cls(ids, offsets)
+
+    def save(self, prefix: Path) -> None:
+        """Write the two arrays beside each other."""
+        np.save(f"{prefix}.ids.npy", self.ids)
+        np.save(f"{prefix}.offsets.npy", self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def lengths(self, rows: Rows) -> NDArray[np.int64]:
+        """Symbols in each of `rows`, int64 [len(rows)]."""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def padded(self, rows: Rows, end: bool = False) -> NDArray[np.int32]:
+        """The strings of `rows` as one matrix, int32 [B, longest], padded with 0; `end` closes each with END."""
+        starts, lengths = self.offsets[rows], self.lengths(rows)
+        width = int(lengths.max(initial=0)) + end
+        columns = np.arange(width)
+        inside = columns < lengths[:, None]
+        matrix = np.zeros((len(rows), width), dtype=np.int32)
+        matrix[inside] = self.ids[(starts[:, None] + columns)[inside]]
+        if end:
+            matrix[np.arange(len(rows)), lengths] = END
+        return matrix

@@ -1,0 +1,240 @@
+"""The training loop that all strategies share: a schedule of tasks, compiled steps, looks at the development data.
+
+The loop is a generator. It owns gradients, learning rate, early stopping and the best weights; what watches it (files,
+progress bar, MLflow) iterates over what it yields.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.alphabet import END, PADDING
+from pipeline.batches import BatchStream
+from pipeline.config import Decay, Training
+from pipeline.errors import UserError
+from pipeline.network import Network
+
+
+class Task(StrEnum):
+    """What one batch trains, and which parts it may change."""
+
+    PAIRED = "paired"  # A -> B: encoder A and the decoder
+    AUTOENCODE = "autoencode"  # B -> B: encoder B and the decoder
+    EMBEDDING = "embedding"  # encoder A(a) towards encoder B(b): encoder A
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tasks run, in which order and for how long.
+
+    schedule: the tasks of one cycle. counted: the task whose batches are the updates that budget, learning rate and
+    evaluations are measured in. updates: the budget.
+    """
+
+    schedule: Sequence[Task]
+    counted: Task
+    updates: int
+
+
+@dataclass(frozen=True)
+class DevScore:
+    """Greedy decoding of the development data, both as fractions."""
+
+    word_accuracy: float
+    character_error_rate: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stood after an evaluation, a row of history.csv.
+
+    losses: mean per batch since the last look, by task; gradient_norm: likewise, before clipping. best: whether the dev
+    accuracy is the highest so far.
+    """
+
+    update: int
+    losses: Mapping[Task, float]
+    dev: DevScore
+    learning_rate: float
+    gradient_norm: float
+    best: bool
+
+    def row(self) -> dict[str, float]:
+        """The look under the names that history.csv and MLflow use."""
+        return {
+            "update": self.update,
+            **{f"loss_{task}": loss for task, loss in self.losses.items()},
+            "dev_word_accuracy": self.dev.word_accuracy,
+            "dev_character_error_rate": self.dev.character_error_rate,
+            "learning_rate": self.learning_rate,
+            "gradient_norm": self.gradient_norm,
+        }
+
+
+@dataclass
+class Progress:
+    """Where training stands; the loop yields it after every counted update, with a look where there was one."""
+
+    update: int = 0
+    batches: int = 0  # of all tasks
+    symbols: int = 0  # target symbols trained on, END included, padding not
+    seconds: float = 0.0  # in steps and evaluations, not in whatever watches
+    best_update: int = 0
+    best: DevScore | None = None
+    look: Look | None = None
+
+
+class Diverged(UserError):
+    """A loss became NaN or infinite."""
+
+
+def train(
+    network: Network,
+    plan: Plan,
+    streams: Mapping[Task, BatchStream],
+    settings: Training,
+    evaluate: Callable[[], DevScore],
+) -> Iterator[Progress]:
+    """Train `network` in place; at the end it holds the weights that had the highest dev accuracy.
+
+    Stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better dev accuracy.
+    Raises `Diverged` when a loss is no longer a number.
+    """
+    steps = TrainingSteps(network, settings)
+    progress, tally = Progress(), _Tally()
+    next_batch = dict.fromkeys(plan.schedule, 0)
+    best_weights: list[Any] = []
+    looks_without_progress = 0
+    position = 0
+    while progress.update < plan.updates and looks_without_progress < settings.patience:
+        started = time.perf_counter()
+        task = plan.schedule[position % len(plan.schedule)]
+        batch = streams[task][next_batch[task]]
+        rate = learning_rate(settings, progress.update, plan.updates)
+        loss, norm = steps(task, batch.source_ids, batch.target_ids, rate)
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss of task '{task}' became {loss} at update {progress.update + 1}: lower "
+                f"training.learning_rate (now {settings.learning_rate}) or training.clip_norm (now {settings.clip_norm})"
+            )
+        tally.add(task, loss, norm)
+        next_batch[task] += 1
+        position += 1
+        progress.batches += 1
+        progress.symbols += int(np.count_nonzero(batch.target_ids))
+        if task is not plan.counted:
+            progress.seconds += time.perf_counter() - started
+            continue
+        progress.update += 1
+        if progress.update % settings.evaluate_every == 0 or progress.update == plan.updates:
+            dev = evaluate()
+            better = progress.best is None or dev.word_accuracy > progress.best.word_accuracy
+            if better:
+                progress.best, progress.best_update = dev, progress.update
+                best_weights = network.get_weights()
+            looks_without_progress = 0 if better else looks_without_progress + 1
+            progress.look = Look(progress.update, tally.losses(), dev, rate, tally.gradient_norm(), better)
+            tally = _Tally()
+        progress.seconds += time.perf_counter() - started
+        yield progress
+        progress.look = None
+    network.set_weights(best_weights)
+
+
+def learning_rate(settings: Training, update: int, updates: int) -> float:
+    """The rate of the update that follows `update` finished ones: linear warm-up, then constant or cosine to zero."""
+    warm = min(1.0, (update + 1) / (settings.warmup + 1))
+    if settings.decay is Decay.CONSTANT:
+        return settings.learning_rate * warm
+    return settings.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * update / updates))
+
+
+class TrainingSteps:
+    """One compiled step per task over one optimizer (Adam), so that the shared decoder has one state."""
+
+    def __init__(self, network: Network, settings: Training) -> None:
+        self._network = network
+        self._settings = settings
+        self._optimizer = keras.optimizers.Adam(settings.learning_rate)
+        self._optimizer.build(network.trainable_variables)
+        encoder_a, encoder_b, decoder = (
+            part.trainable_variables for part in (network.encoder_a, network.encoder_b, network.decoder)
+        )
+        self._steps = {
+            Task.PAIRED: self._compile(self._paired_loss, encoder_a + decoder),
+            Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
+            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a),
+        }
+
+    def __call__(self, task: Task, source_ids: Any, target_ids: Any, rate: float) -> tuple[float, float]:
+        """Train one batch: int32 [B, S] and int32 [B, T] closed by END -> loss and gradient norm before clipping."""
+        loss, norm = self._steps[task](source_ids, target_ids, rate)
+        return float(loss), float(norm)
+
+    def _paired_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+        return masked_cross_entropy(self._network.predictor((source_ids, target_ids), training=True), target_ids)
+
+    def _autoencoding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+        return masked_cross_entropy(self._network.autoencoder((source_ids, target_ids), training=True), target_ids)
+
+    def _embedding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+        # The autoencoder reads targets without END.
+        ids = tf.where(tf.equal(target_ids, END), PADDING, target_ids)
+        aim = tf.stop_gradient(self._network.encoder_b(ids))
+        return tf.reduce_mean(tf.square(self._network.encoder_a(source_ids, training=True) - aim))
+
+    def _compile(self, loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], variables: list[Any]) -> Callable[..., Any]:
+        ids = tf.TensorSpec([None, None], tf.int32)
+        kernels = [variable for variable in variables if len(variable.shape) > 1]
+
+        @tf.function(input_signature=[ids, ids, tf.TensorSpec([], tf.float32)])
+        def step(source_ids: tf.Tensor, target_ids: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                loss = loss_of(source_ids, target_ids)
+                objective = loss
+                if self._settings.l2:
+                    objective += self._settings.l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
+            gradients = tape.gradient(objective, [variable.value for variable in variables])
+            gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)
+            self._optimizer.learning_rate.assign(rate)
+            self._optimizer.apply(gradients, variables)
+            return loss, norm
+
+        return step
+
+
+def masked_cross_entropy(logits: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+    """Mean cross-entropy in nats per target symbol, padding left out.
+
+    logits: float32 [B, T, V]. target_ids: int32 [B, T], 0 is padding.
+    """
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(target_ids, logits)
+    counts = tf.cast(tf.not_equal(target_ids, PADDING), losses.dtype)
+    return tf.reduce_sum(losses * counts) / tf.reduce_sum(counts)
+
+
+@dataclass
+class _Tally:
+    """Sums of losses and gradient norms between two looks."""
+
+    sums: dict[Task, float] = field(default_factory=dict)
+    counts: dict[Task, int] = field(default_factory=dict)
+    norms: list[float] = field(default_factory=list)
+
+    def add(self, task: Task, loss: float, norm: float) -> None:
+        self.sums[task] = self.sums.get(task, 0.0) + loss
+        self.counts[task] = self.counts.get(task, 0) + 1
+        self.norms.append(norm)
+
+    def losses(self) -> dict[Task, float]:
+        return {task: total / self.counts[task] for task, total in self.sums.items()}
+
+    def gradient_norm(self) -> float:
+        return float(np.mean(self.norms))

@@ -1,0 +1,117 @@
+"""Symbols, their ids, and alphabets on disk."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.alphabet import END, LARGEST_ALPHABET, PADDING, START, UNKNOWN, Alphabet, Symbols, join, split
+from pipeline.errors import UserError
+
+characters = st.lists(st.text())
+spaced = st.lists(st.lists(st.text(st.characters(exclude_characters=" "), min_size=1)).map(" ".join))
+
+
+@settings(deadline=None)
+@given(characters)
+def test_encode_then_decode_is_the_identity_for_characters(strings: list[str]) -> None:
+    alphabet = Alphabet.of(strings, Symbols.CHARACTERS)
+    assert [alphabet.decode(alphabet.encode(string)) for string in strings] == strings
+
+
+@settings(deadline=None)
+@given(spaced)
+def test_encode_then_decode_is_the_identity_for_symbols_between_spaces(strings: list[str]) -> None:
+    alphabet = Alphabet.of(strings, Symbols.SPACES)
+    assert [alphabet.decode(alphabet.encode(string)) for string in strings] == strings
+
+
+@settings(deadline=None)
+@given(spaced, st.sampled_from(Symbols))
+def test_join_is_the_inverse_of_split(strings: list[str], kind: Symbols) -> None:
+    assert [join(split(string, kind), kind) for string in strings] == strings
+
+
+@settings(deadline=None)
+@given(characters, st.sampled_from(Symbols))
+def test_encoding_all_is_encoding_each_end_to_end(strings: list[str], kind: Symbols) -> None:
+    alphabet = Alphabet.of(strings[::2], kind)
+    ids, offsets = alphabet.encode_all(strings)
+    assert (ids.dtype, offsets.dtype) == (np.uint16, np.int64)
+    rows = [ids[start:stop].tolist() for start, stop in pairwise(offsets)]
+    assert rows == [alphabet.encode(string).tolist() for string in strings]
+
+
+def test_symbols_are_numbered_from_4_in_code_point_order() -> None:
+    alphabet = Alphabet.of(["ba", "č"], Symbols.CHARACTERS)
+    assert alphabet.symbols == ("a", "b", "č")
+    assert alphabet.encode("čab").tolist() == [6, 4, 5]
+    assert len(alphabet) == 7
+
+
+def test_phonemes_are_symbols_as_a_whole() -> None:
+    alphabet = Alphabet.of(["F AO R K", "AO"], Symbols.SPACES)
+    assert alphabet.symbols == ("AO", "F", "K", "R")
+    assert alphabet.encode("R AO").tolist() == [7, 4]
+
+
+@pytest.mark.parametrize(("kind", "string"), [(Symbols.CHARACTERS, "a\U0001f600a"), (Symbols.SPACES, "a A a")])
+def test_an_unseen_symbol_becomes_unknown_and_prints_as_a_replacement_character(kind: Symbols, string: str) -> None:
+    alphabet = Alphabet(kind, ("a",))
+    assert alphabet.encode(string).tolist() == [4, UNKNOWN, 4]
+    assert alphabet.decode(alphabet.encode(string)) == join(["a", "\ufffd", "a"], kind)
+
+
+def test_a_lone_surrogate_is_unknown_and_not_a_crash() -> None:
+    assert Alphabet(Symbols.CHARACTERS, ("a",)).encode("a\ud800").tolist() == [4, UNKNOWN]
+
+
+def test_decoding_skips_start_and_stops_at_end_or_padding() -> None:
+    alphabet = Alphabet(Symbols.CHARACTERS, ("a", "b"))
+    assert alphabet.decode([START, 4, 5, END, 4]) == "ab"
+    assert alphabet.decode([5, PADDING, 4]) == "b"
+
+
+@settings(deadline=None)
+@given(characters, st.sampled_from(Symbols))
+def test_a_saved_alphabet_loads_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, strings: list[str], kind: Symbols
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "alphabet.json"
+    encodable = [string.encode("utf-8", "ignore").decode() for string in strings]
+    alphabet = Alphabet.of([string for string in encodable if kind is Symbols.CHARACTERS or " " not in string], kind)
+    alphabet.save(path)
+    assert Alphabet.load(path) == alphabet
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"kind": "words", "symbols": []}',
+        b'{"kind": "characters", "symbols": 3}',
+        b'{"kind": "characters", "symbols": ["ab"]}',
+        b'{"kind": "characters", "symbols": ["a", "a"]}',
+        b'{"kind": "spaces", "symbols": ["a b"]}',
+        b'{"kind": "spaces", "symbols": [""]}',
+    ],
+)
+def test_a_file_that_is_no_alphabet_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "alphabet.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"alphabet\.json is not an alphabet"):
+        Alphabet.load(path)
+
+
+def test_more_symbols_than_ids_are_refused() -> None:
+    symbols = [str(number) for number in range(LARGEST_ALPHABET)]
+    assert Alphabet(Symbols.SPACES, tuple(symbols)).encode(symbols[-1]).tolist() == [2**16 - 1]
+    with pytest.raises(UserError, match="65,533 different symbols"):
+        Alphabet(Symbols.SPACES, (*symbols, "x"))

@@ -1,0 +1,196 @@
+"""The folder data/prepared and the stage that fills it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.alphabet import Symbols
+from pipeline.corpus import Corpus, Example, Rejected
+from pipeline.errors import UserError
+from pipeline.prepared import Prepared, write_prepared
+from pipeline.stages.prepare import main
+
+ROOT = Path(__file__).parents[1]
+
+CORPUS = Corpus(
+    train=[Example("A B", "ab"), Example("B", "b\u2028")],
+    dev=[Example("C", "c"), Example("A", "a", ("aa", "aaa"))],
+    test=[Example("A", "b")],
+    targets=["ba", "bab", "d"],
+    held_out=0,
+    rejected=None,
+    origin="files",
+)
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    write_prepared(folder, Corpus(**{**vars(CORPUS), **changes}), Symbols.SPACES, Symbols.CHARACTERS)
+    return folder
+
+
+def test_what_is_written_is_loaded(tmp_path: Path) -> None:
+    prepared = Prepared.open(write(tmp_path))
+    assert list(prepared.train) == CORPUS.train
+    assert list(prepared.dev) == CORPUS.dev
+    assert list(prepared.test) == CORPUS.test
+    assert (prepared.longest_source, prepared.longest_target) == (2, 3)
+
+
+def test_alphabets_hold_what_training_may_see_and_nothing_of_dev_and_test(tmp_path: Path) -> None:
+    prepared = Prepared.open(write(tmp_path))
+    assert prepared.source_alphabet.symbols == ("A", "B")
+    assert prepared.target_alphabet.symbols == ("a", "b", "d", "\u2028")
+
+
+def test_the_stores_hold_train_pairs_and_unpaired_targets_row_by_row(tmp_path: Path) -> None:
+    prepared = Prepared.open(write(tmp_path))
+    assert prepared.train_sources.padded(np.arange(2)).tolist() == [[4, 5], [5, 0]]
+    assert prepared.train_targets.padded(np.arange(2)).tolist() == [[4, 5], [5, 7]]
+    assert prepared.targets.padded(np.arange(3)).tolist() == [[5, 4, 0], [5, 4, 5], [6, 0, 0]]
+
+
+def test_text_files_are_laid_out_as_documented(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert (tmp_path / "dev.tsv").read_bytes() == b"C\tc\nA\ta\taa\taaa\n"
+    assert (tmp_path / "targets.txt").read_bytes() == b"ba\nbab\nd\n"
+    assert not (tmp_path / "rejected.tsv").exists()
+
+
+def test_rejected_rows_are_written_only_where_they_are_skipped(tmp_path: Path) -> None:
+    write(tmp_path, rejected=[Rejected("data/raw/pairs.tsv", 3, "the source is empty", r"\x09b")])
+    expected = "file\tline\treason\ttext\ndata/raw/pairs.tsv\t3\tthe source is empty\t\\x09b\n"
+    assert (tmp_path / "rejected.tsv").read_text() == expected
+    write(tmp_path, rejected=None)
+    assert not (tmp_path / "rejected.tsv").exists()
+
+
+def test_the_same_corpus_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / name) for name in ("one", "two"))
+    assert {file.name: file.read_bytes() for file in one.iterdir()} == {
+        file.name: file.read_bytes() for file in two.iterdir()
+    }
+    assert Prepared.open(one).digest == Prepared.open(two).digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"targets": ["ba", "bab", "b"]},
+        {"test": [Example("A", "a")]},
+        {"dev": [Example("C", "c"), Example("A", "a", ("aa",))]},
+        {"train": list(reversed(CORPUS.train))},
+    ],
+)
+def test_other_data_has_another_digest(tmp_path: Path, changes: dict[str, Any]) -> None:
+    one, two = write(tmp_path / "one"), write(tmp_path / "two", **changes)
+    assert Prepared.open(one).digest != Prepared.open(two).digest
+
+
+def test_a_missing_folder_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"missing or damaged .* run `dvc repro prepare`"):
+        Prepared.open(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["source_alphabet.json", "targets.txt", "targets.ids.npy", "dev.tsv"])
+def test_a_missing_file_says_what_to_run(tmp_path: Path, name: str) -> None:
+    (write(tmp_path) / name).unlink()
+    with pytest.raises(UserError, match="run `dvc repro prepare`"):
+        Prepared.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"a\n"])
+def test_a_damaged_split_says_what_to_run(tmp_path: Path, content: bytes) -> None:
+    (write(tmp_path) / "dev.tsv").write_bytes(content)
+    prepared = Prepared.open(tmp_path)
+    with pytest.raises(UserError, match=r"dev\.tsv is missing or damaged .* run `dvc repro prepare`"):
+        _ = prepared.dev
+
+
+def test_sources_and_targets_of_different_lengths_are_damage(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "two", train=CORPUS.train[:1])
+    for part in ("ids", "offsets"):
+        (tmp_path / f"two/train_sources.{part}.npy").replace(tmp_path / f"one/train_sources.{part}.npy")
+    with pytest.raises(UserError, match="differ in their number of rows"):
+        Prepared.open(tmp_path / "one")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The current folder, with raw data and a params.yaml of its own; the parameters."""
+    monkeypatch.chdir(tmp_path)
+    raw = tmp_path / "data/raw"
+    raw.mkdir(parents=True)
+    (raw / "pairs.tsv").write_text("".join(f"{letter}\t{letter.lower() * 2}\n" for letter in "ABCDEFGHI"))
+    (raw / "dev.tsv").write_text("A\tz\nQ\taa\nQ\tz\nA\taa\n")
+    (raw / "test.tsv").write_text("A\tx\nB\tbb\n")
+    (raw / "targets.txt").write_text("x\nbb\nbbbb\ncc\n")
+    params = YAML().load((ROOT / "params.yaml").read_text())
+    params["data"] |= {
+        "source": "files",
+        **{key: f"data/raw/{key}.tsv" for key in ("pairs", "dev", "test")},
+        "targets": "data/raw/targets.txt",
+        "source_symbols": "characters",
+    }
+    params["prepare"] |= {"pairs": None, "targets": None}
+    save_params(params)
+    return params
+
+
+def save_params(params: Any) -> None:
+    with Path("params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def test_the_summary_counts_by_hand(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    assert json.loads(Path("reports/prepare.json").read_text()) == {
+        "origin": "files",
+        "pairs": 9,
+        "dev": 4,
+        "test": 2,
+        "targets": 2,
+        "targets_held_out": 2,
+        "rows_rejected": 0,
+        "source_symbols": 9,
+        "target_symbols": 9,
+        "lengths": {
+            "sources": {"mean": 1.0, "longest": 1},
+            "targets": {"mean": 2.0, "longest": 2},
+            "unpaired": {"mean": 3.0, "longest": 4},
+        },
+        "rows_with_unseen_symbol": {
+            "dev": {"sources": 0.5, "targets": 0.5},
+            "test": {"sources": 0.0, "targets": 0.5},
+        },
+        "test_targets_among_unpaired": 0.0,
+    }
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_targets_that_are_not_held_out_are_reported(project: Any) -> None:
+    project["prepare"]["hold_out_targets"] = False
+    save_params(project)
+    main()
+    assert json.loads(Path("reports/prepare.json").read_text())["test_targets_among_unpaired"] == 1.0
+
+
+def test_a_user_mistake_is_one_line_and_exit_code_2(project: Any) -> None:
+    Path("data/raw/targets.txt").write_text("good\n\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "pipeline.stages.prepare"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: data/raw/targets.txt, line 2: the target is empty.")
+    assert len(run.stderr.splitlines()) == 1

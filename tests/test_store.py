@@ -1,0 +1,108 @@
+"""Strings as flat ids and offsets."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import store
+from pipeline.alphabet import END, Alphabet, Symbols
+from pipeline.errors import UserError
+from pipeline.store import StringStore
+
+ABC = Alphabet(Symbols.CHARACTERS, ("a", "b", "c"))  # ids 4, 5, 6
+
+
+def test_rows_lie_end_to_end_between_their_offsets() -> None:
+    strings = StringStore.of(["ab", "", "cab"], ABC)
+    assert strings.ids.tolist() == [4, 5, 6, 4, 5]
+    assert strings.offsets.tolist() == [0, 2, 2, 5]
+    assert len(strings) == 3
+    assert strings.lengths(np.array([2, 0])).tolist() == [3, 2]
+
+
+def test_rows_are_padded_to_the_longest_one_asked_for() -> None:
+    strings = StringStore.of(["ab", "", "cab"], ABC)
+    assert strings.padded(np.array([0, 1])).tolist() == [[4, 5], [0, 0]]
+    assert strings.padded(np.array([2, 0])).tolist() == [[6, 4, 5], [4, 5, 0]]
+
+
+def test_the_end_symbol_follows_the_last_symbol_of_each_row() -> None:
+    strings = StringStore.of(["ab", "", "cab"], ABC)
+    padded = strings.padded(np.array([0, 1, 2]), end=True)
+    assert padded.dtype == np.int32
+    assert padded.tolist() == [[4, 5, END, 0], [END, 0, 0, 0], [6, 4, 5, END]]
+
+
+def test_no_rows_and_empty_rows_are_matrices_of_width_zero() -> None:
+    strings = StringStore.of(["", ""], ABC)
+    assert strings.padded(np.array([], dtype=np.int64)).shape == (0, 0)
+    assert strings.padded(np.array([0, 1])).shape == (2, 0)
+    assert len(StringStore.of([], ABC)) == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.text()), st.booleans())
+def test_a_padded_row_decodes_to_its_string(strings: list[str], end: bool) -> None:
+    alphabet = Alphabet.of(strings, Symbols.CHARACTERS)
+    padded = StringStore.of(strings, alphabet).padded(np.arange(len(strings)), end)
+    assert [alphabet.decode(row) for row in padded] == strings
+
+
+def test_encoding_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    strings = ["ab", "", "cab", "c", "aa"]
+    whole = StringStore.of(strings, ABC)
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 2)
+    parts = StringStore.of(strings, ABC)
+    assert parts.ids.tolist() == whole.ids.tolist()
+    assert parts.offsets.tolist() == whole.offsets.tolist()
+
+
+@pytest.mark.parametrize("strings", [["ab", "", "cab"], ["", ""], []])
+def test_a_saved_store_opens_as_it_was_without_reading_it(tmp_path: Path, strings: list[str]) -> None:
+    saved = StringStore.of(strings, ABC)
+    saved.save(tmp_path / "x")
+    opened = StringStore.open(tmp_path / "x")
+    assert isinstance(opened.ids, np.memmap)
+    assert opened.ids.tolist() == saved.ids.tolist()
+    assert opened.offsets.tolist() == saved.offsets.tolist()
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+WHOLE = npy(np.array([4, 5], dtype=np.uint16))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"PK\x03\x04 begins like a zip file",
+        WHOLE[:-1],
+        WHOLE[:60],
+        WHOLE.replace(b"(2,)", b"(2(("),
+        npy(np.array([4, 5, 6], dtype=np.uint16)),
+        npy(np.array([4, 5], dtype=np.int64)),
+        npy(np.array([[4, 5]], dtype=np.uint16)),
+        npy(np.array([None, "code"], dtype=object)),
+    ],
+)
+def test_damaged_ids_are_an_error_that_says_what_to_run(tmp_path: Path, content: bytes) -> None:
+    StringStore.of(["ab"], ABC).save(tmp_path / "x")
+    (tmp_path / "x.ids.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"x is not a store of strings .* run `dvc repro prepare`"):
+        StringStore.open(tmp_path / "x")
+
+
+def test_a_missing_half_is_an_error(tmp_path: Path) -> None:
+    StringStore.of(["ab"], ABC).save(tmp_path / "x")
+    (tmp_path / "x.offsets.npy").unlink()
+    with pytest.raises(UserError, match="run `dvc repro prepare`"):
+        StringStore.open(tmp_path / "x")

@@ -1,0 +1,207 @@
+"""The laws of training: which batch may change which part, masks, reproducibility, stopping, learning."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.alphabet import SPECIALS, Alphabet, Symbols
+from pipeline.batches import Batch, BatchStream
+from pipeline.config import Model, Training
+from pipeline.network import Network, Sizes
+from pipeline.search import decode, greedy_search
+from pipeline.store import StringStore
+from pipeline.training import (
+    DevScore,
+    Diverged,
+    Look,
+    Plan,
+    Progress,
+    Task,
+    TrainingSteps,
+    learning_rate,
+    masked_cross_entropy,
+    train,
+)
+from tests.conftest import quick_training, small_model
+
+TOY = Alphabet(Symbols.CHARACTERS, tuple("abcd"))
+SIZES = Sizes(len(TOY), len(TOY), 8)
+
+
+def toy_strings(count: int, seed: int, longest: int = 4) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return ["".join(rng.choice(list("abcd"), size=rng.integers(1, longest + 1))) for _ in range(count)]
+
+
+def toy_stream(count: int = 50, seed: int = 0, change: Callable[[str], str] = str) -> BatchStream:
+    targets = toy_strings(count, seed)
+    sources = [change(target) for target in targets]
+    return BatchStream(StringStore.of(sources, TOY), StringStore.of(targets, TOY), 16, seed)
+
+
+def new_network(seed: int = 0, model: Model | None = None) -> Network:
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    return Network(model or small_model(), SIZES)
+
+
+def weights(network: Network) -> dict[str, list[Any]]:
+    return {name: getattr(network, name).get_weights() for name in ("encoder_a", "encoder_b", "decoder")}
+
+
+def changed_parts(network: Network, task: Task, batch: Batch) -> set[str]:
+    steps = TrainingSteps(network, quick_training())
+    before = weights(network)
+    steps(task, batch.source_ids, batch.target_ids, 0.01)
+    after = weights(network)
+    return {
+        name
+        for name in before
+        if any(not np.array_equal(old, new) for old, new in zip(before[name], after[name], strict=True))
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "parts"),
+    [
+        (Task.PAIRED, {"encoder_a", "decoder"}),
+        (Task.AUTOENCODE, {"encoder_b", "decoder"}),
+        (Task.EMBEDDING, {"encoder_a"}),
+    ],
+)
+def test_a_batch_changes_the_parts_of_its_task_and_no_other_bit(task: Task, parts: set[str]) -> None:
+    assert changed_parts(new_network(), task, toy_stream()[0]) == parts
+
+
+def test_a_paired_batch_leaves_encoder_b_alone_after_autoencoding_too() -> None:
+    network, batch = new_network(), toy_stream()[0]
+    steps = TrainingSteps(network, quick_training())
+    steps(Task.AUTOENCODE, batch.source_ids, batch.target_ids, 0.01)  # Adam now has momentum for encoder B
+    before = network.encoder_b.get_weights()
+    steps(Task.PAIRED, batch.source_ids, batch.target_ids, 0.01)
+    for old, new in zip(before, network.encoder_b.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_cross_entropy_by_hand() -> None:
+    logits = tf.math.log([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]]])
+    loss = masked_cross_entropy(logits, tf.constant([[2, 1, 0]]))  # the last is padding
+    assert float(loss) == pytest.approx(-(math.log(0.25) + math.log(0.8)) / 2)
+
+
+def test_padding_never_changes_the_loss() -> None:
+    network, batch = new_network(), toy_stream()[0]
+    wide = np.pad(batch.source_ids, ((0, 0), (0, 3))), np.pad(batch.target_ids, ((0, 0), (0, 5)))
+    narrow_loss = masked_cross_entropy(network.predictor((batch.source_ids, batch.target_ids)), batch.target_ids)
+    wide_loss = masked_cross_entropy(network.predictor(wide), wide[1])
+    assert float(narrow_loss) == pytest.approx(float(wide_loss), rel=1e-5)
+
+
+def test_l2_draws_the_weights_towards_zero() -> None:
+    norms = []
+    for l2 in (0.0, 10.0):
+        network, batch = new_network(), toy_stream()[0]
+        steps = TrainingSteps(network, quick_training(l2=l2))
+        for _ in range(20):
+            steps(Task.PAIRED, batch.source_ids, batch.target_ids, 0.01)
+        norms.append(sum(float(np.square(weight).sum()) for weight in network.decoder.get_weights()))
+    assert norms[1] < norms[0]
+
+
+def test_learning_rate_warms_up_and_falls_to_zero() -> None:
+    settings = quick_training(learning_rate=0.1, warmup=9, decay="cosine")
+    assert learning_rate(settings, 0, 1000) == pytest.approx(0.01, rel=1e-3)
+    assert learning_rate(settings, 500, 1000) == pytest.approx(0.05)
+    assert learning_rate(settings, 999, 1000) < 1e-5
+    constant = quick_training(learning_rate=0.1, warmup=0, decay="constant")
+    assert learning_rate(constant, 999, 1000) == 0.1
+
+
+def run(
+    plan: Plan, settings: Training, evaluate: Callable[[Network], DevScore], seed: int = 0
+) -> tuple[Network, list[Look], Progress]:
+    network = new_network(seed)
+    looks, progress = [], Progress()
+    pairs, unpaired = toy_stream(seed=1), toy_stream(seed=2)
+    streams = {Task.PAIRED: pairs, Task.AUTOENCODE: unpaired, Task.EMBEDDING: pairs}
+    for progress in train(network, plan, streams, settings, lambda: evaluate(network)):
+        if progress.look:
+            looks.append(progress.look)
+    return network, looks, progress
+
+
+def test_the_same_seed_gives_the_same_weights_and_history() -> None:
+    plan = Plan([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 12)
+    settings = quick_training(evaluate_every=4)
+    scores = [run(plan, settings, lambda _: DevScore(0.0, 1.0), seed=5) for _ in range(2)]
+    for one, two in zip(scores[0][0].get_weights(), scores[1][0].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert [look.row() for look in scores[0][1]] == [look.row() for look in scores[1][1]]
+
+
+def test_updates_count_the_paired_batches_of_the_schedule() -> None:
+    plan = Plan([Task.PAIRED, Task.AUTOENCODE, Task.AUTOENCODE], Task.PAIRED, 5)
+    _, _, progress = run(plan, quick_training(evaluate_every=5), lambda _: DevScore(0.0, 1.0))
+    assert progress.update == 5
+    assert progress.batches == 5 + 2 * 4  # it ends with the last paired batch
+
+
+def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    kept: list[list[Any]] = []
+
+    def evaluate(network: Network) -> DevScore:
+        kept.append(network.get_weights())
+        return DevScore(next(scores), 0.0)
+
+    plan = Plan([Task.PAIRED], Task.PAIRED, 100)
+    network, looks, progress = run(plan, quick_training(evaluate_every=2, patience=2), evaluate)
+    assert [look.dev.word_accuracy for look in looks] == [0.1, 0.5, 0.4, 0.3]
+    assert [look.best for look in looks] == [True, True, False, False]
+    assert (progress.update, progress.best_update) == (8, 4)
+    for best, final in zip(kept[1], network.get_weights(), strict=True):
+        np.testing.assert_array_equal(best, final)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
+    network = new_network()
+    network.decoder.output_symbols.bias.assign(tf.fill([len(TOY)], math.nan))
+    steps = train(
+        network,
+        Plan([Task.PAIRED], Task.PAIRED, 3),
+        {Task.PAIRED: toy_stream()},
+        quick_training(),
+        lambda: DevScore(0.0, 1.0),
+    )
+    with pytest.raises(Diverged, match=r"task 'paired' became nan at update 1: lower training\.learning_rate"):
+        next(steps)
+
+
+def accuracy(network: Network, sources: Sequence[str], targets: Sequence[str]) -> float:
+    search = greedy_search(network.encoder_a, network.decoder, SIZES.longest_output)
+    written = decode(search, StringStore.of(sources, TOY)).ids[:, 0]
+    return float(np.mean([TOY.decode(row) == target for row, target in zip(written, targets, strict=True)]))
+
+
+@pytest.mark.parametrize("change", [str, lambda string: string[::-1]], ids=["copy", "reverse"])
+def test_tandem_learns(change: Callable[[str], str]) -> None:
+    keras.utils.set_random_seed(0)
+    network = Network(small_model(units=48, projection=16, embedding=48), SIZES)
+    pairs = toy_stream(150, seed=1, change=change)
+    streams = {Task.PAIRED: pairs, Task.AUTOENCODE: toy_stream(300, seed=2)}
+    targets = toy_strings(100, seed=3)
+    sources = [change(target) for target in targets]
+    settings = quick_training(learning_rate=0.02, warmup=10, evaluate_every=200)
+    plan = Plan([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 400)
+    for _ in train(network, plan, streams, settings, lambda: DevScore(accuracy(network, sources, targets), 0.0)):
+        pass
+    assert accuracy(network, sources, targets) > 0.9
+
+
+def test_the_special_ids_leave_room_for_the_symbols() -> None:
+    assert len(TOY) == SPECIALS + 4
