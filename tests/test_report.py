@@ -23,11 +23,7 @@ FILES = {
     "accuracy.csv",
     "by_length.csv",
     "examples.csv",
-    *(
-        f"{name}.{kind}"
-        for name in ("learning_curves", "word_accuracy", "accuracy_by_length")
-        for kind in ("png",)
-    ),
+    *(f"{name}.png" for name in ("learning_curves", "word_accuracy", "accuracy_by_length")),
 }
 HOSTILE = ["<script>alert(1)</script>", "a|b", "$\\frac{", "`x` *y* [z](u)", "a\nb", "\ud800", "漢\u202e字", '"=1+1"']
 
@@ -88,7 +84,6 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     rows = [line for line in page.splitlines() if line.startswith(("| won", "| lost"))]
     assert rows
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 8 for row in rows)
-    assert "<script" not in (tmp_path / "learning_curves.svg").read_text(encoding="utf-8")
 
 
 def test_examples_csv_gives_back_the_text(tmp_path: Path) -> None:
