@@ -44,7 +44,9 @@ class TrainedModel:
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         encoder, decoder, longest = self.network.encoder_a, self.network.decoder, self.network.sizes.longest_output
         width = max(beam, n_best)
-        search = greedy_search(encoder, decoder, longest) if width == 1 else beam_search(encoder, decoder, longest, width)
+        search = (
+            greedy_search(encoder, decoder, longest) if width == 1 else beam_search(encoder, decoder, longest, width)
+        )
         found = decode(search, StringStore.of(normalized, self.source_alphabet))
         return [
             [

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import keras
-import tensorflow as tf
-
+from pipeline.backend import keras, tf
 from pipeline.config import Cell
 
 States = list[list[tf.Tensor]]  # per layer the tensors of its cell: [h, c] or [h], each float32 [B, H]

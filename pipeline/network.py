@@ -11,11 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
 from pydantic import TypeAdapter
 
 from pipeline.alphabet import PADDING
+from pipeline.backend import keras, tf
 from pipeline.config import Model
 from pipeline.errors import UserError
 from pipeline.layers import RecurrentStack, States

@@ -9,15 +9,14 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import keras
 import pandas as pd
-import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 
 from pipeline import scoring
 from pipeline.alphabet import Alphabet
+from pipeline.backend import keras, tf
 from pipeline.batches import BatchStream
 from pipeline.config import Model, Params, flatten
 from pipeline.errors import UserError
@@ -38,8 +37,8 @@ SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json
 class Record:
     """run.json: what a run spent and what it reached on the development data.
 
-    updates: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in training
-    and in looking at the development data. best_update: after which the kept weights stood.
+    updates: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in
+    training and in looking at the development data. best_update: after which the kept weights stood.
     """
 
     strategy: str

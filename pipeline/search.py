@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.alphabet import END, PADDING, SPECIALS, START
+from pipeline.backend import tf
 from pipeline.network import Decoder, Encoder
 from pipeline.store import StringStore
 
@@ -120,5 +119,3 @@ def symbol_log_probabilities(logits: tf.Tensor) -> tf.Tensor:
     ids = tf.range(tf.shape(logits)[-1])
     writable = tf.logical_or(ids >= SPECIALS, tf.equal(ids, END))
     return tf.nn.log_softmax(tf.where(writable, logits, -np.inf))
-
-

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from pipeline.alphabet import END, PADDING
+from pipeline.backend import keras, tf
 from pipeline.batches import BatchStream
 from pipeline.config import Decay, Training
 from pipeline.errors import UserError
@@ -91,7 +90,7 @@ class Progress:
     look: Look | None = None
 
 
-class Diverged(UserError):
+class DivergedError(UserError):
     """A loss became NaN or infinite."""
 
 
@@ -105,7 +104,7 @@ def train(
     """Train `network` in place; at the end it holds the weights that had the highest dev accuracy.
 
     Stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better dev accuracy.
-    Raises `Diverged` when a loss is no longer a number.
+    Raises `DivergedError` when a loss is no longer a number.
     """
     steps = TrainingSteps(network, settings)
     progress, tally = Progress(), _Tally()
@@ -120,9 +119,10 @@ def train(
         rate = learning_rate(settings, progress.update, plan.updates)
         loss, norm = steps(task, batch.source_ids, batch.target_ids, rate)
         if not math.isfinite(loss):
-            raise Diverged(
+            raise DivergedError(
                 f"the loss of task '{task}' became {loss} at update {progress.update + 1}: lower "
-                f"training.learning_rate (now {settings.learning_rate}) or training.clip_norm (now {settings.clip_norm})"
+                f"training.learning_rate (now {settings.learning_rate}) "
+                f"or training.clip_norm (now {settings.clip_norm})"
             )
         tally.add(task, loss, norm)
         next_batch[task] += 1
@@ -190,7 +190,9 @@ class TrainingSteps:
         aim = tf.stop_gradient(self._network.encoder_b(ids))
         return tf.reduce_mean(tf.square(self._network.encoder_a(source_ids, training=True) - aim))
 
-    def _compile(self, loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], variables: list[Any]) -> Callable[..., Any]:
+    def _compile(
+        self, loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], variables: list[Any]
+    ) -> Callable[..., Any]:
         ids = tf.TensorSpec([None, None], tf.int32)
         kernels = [variable for variable in variables if len(variable.shape) > 1]
 

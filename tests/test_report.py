@@ -13,8 +13,8 @@ from matplotlib.image import imread
 
 from pipeline.alphabet import Symbols
 from pipeline.comparison import RunResult, compare, examples
-from pipeline.scoring import score
 from pipeline.report import learning_curves, save, styles, word_accuracy, write_report
+from pipeline.scoring import score
 
 FILES = {
     "metrics.json",

@@ -497,7 +497,7 @@ def test_training_goes_on_when_the_server_is_killed_in_the_middle(
         assert store.get_run(tracker.run_id).data.metrics == {"loss_paired": 2.0}
         assert [file.path for file in store.list_artifacts(tracker.run_id)] == ["history.csv"]
         kill(server)
-            for step in range(100):
+        for step in range(100):
             tracker.log_metrics({"loss_paired": 1.0}, step)
     printed = capfd.readouterr()
     assert printed.out == ""

@@ -17,7 +17,7 @@ from pipeline.search import decode, greedy_search
 from pipeline.store import StringStore
 from pipeline.training import (
     DevScore,
-    Diverged,
+    DivergedError,
     Look,
     Plan,
     Progress,
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
         quick_training(),
         lambda: DevScore(0.0, 1.0),
     )
-    with pytest.raises(Diverged, match=r"task 'paired' became nan at update 1: lower training\.learning_rate"):
+    with pytest.raises(DivergedError, match=r"task 'paired' became nan at update 1: lower training\.learning_rate"):
         next(steps)
 
 

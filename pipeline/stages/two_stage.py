@@ -20,9 +20,7 @@ def main() -> None:
     task = Task(params.two_stage.objective)
     plan = Plan([task], task, params.two_stage.updates)
     parameters = stage_parameters(params, "pretrain", "two_stage")
-    with Tracker.start(
-        params, prepared.digest, "two_stage", seed, parameters=parameters, continuing=True
-    ) as tracker:
+    with Tracker.start(params, prepared.digest, "two_stage", seed, parameters=parameters, continuing=True) as tracker:
         if not tracker.continued:
             tracker.log_history(pd.read_csv(run_folder("pretrain", seed) / HISTORY), prefix="pretrain_")
         run_training(params, prepared, network, plan, "two_stage", seed, tracker)
