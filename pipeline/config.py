@@ -55,12 +55,14 @@ class DecoderKind(StrEnum):
     """What the decoder reads at each step."""
 
     REPEAT = "repeat"  # the embedding, again and again
+    AUTOREGRESSIVE = "autoregressive"  # the symbol before
 
 
 class Bridge(StrEnum):
     """What the decoder sees of the source."""
 
-    VECTOR = "vector"
+    VECTOR = "vector"  # one embedding
+    ATTENTION = "attention"  # all encoder states
 
 
 class Decay(StrEnum):
@@ -73,7 +75,8 @@ class Decay(StrEnum):
 class Objective(StrEnum):
     """What stage 2 of the two-stage strategy aims at."""
 
-    EMBEDDING = "embedding"
+    EMBEDDING = "embedding"  # encoder B's embedding of the target: mean squared error
+    FROZEN_DECODER = "frozen_decoder"  # the target, through the decoder as it is: cross-entropy
 
 
 class ScheduledTask(StrEnum):
@@ -139,11 +142,23 @@ class Model:
     cell: Cell
     decoder: DecoderKind
     bridge: Bridge
+    tie_weights: bool
+    bidirectional: bool
     units: Count
     layers: Annotated[int, Field(ge=1, le=8)]
     projection: Count
     embedding: Count
     dropout: Fraction
+
+    @model_validator(mode="after")
+    def _check(self) -> "Model":
+        if self.decoder is DecoderKind.REPEAT and self.bridge is Bridge.ATTENTION:
+            raise ValueError(
+                "model.bridge: attention needs model.decoder: autoregressive; a repeating decoder reads one embedding"
+            )
+        if self.bidirectional and self.units % 2:
+            raise ValueError(f"model.units is {self.units}, but model.bidirectional gives half to each direction")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -233,6 +248,11 @@ class Params:
     def _check(self) -> "Params":
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds names a seed twice: {list(self.seeds)}")
+        if self.two_stage.objective is Objective.EMBEDDING and self.model.bridge is Bridge.ATTENTION:
+            raise ValueError(
+                "two_stage.objective: embedding needs model.bridge: vector; with attention there is no single "
+                "embedding to aim at: set two_stage.objective: frozen_decoder"
+            )
         return self
 
 

@@ -1,4 +1,4 @@
-"""Layers of our own."""
+"""Layers of our own: a tied dense layer, a stack of recurrent layers that can also be stepped, attention."""
 
 from typing import Any
 
@@ -8,21 +8,84 @@ from pipeline.config import Cell
 States = list[list[tf.Tensor]]  # per layer the tensors of its cell: [h, c] or [h], each float32 [B, H]
 
 
+@keras.saving.register_keras_serializable(package="tandem")
+class TiedDense(keras.layers.Layer):
+    """A dense layer whose kernel is the transpose of another layer's.
+
+    tied_to: a built or unbuilt `Dense` (kernel [inputs, units]) or `Embedding` (embeddings [symbols, width]); its
+    kernel is read at every call and belongs to it alone. Here, only the bias is added, one for each row of that
+    kernel. Input: float32 [..., columns of the kernel]. Output: float32 [..., rows of the kernel].
+
+    Source: tied weights of autoencoders, Vincent et al. 2010, "Stacked denoising autoencoders"; of language models,
+    Press and Wolf 2017, "Using the output embedding to improve language models".
+    """
+
+    def __init__(self, tied_to: keras.layers.Layer, activation: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(tied_to, keras.layers.Dense | keras.layers.Embedding):
+            raise TypeError(f"TiedDense ties to a Dense or an Embedding layer, not to {type(tied_to).__name__}")
+        self.tied_to = tied_to
+        self.activation = keras.activations.get(activation)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the bias. The other layer must have its kernel by now, or be able to say its size."""
+        rows, columns = self._kernel().shape
+        if input_shape[-1] != columns:
+            raise ValueError(f"{self.name} expects inputs of width {columns}, as its tied layer gives, not {input_shape}")
+        self.bias = self.add_weight(shape=(rows,), initializer="zeros", name="bias")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """inputs @ transpose(kernel) + bias, with the kernel as it is now."""
+        # Transposed here and not in `build`: there, eager execution would keep a copy of the first values.
+        flat = tf.reshape(inputs, [-1, inputs.shape[-1]])
+        outputs = tf.matmul(flat, self._kernel(), transpose_b=True) + self.bias
+        shape = tf.concat([tf.shape(inputs)[:-1], [outputs.shape[-1]]], axis=0)
+        return self.activation(tf.ensure_shape(tf.reshape(outputs, shape), [*inputs.shape[:-1], outputs.shape[-1]]))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[..., columns] -> [..., rows]."""
+        return (*input_shape[:-1], self._kernel().shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Holds the other layer as an object, so that Keras restores one shared layer."""
+        tied_to = keras.saving.serialize_keras_object(self.tied_to)
+        return {**super().get_config(), "tied_to": tied_to, "activation": keras.activations.serialize(self.activation)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TiedDense":
+        """The inverse of `get_config`."""
+        return cls(**{**config, "tied_to": keras.saving.deserialize_keras_object(config["tied_to"])})
+
+    def _kernel(self) -> Any:
+        if not self.tied_to.built:
+            raise ValueError(f"{self.name} is tied to {self.tied_to.name}, which has no kernel yet: call that one first")
+        return self.tied_to.kernel if isinstance(self.tied_to, keras.layers.Dense) else self.tied_to.embeddings
+
+
 class RecurrentStack(keras.layers.Layer):
     """Recurrent layers on top of each other, runnable over a sequence or step by step with the same weights.
 
-    cell: lstm or gru. units: H, of each layer. layers: how many. dropout: share of a layer's inputs set to zero in
-    training, recurrent connections excepted.
+    cell: lstm or gru. units: H, of each layer; a bidirectional one gives half of them to each direction. dropout:
+    share of a layer's inputs set to zero in training, recurrent connections excepted.
     """
 
-    def __init__(self, cell: Cell, units: int, layers: int, dropout: float, **kwargs: Any) -> None:
+    def __init__(
+        self, cell: Cell, units: int, layers: int, dropout: float, bidirectional: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         self.units = units
+        self.bidirectional = bidirectional
         kind = {Cell.LSTM: keras.layers.LSTM, Cell.GRU: keras.layers.GRU}[cell]
-        self.recurrent = [
-            kind(units, return_sequences=True, return_state=True, name=f"layer_{index}") for index in range(layers)
-        ]
+
+        def layer(index: int) -> keras.layers.Layer:
+            if not bidirectional:
+                return kind(units, return_sequences=True, return_state=True, name=f"layer_{index}")
+            inner = kind(units // 2, return_sequences=True, return_state=True)
+            return keras.layers.Bidirectional(inner, name=f"layer_{index}")
+
+        self.recurrent = [layer(index) for index in range(layers)]
         self.dropouts = [keras.layers.Dropout(dropout, name=f"dropout_{index}") for index in range(layers)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -39,11 +102,17 @@ class RecurrentStack(keras.layers.Layer):
         initial_states: States | None = None,
         training: bool = False,
     ) -> tuple[tf.Tensor, States]:
-        """Inputs float32 [B, S, D], mask bool [B, S] -> outputs float32 [B, S, H] and each layer's last states."""
+        """Inputs float32 [B, S, D], mask bool [B, S] -> outputs float32 [B, S, H] and each layer's last states.
+
+        The last state of a bidirectional layer is that of its forward direction beside that of its backward one.
+        """
         outputs, states = inputs, []
         for index, (layer, dropout) in enumerate(zip(self.recurrent, self.dropouts, strict=True)):
             first = None if initial_states is None else initial_states[index]
             outputs, *last = layer(dropout(outputs, training=training), mask=mask, initial_state=first)
+            if self.bidirectional:
+                half = len(last) // 2
+                last = [tf.concat(pair, axis=1) for pair in zip(last[:half], last[half:], strict=True)]
             states.append(last)
         return outputs, states
 
@@ -58,3 +127,32 @@ class RecurrentStack(keras.layers.Layer):
             outputs, new = layer.cell(outputs, state)
             after.append(list(new))
         return outputs, after
+
+
+class Attention(keras.layers.Layer):
+    """Every decoder state looks at all encoder states and takes in a weighted mean of them.
+
+    score = state W memory / sqrt(H), attended = tanh(V [state; mean]): the "general" form with an attentional layer of
+    Luong et al. 2015, "Effective approaches to attention-based neural machine translation", equations 5 and 8.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.query = keras.layers.Dense(units, use_bias=False, name="query")
+        self.attended = keras.layers.Dense(units, activation="tanh", name="attended")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for states [B, T, H]."""
+        self.query.build(input_shape)
+        self.attended.build((*input_shape[:-1], 2 * self.units))
+
+    def call(self, states: tf.Tensor, memory: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """States float32 [B, T, H], memory float32 [B, S, H], mask bool [B, S] -> float32 [B, T, H]."""
+        mean = tf.matmul(self.weights_of(states, memory, mask), memory)
+        return self.attended(tf.concat([states, mean], axis=-1))
+
+    def weights_of(self, states: tf.Tensor, memory: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """How much of each encoder state is taken in, float32 [B, T, S]; rows sum to 1, padding has 0."""
+        scores = tf.matmul(self.query(states), memory, transpose_b=True) / self.units**0.5
+        return tf.nn.softmax(tf.where(mask[:, None, :], scores, -1e9))

@@ -13,14 +13,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from pipeline.alphabet import PADDING
+from pipeline.alphabet import PADDING, START
 from pipeline.backend import keras, tf
-from pipeline.config import Model
+from pipeline.config import Bridge, DecoderKind, Model
 from pipeline.errors import UserError
-from pipeline.layers import RecurrentStack, States
+from pipeline.layers import Attention, RecurrentStack, States, TiedDense
 
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
+
+Encoded = dict[str, tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,49 +35,94 @@ class Sizes:
 
 
 class Encoder(keras.Model):
-    """Symbol ids -> embedding: masked input, per-symbol dense projection, recurrent layers, dense embedding.
+    """Symbol ids -> what the bridge carries: masked input, per-symbol dense projection, recurrent layers.
 
     The projection of a one-hot vector by a dense layer is a row of its kernel; it is looked up, not multiplied.
+    projection: the lookup table, made here unless another part lends its own.
+    """
+
+    def __init__(
+        self, symbols: int, model: Model, projection: keras.layers.Embedding | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.attends = model.bridge is Bridge.ATTENTION
+        self.projection = projection or keras.layers.Embedding(symbols, model.projection, name="projection")
+        self.recurrent = RecurrentStack(
+            model.cell, model.units, model.layers, model.dropout, model.bidirectional, name="recurrent"
+        )
+        # A repeating decoder reads one dense embedding; an autoregressive one starts from the last states themselves.
+        repeats = model.decoder is DecoderKind.REPEAT
+        self.embedding = keras.layers.Dense(model.embedding, name="embedding") if repeats else None
+
+    def call(self, ids: tf.Tensor, training: bool = False) -> Encoded:
+        """ids int32 [B, S], 0 is padding, which never changes what is encoded.
+
+        Gives `vector` float32 [B, E] (the dense embedding, or the last states of all layers side by side), and for
+        attention `memory` float32 [B, S, H], the states of the last layer, with `mask` bool [B, S].
+        """
+        mask = tf.not_equal(ids, PADDING)
+        memory, states = self.recurrent(self.projection(ids), mask=mask, training=training)
+        if self.embedding is not None:
+            return {"vector": self.embedding(states[-1][0])}
+        vector = tf.concat([tensor for layer in states for tensor in layer], axis=1)
+        return {"vector": vector, "memory": memory, "mask": mask} if self.attends else {"vector": vector}
+
+
+class Decoder(keras.Model):
+    """What the bridge carries -> logits over target symbols.
+
+    `repeat`: every step reads the embedding. `autoregressive`: every step reads the symbol before it (in training the
+    right one: teacher forcing), and the first states are the encoder's last ones. With attention the outputs look at
+    all encoder states. Two per-symbol dense layers close; with tied weights the second is the transpose of `symbols`,
+    the table of target symbols, which then serves encoder B as well and belongs to the decoder.
     """
 
     def __init__(self, symbols: int, model: Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.projection = keras.layers.Embedding(symbols, model.projection, name="projection")
+        self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
+        reads_symbols = self.autoregressive or model.tie_weights
+        self.symbols = keras.layers.Embedding(symbols, model.projection, name="symbols") if reads_symbols else None
         self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
-        self.embedding = keras.layers.Dense(model.embedding, name="embedding")
-
-    def call(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """ids int32 [B, S], 0 is padding -> embedding float32 [B, E]; padding never changes it."""
-        _, states = self.recurrent(self.projection(ids), mask=tf.not_equal(ids, PADDING), training=training)
-        return self.embedding(states[-1][0])
-
-
-class Decoder(keras.Model):
-    """Embedding -> logits over target symbols: repeated embedding, recurrent layers, two per-symbol dense layers."""
-
-    def __init__(self, symbols: int, model: Model, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
+        self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
+        self.dropout = keras.layers.Dropout(model.dropout, name="dropout")
         self.dense = keras.layers.Dense(model.projection, name="dense")
-        self.output_symbols = keras.layers.Dense(symbols, name="output_symbols")
+        if model.tie_weights:
+            self.symbols.build((None, None))
+            self.output_symbols = TiedDense(self.symbols, name="output_symbols")
+        else:
+            self.output_symbols = keras.layers.Dense(symbols, name="output_symbols")
 
-    def call(self, encoded: tf.Tensor, target_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Encoded float32 [B, E], target_ids int32 [B, T] -> logits float32 [B, T, V] of the symbol at each step.
+    def call(self, encoded: Encoded, target_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """target_ids int32 [B, T] closed by END -> logits float32 [B, T, V]; those of step t see only symbols before t.
 
-        Of the target only its length is used: this decoder never sees what it wrote.
+        A repeating decoder uses nothing of the target but its length.
         """
-        repeated = tf.repeat(encoded[:, None, :], tf.shape(target_ids)[1], axis=1)
-        outputs, _ = self.recurrent(repeated, training=training)
-        return self.output_symbols(self.dense(outputs))
+        if self.autoregressive:
+            previous = tf.pad(target_ids[:, :-1], [[0, 0], [1, 0]], constant_values=START)
+            inputs = self.symbols(previous)
+        else:
+            inputs = tf.repeat(encoded["vector"][:, None, :], tf.shape(target_ids)[1], axis=1)
+        outputs, _ = self.recurrent(inputs, initial_states=self.start(encoded), training=training)
+        return self._logits(outputs, encoded, training)
 
-    def start(self, encoded: tf.Tensor) -> States:
+    def start(self, encoded: Encoded) -> States:
         """The states before the first symbol."""
-        return self.recurrent.zero_states(tf.shape(encoded)[0])
+        zeros = self.recurrent.zero_states(tf.shape(encoded["vector"])[0])
+        if not self.autoregressive:
+            return zeros
+        each = tf.split(encoded["vector"], sum(map(len, zeros)), axis=1)
+        return tf.nest.pack_sequence_as(zeros, each)
 
-    def step(self, encoded: tf.Tensor, previous_ids: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
+    def step(self, encoded: Encoded, previous_ids: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """One symbol further: previous_ids int32 [B] -> logits float32 [B, V] and the states after it."""
-        outputs, states = self.recurrent.step(encoded, states)
-        return self.output_symbols(self.dense(outputs)), states
+        inputs = self.symbols(previous_ids) if self.autoregressive else encoded["vector"]
+        outputs, states = self.recurrent.step(inputs, states)
+        return self._logits(outputs[:, None, :], encoded, training=False)[:, 0], states
+
+    def _logits(self, outputs: tf.Tensor, encoded: Encoded, training: bool) -> tf.Tensor:
+        if self.attention is not None:
+            outputs = self.attention(outputs, encoded["memory"], encoded["mask"])
+        return self.output_symbols(self.dense(self.dropout(outputs, training=training)))
 
 
 class Joined(keras.Model):
@@ -104,8 +151,9 @@ class Network(keras.Model):
         self.architecture = model
         self.sizes = sizes
         self.encoder_a = Encoder(sizes.source_symbols, model, name="encoder_a")
-        self.encoder_b = Encoder(sizes.target_symbols, model, name="encoder_b")
         self.decoder = Decoder(sizes.target_symbols, model, name="decoder")
+        lent = self.decoder.symbols if model.tie_weights else None
+        self.encoder_b = Encoder(sizes.target_symbols, model, lent, name="encoder_b")
         one = tf.ones((1, 1), tf.int32)
         self((one, one, one))
 

@@ -27,6 +27,7 @@ class Task(StrEnum):
     PAIRED = "paired"  # A -> B: encoder A and the decoder
     AUTOENCODE = "autoencode"  # B -> B: encoder B and the decoder
     EMBEDDING = "embedding"  # encoder A(a) towards encoder B(b): encoder A
+    FROZEN_DECODER = "frozen_decoder"  # A -> B: encoder A
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,14 @@ class TrainingSteps:
         self._settings = settings
         self._optimizer = keras.optimizers.Adam(settings.learning_rate)
         self._optimizer.build(network.trainable_variables)
-        encoder_a, encoder_b, decoder = (
-            part.trainable_variables for part in (network.encoder_a, network.encoder_b, network.decoder)
-        )
+        encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
+        lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
+        encoder_b = [variable for variable in network.encoder_b.trainable_variables if id(variable) not in lent]
         self._steps = {
             Task.PAIRED: self._compile(self._paired_loss, encoder_a + decoder),
             Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
             Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a),
+            Task.FROZEN_DECODER: self._compile(self._paired_loss, encoder_a),
         }
 
     def __call__(self, task: Task, source_ids: Any, target_ids: Any, rate: float) -> tuple[float, float]:
@@ -187,8 +189,8 @@ class TrainingSteps:
     def _embedding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
         # The autoencoder reads targets without END.
         ids = tf.where(tf.equal(target_ids, END), PADDING, target_ids)
-        aim = tf.stop_gradient(self._network.encoder_b(ids))
-        return tf.reduce_mean(tf.square(self._network.encoder_a(source_ids, training=True) - aim))
+        aim = tf.stop_gradient(self._network.encoder_b(ids)["vector"])
+        return tf.reduce_mean(tf.square(self._network.encoder_a(source_ids, training=True)["vector"] - aim))
 
     def _compile(
         self, loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], variables: list[Any]
