@@ -58,14 +58,14 @@ class Encoder(keras.Model):
         """ids int32 [B, S], 0 is padding, which never changes what is encoded.
 
         Gives `vector` float32 [B, E] (the dense embedding, or the last states of all layers side by side), and for
-        attention `memory` float32 [B, S, H], the states of the last layer, with `mask` bool [B, S].
+        attention `memory` float32 [B, S, H], the states of the last layer, with `present` bool [B, S].
         """
-        mask = tf.not_equal(ids, PADDING)
-        memory, states = self.recurrent(self.projection(ids), mask=mask, training=training)
+        present = tf.not_equal(ids, PADDING)
+        memory, states = self.recurrent(self.projection(ids), present=present, training=training)
         if self.embedding is not None:
             return {"vector": self.embedding(states[-1][0])}
         vector = tf.concat([tensor for layer in states for tensor in layer], axis=1)
-        return {"vector": vector, "memory": memory, "mask": mask} if self.attends else {"vector": vector}
+        return {"vector": vector, "memory": memory, "present": present} if self.attends else {"vector": vector}
 
 
 class Decoder(keras.Model):
@@ -79,6 +79,7 @@ class Decoder(keras.Model):
 
     def __init__(self, symbols: int, model: Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
         reads_symbols = self.autoregressive or model.tie_weights
         self.symbols = keras.layers.Embedding(symbols, model.projection, name="symbols") if reads_symbols else None
@@ -121,7 +122,7 @@ class Decoder(keras.Model):
 
     def _logits(self, outputs: tf.Tensor, encoded: Encoded, training: bool) -> tf.Tensor:
         if self.attention is not None:
-            outputs = self.attention(outputs, encoded["memory"], encoded["mask"])
+            outputs = self.attention(outputs, encoded["memory"], encoded["present"])
         return self.output_symbols(self.dense(self.dropout(outputs, training=training)))
 
 

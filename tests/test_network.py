@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from pipeline.backend import keras, tf
 from pipeline.errors import UserError
 from pipeline.network import WEIGHTS, Network, Sizes, load_network, save_network
 from tests.conftest import small_model
@@ -33,7 +32,7 @@ def test_predictor_and_autoencoder_hold_the_same_decoder() -> None:
 
 
 def test_the_network_counts_the_decoder_once() -> None:
-    parts = network()
+    parts = network(tie_weights=False)
     apart = sum(part.count_params() for part in (parts.encoder_a, parts.encoder_b, parts.decoder))
     assert parts.count_params() == apart
 
@@ -44,16 +43,51 @@ def test_the_parts_compose_to_the_joined_models() -> None:
     np.testing.assert_array_equal(parts.predictor((sources, targets)), composed)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_padding_never_changes_the_embedding(cell: str) -> None:
-    encoder = network(cell=cell, layers=2).encoder_a
-    alone, padded = encoder(ids([4, 5, 6])), encoder(ids([4, 5, 6], [4, 5, 6, 7, 8, 9]))
-    np.testing.assert_allclose(alone[0], padded[0], atol=1e-6)
+FAMILIES: list[dict[str, object]] = [
+    {"decoder": "repeat", "bridge": "vector"},
+    {"decoder": "autoregressive", "bridge": "vector"},
+    {"decoder": "autoregressive", "bridge": "attention"},
+]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_step_by_step_equals_the_whole_sequence(cell: str) -> None:
-    parts, targets = network(cell=cell, layers=2), ids([4, 5, 6, 7, 2], [8, 8, 2])
+def test_padding_never_changes_what_is_written(cell: str, family: dict[str, object]) -> None:
+    predictor = network(cell=cell, layers=2, **family).predictor
+    target = ids([4, 5, 2])
+    alone = predictor((ids([4, 5, 6]), target))
+    padded = predictor((ids([4, 5, 6], [4, 5, 6, 7, 8, 9]), tf.repeat(target, 2, axis=0)))
+    np.testing.assert_allclose(alone[0], padded[0], atol=1e-5)
+
+
+def test_a_symbol_sees_only_the_symbols_before_it() -> None:
+    predictor = network(decoder="autoregressive", bridge="attention").predictor
+    sources = ids([4, 5, 6])
+    one, two = predictor((sources, ids([4, 5, 6, 2]))), predictor((sources, ids([4, 5, 8, 2])))
+    np.testing.assert_array_equal(one[:, :3], two[:, :3])
+    assert not np.allclose(one[:, 3], two[:, 3])
+
+
+def test_the_first_states_are_the_encoders_last() -> None:
+    parts = network(decoder="autoregressive", bridge="vector", layers=2)
+    source = ids([4, 5, 6])
+    _, states = parts.encoder_a.recurrent(parts.encoder_a.projection(source), present=tf.not_equal(source, 0))
+    started = parts.decoder.start(parts.encoder_a(source))
+    for one, two in zip(tf.nest.flatten(states), tf.nest.flatten(started), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_tied_weights_are_one_table_of_target_symbols() -> None:
+    tied, untied = network(tie_weights=True), network(tie_weights=False)
+    assert tied.encoder_b.projection is tied.decoder.symbols is tied.decoder.output_symbols.tied_to
+    table = 9 * 8  # target symbols x projection
+    assert untied.count_params() - tied.count_params() == 2 * table
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_step_by_step_equals_the_whole_sequence(cell: str, family: dict[str, object]) -> None:
+    parts, targets = network(cell=cell, layers=2, **family), ids([4, 5, 6, 7, 2], [8, 8, 2])
     encoded = parts.encoder_a(ids([4, 5], [9, 10]))
     states, previous = parts.decoder.start(encoded), tf.fill([2], 1)
     logits = []

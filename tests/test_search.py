@@ -2,12 +2,11 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from pipeline.alphabet import END, PADDING, SPECIALS, Alphabet, Symbols
+from pipeline.backend import keras, tf
 from pipeline.network import Network, Sizes
 from pipeline.search import beam_search, decode, greedy_search, symbol_log_probabilities
 from pipeline.store import StringStore
