@@ -19,6 +19,7 @@ ITERATIONS = 10
 SMOOTHING = 0.01  # added to every expected count: no edit is impossible
 EQUAL = 10.0  # how many times likelier equal symbols are than the others together, before the first iteration
 DIAGONAL = 0.1  # share of a string's length; what lies further from the diagonal is unlikely before the first iteration
+TIE = 1e-9  # alignments whose log probabilities differ by less are equally good; the earlier, shorter piece is taken
 CELLS_AT_ONCE = 2**20
 
 Scores = NDArray[np.float64]
@@ -75,7 +76,7 @@ def align(
     """Learn the edits of row-aligned pairs and give the most likely alignment of each.
 
     same: int64 [target V], the source id of the same symbol, or 0; equal symbols are likely to stand for each other at
-    first. source_symbols: source V. A pair with an empty target takes no part.
+    first. source_symbols: source V. A pair with an empty side takes no part: its pieces are empty.
     """
     return best_alignment(sources, targets, learn_edits(sources, targets, same, source_symbols, iterations))
 
@@ -148,13 +149,13 @@ class _Lattice:
             here = np.minimum(place, self.steps - 1)
             start = self.first[here, symbol, pairs] + begun[here + 1, symbol + 1, pairs]
             silent = self.silent[symbol] + done[place, symbol + 1, pairs]
-            giving = (place < self.source_lengths) & (symbol < self.target_lengths) & (start >= silent)
+            giving = (place < self.source_lengths) & (symbol < self.target_lengths) & (start > silent - TIE)
             while giving.any():
                 place, lengths[:, symbol] = place + giving, lengths[:, symbol] + giving
                 here = np.minimum(place, self.steps - 1)
                 further = self.further[here, symbol, pairs] + begun[here + 1, symbol + 1, pairs]
                 stop = self.stop[symbol] + done[place, symbol + 1, pairs]
-                giving &= (place < self.source_lengths) & (further > stop)
+                giving &= (place < self.source_lengths) & (further > stop + TIE)
         return lengths
 
     def _before(self) -> tuple[Scores, Scores]:
@@ -192,7 +193,7 @@ def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.in
     first = np.full((source_symbols, len(same)), SMOOTHING)
     for rows in _similar_rows(sources, targets):
         source_ids, target_ids = sources.padded(rows), targets.padded(rows)
-        source_places = (np.arange(source_ids.shape[1]) + 0.5) / np.maximum(sources.lengths(rows), 1)[:, None]
+        source_places = (np.arange(source_ids.shape[1]) + 0.5) / sources.lengths(rows)[:, None]
         target_places = (np.arange(target_ids.shape[1]) + 0.5) / targets.lengths(rows)[:, None]
         apart = (source_places[:, :, None] - target_places[:, None]) / DIAGONAL
         near = np.exp(-np.square(apart) / 2)
@@ -207,8 +208,8 @@ def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.in
 
 
 def _similar_rows(sources: StringStore, targets: StringStore) -> Iterator[Rows]:
-    """All rows with a target, in batches of similar lengths, so that little padding is computed."""
-    rows = np.flatnonzero(np.diff(targets.offsets))
+    """All pairs that have symbols on both sides, in batches of similar lengths, so that little padding is computed."""
+    rows = np.flatnonzero((np.diff(sources.offsets) > 0) & (np.diff(targets.offsets) > 0))
     source_lengths, target_lengths = sources.lengths(rows), targets.lengths(rows)
     order = np.lexsort((source_lengths, target_lengths))
     cells = np.cumsum(((source_lengths + 1) * (target_lengths + 1))[order])

@@ -4,6 +4,7 @@ Batch k of a stream is a pure function of the data, the seed and k, whatever was
 sees the batches that an uninterrupted one does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,22 +12,27 @@ from numpy.typing import NDArray
 
 from pipeline.store import Rows, StringStore
 
+Ids = NDArray[np.int32]
+Corruption = Callable[[Ids, np.random.Generator], Ids]  # int32 [B, T] -> int32 [B, S], both padded with 0
+
 WINDOW = 32  # batches whose strings are sorted by length together
 ROUNDS = 4  # of the Feistel network
+ORDER_STREAM, NOISE_STREAM = range(2)  # independent random streams of a seed
 
 
 @dataclass(frozen=True)
 class Batch:
     """source_ids: int32 [B, S]. target_ids: int32 [B, T], each closed by END. Both padded with 0."""
 
-    source_ids: NDArray[np.int32]
-    target_ids: NDArray[np.int32]
+    source_ids: Ids
+    target_ids: Ids
 
 
 @dataclass(frozen=True)
 class BatchStream:
     """Batches of row-aligned sources and targets; for an autoencoder both are the same store.
 
+    corruption: what is done to the sources of each batch, anew every time they come; None leaves them as they are.
     The rows come in epochs: a new shuffle of all rows each time, one behind the other, so that every batch is full. A
     window of up to 32 batches is sorted by length and cut, and its batches are served in random order: a batch holds
     strings of similar length, and little padding is computed.
@@ -36,6 +42,7 @@ class BatchStream:
     targets: StringStore
     batch_size: int
     seed: int
+    corruption: Corruption | None = None
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.targets):
@@ -46,7 +53,10 @@ class BatchStream:
     def __getitem__(self, k: int) -> Batch:
         """Batch k, k >= 0."""
         rows = self.rows(k)
-        return Batch(self.sources.padded(rows), self.targets.padded(rows, end=True))
+        source_ids = self.sources.padded(rows)
+        if self.corruption is not None:
+            source_ids = self.corruption(source_ids, np.random.default_rng((self.seed, NOISE_STREAM, k)))
+        return Batch(source_ids, self.targets.padded(rows, end=True))
 
     def rows(self, k: int) -> Rows:
         """The rows of batch k, int64 [B]."""
@@ -55,7 +65,7 @@ class BatchStream:
         window, within = divmod(k, window_size)
         rows = self._shuffled_rows(window * window_size * self.batch_size, window_size * self.batch_size)
         by_length = np.argsort(self.sources.lengths(rows) + self.targets.lengths(rows), kind="stable")
-        order = np.random.default_rng((self.seed, window)).permutation(window_size)
+        order = np.random.default_rng((self.seed, ORDER_STREAM, window)).permutation(window_size)
         start = order[within] * self.batch_size
         return rows[by_length[start : start + self.batch_size]]
 

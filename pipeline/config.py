@@ -84,6 +84,15 @@ class ScheduledTask(StrEnum):
 
     PAIRED = "paired"
     AUTOENCODE = "autoencode"
+    SYNTHETIC = "synthetic"
+
+
+class NoiseKind(StrEnum):
+    """What the autoencoder's input is corrupted by."""
+
+    NONE = "none"
+    UNIFORM = "uniform"  # random edits
+    LEARNED = "learned"  # what the pairs do to their targets
 
 
 class Start(StrEnum):
@@ -162,6 +171,14 @@ class Model:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Noise:
+    """`noise`: corruption of the autoencoder's input."""
+
+    kind: NoiseKind
+    rate: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Training:
     """`training`: the loop that all strategies share."""
 
@@ -236,6 +253,7 @@ class Params:
     data: Data
     prepare: Prepare
     model: Model
+    noise: Noise
     training: Training
     pretrain: Pretrain
     supervised: Supervised

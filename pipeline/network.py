@@ -46,7 +46,7 @@ class Encoder(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.attends = model.bridge is Bridge.ATTENTION
-        self.projection = projection or keras.layers.Embedding(symbols, model.projection, name="projection")
+        self.projection = projection or symbol_table(symbols, model, "projection")
         self.recurrent = RecurrentStack(
             model.cell, model.units, model.layers, model.dropout, model.bidirectional, name="recurrent"
         )
@@ -82,7 +82,7 @@ class Decoder(keras.Model):
         self.supports_masking = True
         self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
         reads_symbols = self.autoregressive or model.tie_weights
-        self.symbols = keras.layers.Embedding(symbols, model.projection, name="symbols") if reads_symbols else None
+        self.symbols = symbol_table(symbols, model, "symbols") if reads_symbols else None
         self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
         self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
         self.dropout = keras.layers.Dropout(model.dropout, name="dropout")
@@ -124,6 +124,12 @@ class Decoder(keras.Model):
         if self.attention is not None:
             outputs = self.attention(outputs, encoded["memory"], encoded["present"])
         return self.output_symbols(self.dense(self.dropout(outputs, training=training)))
+
+
+def symbol_table(symbols: int, model: Model, name: str) -> keras.layers.Embedding:
+    """The dense projection of each symbol, of about unit length at the start: tied, it makes logits of size one."""
+    start = keras.initializers.RandomNormal(stddev=model.projection**-0.5)
+    return keras.layers.Embedding(symbols, model.projection, embeddings_initializer=start, name=name)
 
 
 class Joined(keras.Model):

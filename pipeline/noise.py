@@ -24,7 +24,7 @@ Integers = NDArray[np.int64]
 
 NEIGHBOURS = (1, -1, 2, -2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times is used with probability n / (n + STRENGTH)
-TELLING = 2.0  # how many times likelier a longer context makes a piece that is worth showing
+TELLING = 1.5  # how many times likelier a longer context makes a piece that is worth showing
 BEFORE, AFTER = "^", "$"  # start and end of a string in the table of rewrites
 
 
@@ -173,7 +173,7 @@ class LearnedNoise:
     def rewrites(self, limit: int, source_alphabet: Alphabet, target_alphabet: Alphabet) -> pd.DataFrame:
         """The most telling pieces with their contexts: those that change the symbol first, then the most frequent.
 
-        A longer context is shown where it makes the piece at least twice as likely as the next shorter one does.
+        A longer context is shown where it makes the piece at least half as likely again as the next shorter one does.
         Columns: before, target, after (the context; ^ and $ are start and end of the string), source (may be empty),
         count (of the piece in this context), seen (of the context), probability (count / seen).
         """

@@ -17,13 +17,13 @@ from rich.progress import Progress as ProgressBar
 from pipeline import scoring
 from pipeline.alphabet import Alphabet
 from pipeline.backend import keras, tf
-from pipeline.batches import BatchStream
 from pipeline.config import Model, Params, flatten
 from pipeline.errors import UserError
 from pipeline.network import Encoder, Network, Sizes, load_network, save_network
 from pipeline.prepared import Prepared
 from pipeline.search import decode, greedy_search
 from pipeline.store import StringStore
+from pipeline.streams import streams
 from pipeline.tracking import Tracker
 from pipeline.training import DevScore, Plan, Progress, Task, train
 
@@ -87,13 +87,6 @@ def sizes(prepared: Prepared) -> Sizes:
     return Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), longest_output)
 
 
-def streams(plan: Plan, prepared: Prepared, batch_size: int, seed: int) -> dict[Task, BatchStream]:
-    """The batches of each task of a plan; pairs come in the same order whatever the strategy."""
-    pairs = BatchStream(prepared.train_sources, prepared.train_targets, batch_size, seed)
-    unpaired = BatchStream(prepared.targets, prepared.targets, batch_size, seed)
-    return {task: unpaired if task is Task.AUTOENCODE else pairs for task in plan.schedule}
-
-
 class DevEvaluation:
     """Greedy decoding of the development data: of its sources, or for an autoencoder of its targets."""
 
@@ -133,7 +126,7 @@ def run_training(
     """Train, and write the run folder; the tracker sees every look as it happens, metric names after `prefix`."""
     folder = run_folder(strategy, seed)
     evaluation = DevEvaluation(network, prepared, plan.counted)
-    batches = streams(plan, prepared, params.training.batch_size, seed)
+    batches = streams(plan, prepared, params, seed)
     looks: list[dict[str, float]] = []
     progress = Progress()
     with Watcher(f"{strategy} {seed}", plan.updates) as watcher:
@@ -173,7 +166,7 @@ def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
 
 def stage_parameters(params: Params, *sections: str) -> dict[str, object]:
     """The parameters that a training run depends on, by dotted name: the shared ones and those of `sections`."""
-    shared = ("data", "prepare", "model", "training", *sections)
+    shared = ("data", "prepare", "model", "noise", "training", *sections)
     return {name: value for name, value in flatten(params).items() if name.split(".")[0] in shared}
 
 

@@ -26,6 +26,7 @@ class Task(StrEnum):
 
     PAIRED = "paired"  # A -> B: encoder A and the decoder
     AUTOENCODE = "autoencode"  # B -> B: encoder B and the decoder
+    SYNTHETIC = "synthetic"  # made-up A -> B: encoder A and the decoder
     EMBEDDING = "embedding"  # encoder A(a) towards encoder B(b): encoder A
     FROZEN_DECODER = "frozen_decoder"  # A -> B: encoder A
 
@@ -170,6 +171,7 @@ class TrainingSteps:
         encoder_b = [variable for variable in network.encoder_b.trainable_variables if id(variable) not in lent]
         self._steps = {
             Task.PAIRED: self._compile(self._paired_loss, encoder_a + decoder),
+            Task.SYNTHETIC: self._compile(self._paired_loss, encoder_a + decoder),
             Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
             Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a),
             Task.FROZEN_DECODER: self._compile(self._paired_loss, encoder_a),
