@@ -48,6 +48,29 @@ def predict(
 
 
 @app.command()
+def match(
+    sources: Annotated[list[str], typer.Argument(help="Sources whose counterparts are wanted.")],
+    among: Annotated[Path, typer.Option(help="File with a target per line, may be .gz; - is standard input.")],
+    top: Annotated[int, typer.Option(min=1, help="Targets per source.")] = 5,
+) -> None:
+    """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
+    rows = list(_checked(sources))
+    from pipeline.corpus import read_targets
+    from pipeline.matcher import FOLDER, Index, Matcher
+
+    matcher = Matcher.load(FOLDER)
+    file = STANDARD_INPUT if among == Path("-") else among
+    targets = read_targets(file, matcher.alphabet.target.kind, max_symbols=10_000)
+    if not targets:
+        raise UserError(f"{among} is empty: --among needs at least one target to choose from")
+    index = Index(matcher, targets)
+    print("source", "rank", "target", "similarity", sep="\t")
+    for source, matches in zip(rows, index.search(rows, top), strict=True):
+        for rank, found in enumerate(matches, start=1):
+            print(source, rank, found.target, f"{found.similarity:.4f}", sep="\t")
+
+
+@app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
     from pipeline.comparison import table, verdict

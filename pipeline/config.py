@@ -102,6 +102,13 @@ class Start(StrEnum):
     PRETRAINED = "pretrained"
 
 
+class MatcherEncoder(StrEnum):
+    """What the siamese matcher reads strings with."""
+
+    LSTM = "lstm"
+    CONV = "conv"
+
+
 @dataclass(frozen=True, config=STRICT)
 class Data:
     """`data`: where pairs and targets come from, and what their symbols are."""
@@ -230,6 +237,33 @@ class Tandem:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Matcher:
+    """`matcher`: the siamese model that says how alike a source and a target are."""
+
+    encoder: MatcherEncoder
+    projection: Count
+    units: Count
+    embedding: Count
+    dropout: Fraction
+    updates: Count
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    neighbours: Annotated[int, Field(ge=0, le=1000)]
+    candidates: Annotated[int, Field(ge=0, le=100)]
+    negatives: Annotated[int, Field(ge=0, le=100)]
+    evaluate_every: Count
+    patience: Count
+
+    @model_validator(mode="after")
+    def _check(self) -> "Matcher":
+        if self.encoder is MatcherEncoder.LSTM and self.units % 2:
+            raise ValueError(f"matcher.units is {self.units}, but each direction of the LSTM gets half of them")
+        if self.neighbours + self.candidates == 0:
+            raise ValueError("matcher.neighbours and matcher.candidates are both 0: there would be no hard negatives")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
 class Evaluate:
     """`evaluate`: the comparison."""
 
@@ -259,6 +293,7 @@ class Params:
     supervised: Supervised
     two_stage: TwoStage
     tandem: Tandem
+    matcher: Matcher
     evaluate: Evaluate
     tracking: Tracking
 

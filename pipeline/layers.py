@@ -32,7 +32,7 @@ class TiedDense(keras.layers.Layer):
         if not isinstance(tied_to, keras.layers.Dense | keras.layers.Embedding):
             raise TypeError(f"TiedDense ties to a Dense or an Embedding layer, not to {type(tied_to).__name__}")
         self._tie = _Reference(tied_to)
-        self.bias = None
+        self.bias: Any = None
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
 

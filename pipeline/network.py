@@ -82,14 +82,15 @@ class Decoder(keras.Model):
         self.supports_masking = True
         self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
         reads_symbols = self.autoregressive or model.tie_weights
-        self.symbols = symbol_table(symbols, model, "symbols") if reads_symbols else None
+        table = symbol_table(symbols, model, "symbols")
+        self.symbols: Any = table if reads_symbols else None
         self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
         self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
         self.dropout = keras.layers.Dropout(model.dropout, name="dropout")
         self.dense = keras.layers.Dense(model.projection, name="dense")
         if model.tie_weights:
-            self.symbols.build((None, None))
-            self.output_symbols = TiedDense(self.symbols, name="output_symbols")
+            table.build((None, None))
+            self.output_symbols: Any = TiedDense(table, name="output_symbols")
         else:
             self.output_symbols = keras.layers.Dense(symbols, name="output_symbols")
 

@@ -62,6 +62,11 @@ class Record:
             raise UserError(f"{folder} is not a finished training run ({error}): run `dvc repro`") from error
 
 
+def save_record(record: Record, folder: Path) -> None:
+    """Write run.json, the last file of a run."""
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+
+
 def run_folder(strategy: str, seed: int) -> Path:
     """Where a run is kept."""
     return MODELS / strategy / str(seed)
@@ -155,7 +160,7 @@ def run_training(
     prepared.source_alphabet.save(folder / SOURCE_ALPHABET)
     prepared.target_alphabet.save(folder / TARGET_ALPHABET)
     pd.DataFrame(looks).to_csv(folder / HISTORY, index=False, lineterminator="\n")
-    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    save_record(record, folder)
     return record
 
 

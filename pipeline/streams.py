@@ -18,7 +18,7 @@ SYNTHETIC_SEED = 2**31
 def streams(plan: Plan, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
     """The batches of each task; pairs come in the same order whatever the strategy."""
     unpaired, size = prepared.targets, params.training.batch_size
-    found = {}
+    found: dict[Task, BatchStream] = {}
     for task in set(plan.schedule):
         if task is Task.AUTOENCODE:
             found[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))

@@ -1,6 +1,7 @@
 """The parts, what they share, and that sharing survives a file."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests.conftest import small_model
 SIZES = Sizes(source_symbols=11, target_symbols=9, longest_output=12)
 
 
-def network(seed: int = 0, **changes: object) -> Network:
+def network(seed: int = 0, **changes: Any) -> Network:
     keras.utils.set_random_seed(seed)
     return Network(small_model(**changes), SIZES)
 
@@ -43,7 +44,7 @@ def test_the_parts_compose_to_the_joined_models() -> None:
     np.testing.assert_array_equal(parts.predictor((sources, targets)), composed)
 
 
-FAMILIES: list[dict[str, object]] = [
+FAMILIES: list[dict[str, Any]] = [
     {"decoder": "repeat", "bridge": "vector"},
     {"decoder": "autoregressive", "bridge": "vector"},
     {"decoder": "autoregressive", "bridge": "attention"},
@@ -52,7 +53,7 @@ FAMILIES: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_padding_never_changes_what_is_written(cell: str, family: dict[str, object]) -> None:
+def test_padding_never_changes_what_is_written(cell: str, family: dict[str, Any]) -> None:
     predictor = network(cell=cell, layers=2, **family).predictor
     target = ids([4, 5, 2])
     alone = predictor((ids([4, 5, 6]), target))
@@ -86,7 +87,7 @@ def test_tied_weights_are_one_table_of_target_symbols() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_step_by_step_equals_the_whole_sequence(cell: str, family: dict[str, object]) -> None:
+def test_step_by_step_equals_the_whole_sequence(cell: str, family: dict[str, Any]) -> None:
     parts, targets = network(cell=cell, layers=2, **family), ids([4, 5, 6, 7, 2], [8, 8, 2])
     encoded = parts.encoder_a(ids([4, 5], [9, 10]))
     states, previous = parts.decoder.start(encoded), tf.fill([2], 1)

@@ -1,0 +1,146 @@
+"""The whole pipeline as a user runs it: `dvc repro`, `dvc exp run` and `tandem predict` in a clone, MLflow after it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.conftest import PROJECT, shipped_params
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "seeds=[0,1]",
+    "prepare.pairs=300",
+    "prepare.dev=50",
+    "prepare.test=60",
+    "prepare.targets=500",
+    "model.units=16",
+    "model.projection=8",
+    "training.evaluate_every=10",
+    "evaluate.resamples=200",
+    *(f"{stage}.updates=20" for stage in ("pretrain", "supervised", "two_stage", "tandem")),
+}
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command in the clone as in an activated environment; its output."""
+    here = Path(sys.executable).parent
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    environment = kept | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the project as it stands, run once with small parameters."""
+    folder = tmp_path_factory.mktemp("clone")
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for file in files:
+        if (PROJECT / file).is_file():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / file, folder / file)
+    run(folder, "git", "init", "--quiet")
+    run(folder, "git", "config", "user.email", "someone@example.org")
+    run(folder, "git", "config", "user.name", "Someone")
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", "a clone")
+    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
+    return folder
+
+
+def runs(folder: Path) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(shipped_params()["tracking"]["experiment"])
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def test_the_comparison_is_written_as_promised(clone: Path) -> None:
+    metrics = json.loads((clone / "reports" / "metrics.json").read_text())
+    for strategy in ("supervised", "two_stage", "tandem"):
+        part = metrics[strategy]
+        assert 0 <= part["word_accuracy"]["low"] <= part["word_accuracy"]["mean"] <= part["word_accuracy"]["high"] <= 1
+        assert set(part["character_error_rate"]) >= {"mean", "low", "high"}
+        assert part["paired_updates"] == 20
+        assert part["seconds"] > 0
+    for name in ("tandem_vs_two_stage", "tandem_vs_supervised"):
+        assert set(metrics["comparisons"][name]) >= {"difference", "low", "high", "p_value"}
+    assert (clone / "reports" / "learning_curves.png").stat().st_size > 1000
+    predictions = (clone / "reports" / "predictions" / "tandem-1.tsv").read_text().splitlines()
+    assert predictions[0].split("\t") == ["source", "target", "also", "prediction", "correct", "edits", "length"]
+    assert len(predictions) == 1 + 60
+
+
+def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone: Path) -> None:
+    everything = runs(clone)
+    (parent,) = [found for found in everything if found.data.tags["tandem.kind"] == "comparison"]
+    children = [found for found in everything if found.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(everything) == 1 + len(children)
+    wanted = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
+    assert Counter((run.data.tags["tandem.strategy"], run.data.tags["tandem.seed"]) for run in children) == wanted
+    client = MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
+    for child in children:
+        assert child.info.status == "FINISHED"
+        assert {"dev_word_accuracy", "test_word_accuracy", "test_character_error_rate"} <= set(child.data.metrics)
+        curve = client.get_metric_history(child.info.run_id, "dev_word_accuracy")
+        assert [point.step for point in curve] == [10, 20]
+        assert "mlflow.source.git.commit" in child.data.tags
+        assert [file.path for file in client.list_artifacts(child.info.run_id)] == [
+            f"{child.data.tags['tandem.strategy']}-{child.data.tags['tandem.seed']}.tsv"
+        ]
+    assert (
+        "tandem and two_stage" in parent.data.tags["mlflow.note.content"]
+        or "tandem" in parent.data.tags["mlflow.note.content"]
+    )
+    assert "metrics.json" in [file.path for file in client.list_artifacts(parent.info.run_id)]
+
+
+def test_a_second_repro_does_nothing(clone: Path) -> None:
+    before = len(runs(clone))
+    output = run(clone, "dvc", "repro")
+    assert "Data and pipelines are up to date" in output
+    assert len(runs(clone)) == before
+
+
+def test_a_changed_parameter_of_tandem_reruns_tandem_and_the_evaluation_alone(clone: Path) -> None:
+    output = run(clone, "dvc", "exp", "run", "--set-param=tandem.updates=30")
+    ran = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    assert ran == {"tandem@0", "tandem@1", "evaluate"}
+    comparisons = [found for found in runs(clone) if found.data.tags["tandem.kind"] == "comparison"]
+    assert len(comparisons) == 2
+    newest = max(comparisons, key=lambda found: found.info.start_time)
+    children = [found for found in runs(clone) if found.data.tags.get("mlflow.parentRunId") == newest.info.run_id]
+    reused = Counter((run.data.tags["tandem.strategy"], run.data.tags.get("tandem.reused")) for run in children)
+    assert reused == {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
+
+
+def test_predictions_come_ranked_with_log_probabilities(clone: Path) -> None:
+    output = run(clone, "tandem", "predict", "F AO R K", "S K UW L", "--n-best", "3")
+    header, *rows = [line.split("\t") for line in output.splitlines()]
+    assert header == ["source", "rank", "prediction", "log_probability"]
+    assert [row[:2] for row in rows] == [[source, str(n)] for source in ("F AO R K", "S K UW L") for n in (1, 2, 3)]
+    assert all(float(row[3]) < 0 for row in rows)
+
+
+def test_dvc_shows_metrics_and_plots(clone: Path) -> None:
+    assert "tandem" in run(clone, "dvc", "metrics", "show")
+    run(clone, "dvc", "plots", "show")
+    page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    assert "dev word accuracy" in page
+    assert "two_stage" in page
