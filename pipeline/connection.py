@@ -188,9 +188,10 @@ def _connect(uri: str) -> "MlflowClient":
 def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
+        # The kind makes the UI open with the list of runs, not with the traces of language models.
         # By default artifacts would go below the current folder, which may be a temporary copy of the project.
         location = None if is_server(tracking_uri(root)) else (root / "mlartifacts").as_uri()
-        return str(client.create_experiment(name, location))
+        return str(client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"}))
     if experiment.lifecycle_stage == "deleted":
         raise RuntimeError(f"experiment {name!r} was deleted there: restore it, or change tracking.experiment")
     return str(experiment.experiment_id)

@@ -128,7 +128,7 @@ def build_siamese(
 class MaskedPooling(keras.layers.Layer):
     """Of each feature the mean and the maximum over a string, padding left out.
 
-    States float32 [B, S, H] and inside bool [B, S], true somewhere in each row -> float32 [B, 2 H].
+    States float32 [B, S, H] and present bool [B, S], true somewhere in each row -> float32 [B, 2 H].
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -138,12 +138,12 @@ class MaskedPooling(keras.layers.Layer):
     def compute_mask(self, *_: Any) -> None:
         """Nothing is left to be masked."""
 
-    def call(self, states: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+    def call(self, states: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
         """Means beside maxima."""
-        inside = inside[:, :, None]
-        lengths = tf.reduce_sum(tf.cast(inside, states.dtype), axis=1)
-        mean = tf.reduce_sum(tf.where(inside, states, 0.0), axis=1) / lengths
-        return tf.concat([mean, tf.reduce_max(tf.where(inside, states, states.dtype.min), axis=1)], axis=1)
+        present = present[:, :, None]
+        lengths = tf.reduce_sum(tf.cast(present, states.dtype), axis=1)
+        mean = tf.reduce_sum(tf.where(present, states, 0.0), axis=1) / lengths
+        return tf.concat([mean, tf.reduce_max(tf.where(present, states, states.dtype.min), axis=1)], axis=1)
 
 
 def string_trunk(settings: config.Matcher, symbols: int) -> keras.Model:
@@ -153,20 +153,20 @@ def string_trunk(settings: config.Matcher, symbols: int) -> keras.Model:
     the string; and a dense layer.
     """
     ids = keras.Input((None,), dtype="int32", name="ids")
-    inside = keras.ops.not_equal(ids, PADDING)
+    present = keras.ops.not_equal(ids, PADDING)
     vectors = keras.layers.Embedding(symbols, settings.projection, name="projection")(ids)
     if settings.encoder is MatcherEncoder.LSTM:
         recurrent = RecurrentStack(Cell.LSTM, settings.units, 1, settings.dropout, bidirectional=True, name="recurrent")
-        states, _ = recurrent(vectors, mask=inside)
+        states, _ = recurrent(vectors, present=present)
     else:
         # At zero, padding is to a convolution what lies beyond the end of the longest string.
-        seen = keras.layers.Dropout(settings.dropout)(vectors) * keras.ops.cast(inside, "float32")[:, :, None]
+        seen = keras.layers.Dropout(settings.dropout)(vectors) * keras.ops.cast(present, "float32")[:, :, None]
         windows = [
             keras.layers.Conv1D(settings.units, width, padding="same", activation="relu", name=f"width_{width}")(seen)
             for width in WIDTHS
         ]
         states = keras.layers.Concatenate()(windows)
-    pooled = keras.layers.Dropout(settings.dropout)(MaskedPooling(name="pooling")(states, inside))
+    pooled = keras.layers.Dropout(settings.dropout)(MaskedPooling(name="pooling")(states, present))
     embedding = keras.layers.Dense(settings.embedding, name="embedding")(pooled)
     return keras.Model(ids, embedding, name=settings.encoder.value)
 

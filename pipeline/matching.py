@@ -71,11 +71,15 @@ class MatchingStream:
 
 @dataclass(frozen=True)
 class Look:
-    """What stood after an evaluation, a row of history.csv. loss: mean since the last look. best: the best so far."""
+    """What stood after an evaluation, a row of history.csv.
+
+    loss: mean since the last look. dev_score: what the evaluation gave. seconds: in training and evaluation, since its
+    start. best: whether the score is the highest so far.
+    """
 
     update: int
     loss: float
-    dev_mean_reciprocal_rank: float
+    dev_score: float
     learning_rate: float
     seconds: float
     best: bool

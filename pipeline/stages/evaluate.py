@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import scoring
-from pipeline.comparison import RunResult, compare, examples, table, verdict
+from pipeline.comparison import COMPARISONS, Metrics, RunResult, compare, examples, table, verdict
 from pipeline.config import Params, Start, load_params
 from pipeline.corpus import Example
 from pipeline.errors import UserError, explain_user_errors
@@ -38,7 +38,7 @@ def main() -> None:
     write_report(REPORTS, metrics, examples(results), results)
     for result in results:
         write_predictions(result, prepared.test)
-    publish(params, prepared, results, f"{verdict(metrics)}\n\n{table(metrics)}")
+    publish(params, prepared, results, metrics)
     print(verdict(metrics))
 
 
@@ -94,7 +94,7 @@ def predictions_file(result: RunResult) -> Path:
     return PREDICTIONS / f"{result.strategy}-{result.seed}.tsv"
 
 
-def publish(params: Params, prepared: Prepared, results: list[RunResult], description: str) -> None:
+def publish(params: Params, prepared: Prepared, results: list[RunResult], metrics: Metrics) -> None:
     """Complete the comparison in MLflow: missing children from their files, test metrics, the report."""
     with Comparison.open(params, prepared.digest) as comparison:
         for result in results:
@@ -109,10 +109,14 @@ def publish(params: Params, prepared: Prepared, results: list[RunResult], descri
                 step=result.paired_updates,
             )
             child.log_artifact(predictions_file(result))
+        for strategy in STRATEGIES:
+            comparison.log_metrics({f"{strategy}_word_accuracy": metrics[strategy]["word_accuracy"]["mean"]})
+        for name, found in metrics[COMPARISONS].items():
+            comparison.log_metrics({f"{name}_difference": found["difference"], f"{name}_p_value": found["p_value"]})
         for path in sorted(REPORTS.iterdir()):
             if path.is_file():
                 comparison.log_artifact(path)
-        comparison.set_description(description)
+        comparison.set_description(f"{verdict(metrics)}\n\n{table(metrics)}")
 
 
 def publish_child(comparison: Comparison, params: Params, result: RunResult) -> Tracker:

@@ -94,7 +94,7 @@ def train(
         comparison.log_history(pd.DataFrame([look.row()]), prefix="matcher_")
         print(
             f"matcher {seed}  {look.update}/{settings.updates}  loss {look.loss:.3f}  "
-            f"dev mean reciprocal rank {look.dev_mean_reciprocal_rank:.3f}",
+            f"dev mean reciprocal rank {look.dev_score:.3f}",
             flush=True,
         )
     return matcher, looks
