@@ -51,13 +51,19 @@ class DevScore:
     word_accuracy: float
     character_error_rate: float
 
+    def beats(self, other: "DevScore") -> bool:
+        """Whether the accuracy is higher, or equal with fewer errors: while no word is right yet, errors still fall."""
+        if self.word_accuracy != other.word_accuracy:
+            return self.word_accuracy > other.word_accuracy
+        return self.character_error_rate < other.character_error_rate
+
 
 @dataclass(frozen=True)
 class Look:
     """What stood after an evaluation, a row of history.csv.
 
     losses: mean per batch since the last look, by task; gradient_norm: likewise, before clipping. best: whether the dev
-    accuracy is the highest so far.
+    score beats all before it.
     """
 
     update: int
@@ -103,9 +109,9 @@ def train(
     settings: Training,
     evaluate: Callable[[], DevScore],
 ) -> Iterator[Progress]:
-    """Train `network` in place; at the end it holds the weights that had the highest dev accuracy.
+    """Train `network` in place; at the end it holds the weights that had the best dev score.
 
-    Stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better dev accuracy.
+    Stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better one.
     Raises `DivergedError` when a loss is no longer a number.
     """
     steps = TrainingSteps(network, settings)
@@ -137,7 +143,7 @@ def train(
         progress.update += 1
         if progress.update % settings.evaluate_every == 0 or progress.update == plan.updates:
             dev = evaluate()
-            better = progress.best is None or dev.word_accuracy > progress.best.word_accuracy
+            better = progress.best is None or dev.beats(progress.best)
             if better:
                 progress.best, progress.best_update = dev, progress.update
                 best_weights = network.get_weights()

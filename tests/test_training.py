@@ -194,6 +194,13 @@ def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
         np.testing.assert_array_equal(best, final)
 
 
+def test_while_no_word_is_right_falling_errors_count_as_better() -> None:
+    rates = iter([0.9, 0.8, 0.7, 0.6])
+    plan = Plan([Task.PAIRED], Task.PAIRED, 8)
+    _, looks, _ = run(plan, quick_training(evaluate_every=2, patience=2), lambda _: DevScore(0.0, next(rates)))
+    assert [look.best for look in looks] == [True, True, True, True]
+
+
 def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
     network = new_network()
     network.decoder.output_symbols.bias.assign(tf.fill([len(TOY)], math.nan))
