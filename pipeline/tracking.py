@@ -38,6 +38,17 @@ METRICS_PER_BATCH = 1000  # MLflow takes no more at once
 TERMINATED = 128 + 15  # the exit code that stands for SIGTERM
 
 
+def numbers(content: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `PREFIX_test_roc_auc`."""
+    flat: dict[str, float] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= numbers(value, f"{prefix}_{name}")
+        elif isinstance(value, int | float):
+            flat[f"{prefix}_{name}"] = value
+    return flat
+
+
 def comparison_key(params: Params, data_digest: str) -> str:
     """The comparison that a stage belongs to, 16 hexadecimal digits: the same for equal parameters, data and code."""
     decisive = {name: value for name, value in flatten(params).items() if not name.startswith("tracking.")}

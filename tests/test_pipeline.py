@@ -25,8 +25,10 @@ SMALL = {
     "model.units=16",
     "model.projection=8",
     "training.evaluate_every=10",
+    "matcher.units=8",
+    "matcher.evaluate_every=10",
     "evaluate.resamples=200",
-    *(f"{stage}.updates=20" for stage in ("pretrain", "supervised", "two_stage", "tandem")),
+    *(f"{stage}.updates=20" for stage in ("pretrain", "supervised", "two_stage", "tandem", "matcher")),
 }
 
 
@@ -136,6 +138,20 @@ def test_predictions_come_ranked_with_log_probabilities(clone: Path) -> None:
     assert header == ["source", "rank", "prediction", "log_probability"]
     assert [row[:2] for row in rows] == [[source, str(n)] for source in ("F AO R K", "S K UW L") for n in (1, 2, 3)]
     assert all(float(row[3]) < 0 for row in rows)
+
+
+def test_the_matcher_finds_counterparts_in_a_list(clone: Path) -> None:
+    (clone / "list.txt").write_text("fork\nschool\nthough\n", encoding="utf-8")
+    header, *rows = [
+        line.split("\t")
+        for line in run(clone, "tandem", "match", "F AO R K", "--among", "list.txt", "--top", "2").splitlines()
+    ]
+    assert header == ["source", "rank", "target", "similarity"]
+    assert [row[:2] for row in rows] == [["F AO R K", "1"], ["F AO R K", "2"]]
+    assert 0 <= float(rows[1][3]) <= float(rows[0][3]) <= 1
+    metrics = json.loads((clone / "reports" / "matcher.json").read_text())
+    assert 0 <= metrics["test"]["roc_auc"] <= 1
+    assert 0 < metrics["test"]["mean_reciprocal_rank"] <= 1
 
 
 def test_dvc_shows_metrics_and_plots(clone: Path) -> None:

@@ -1,6 +1,7 @@
 """Stage `evaluate`: every trained run on the test set, the strategies against each other, and the report."""
 
 import csv
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,12 @@ from pipeline.inference import TrainedModel
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.report import write_report
 from pipeline.runs import HISTORY, Record, run_folder, stage_parameters
-from pipeline.tracking import Comparison, Tracker
+from pipeline.tracking import Comparison, Tracker, numbers
 
 STRATEGIES = ("supervised", "two_stage", "tandem")
 REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions"
+MATCHER = REPORTS / "matcher.json"  # by stage matcher
 
 
 @explain_user_errors
@@ -113,6 +115,7 @@ def publish(params: Params, prepared: Prepared, results: list[RunResult], metric
             comparison.log_metrics({f"{strategy}_word_accuracy": metrics[strategy]["word_accuracy"]["mean"]})
         for name, found in metrics[COMPARISONS].items():
             comparison.log_metrics({f"{name}_difference": found["difference"], f"{name}_p_value": found["p_value"]})
+        comparison.log_metrics(numbers(json.loads(MATCHER.read_text(encoding="utf-8")), "matcher"))
         for path in sorted(REPORTS.iterdir()):
             if path.is_file():
                 comparison.log_artifact(path)

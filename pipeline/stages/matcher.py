@@ -1,9 +1,8 @@
 """Stage `matcher`: the siamese model that says how alike a source and a target are."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,7 @@ def main() -> None:
     negatives = {
         name: find_negatives(examples, listed, predictor, params.matcher, seed) for name, examples in splits.items()
     }
-    comparison = Comparison.open(params, prepared.digest)  # stays open: stage evaluate closes it
+    comparison = Comparison.open(params, prepared.digest)  # stage evaluate adds the metrics and closes it
     matcher, looks = train(params, prepared, unpaired, negatives["train"], seed, comparison)
     calibrate(matcher, prepared.dev, negatives["dev"])
     matcher.save(FOLDER)
@@ -56,7 +55,6 @@ def main() -> None:
     }
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    comparison.log_metrics(metrics_for_tracking(metrics))
     print(", ".join(f"{name} {value:.3f}" for name, value in metrics["test"].items()))
 
 
@@ -106,17 +104,6 @@ def measure(
     """True pairs against hard negatives, and the right target among the targets of `examples` and the unpaired ones."""
     listed = [*(example.target for example in examples), *unpaired]
     return {**separation(matcher, examples, negatives), **retrieval(matcher, examples, listed)}
-
-
-def metrics_for_tracking(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers under the names that MLflow shows, such as `matcher_test_roc_auc`."""
-    flat: dict[str, float] = {}
-    for name, value in metrics.items():
-        if isinstance(value, dict):
-            flat |= {f"matcher_{name}_{key}": number for key, number in value.items()}
-        elif not isinstance(value, str):
-            flat[f"matcher_{name}"] = value
-    return flat
 
 
 if __name__ == "__main__":
