@@ -16,7 +16,7 @@ from rich.table import Table
 from pipeline.config import Bridge, Cell, DecoderKind, Model, load_params
 from pipeline.errors import explain_user_errors
 from pipeline.prepared import PREPARED, Prepared
-from pipeline.runs import new_network
+from pipeline.strategies import new_network
 from pipeline.streams import streams
 from pipeline.training import Plan, Task, TrainingSteps
 

@@ -121,7 +121,8 @@ def _read_sources(path: Path | None) -> list[str]:
 
 
 def _choose_run(strategy: str, seed: int | None) -> Path:
-    from pipeline.runs import MODELS, Record
+    from pipeline.runs import Record
+    from pipeline.strategies import MODELS
 
     folder = MODELS / strategy
     runs = sorted(path for path in folder.glob("*") if path.is_dir())

@@ -219,6 +219,7 @@ class TwoStage:
 
     objective: Objective
     updates: Count
+    finetune: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -228,6 +229,7 @@ class Tandem:
     schedule: Annotated[tuple[ScheduledTask, ...], Field(min_length=1, max_length=100)]
     start: Start
     updates: Count
+    finetune: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
     def _check(self) -> "Tandem":

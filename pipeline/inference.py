@@ -42,13 +42,14 @@ class TrainedModel:
         if not sources:
             return []
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        different = list(dict.fromkeys(normalized))
         encoder, decoder, longest = self.network.encoder_a, self.network.decoder, self.network.sizes.longest_output
         width = max(beam, n_best)
         search = (
             greedy_search(encoder, decoder, longest) if width == 1 else beam_search(encoder, decoder, longest, width)
         )
-        found = decode(search, StringStore.of(normalized, self.source_alphabet))
-        return [
+        found = decode(search, StringStore.of(different, self.source_alphabet))
+        predictions = [
             [
                 Prediction(self.target_alphabet.decode(row), float(score))
                 for row, score in zip(ids[:n_best], scores[:n_best], strict=True)
@@ -56,3 +57,5 @@ class TrainedModel:
             ]
             for ids, scores in zip(found.ids, found.log_probabilities, strict=True)
         ]
+        by_source = dict(zip(different, predictions, strict=True))
+        return [by_source[source] for source in normalized]

@@ -1,4 +1,4 @@
-"""One training run: from prepared data and a plan to a run folder, watched by files, progress bar and MLflow.
+"""One training run: from prepared data and a plan to a run folder, watched by files, a progress bar and a log.
 
 A run folder (models/STRATEGY/SEED) is the record of a run and all that `tandem predict` needs: network, alphabets,
 history.csv with a row per look at the development data, and run.json with what the run spent and reached.
@@ -6,6 +6,7 @@ history.csv with a row per look at the development data, and run.json with what 
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,18 +17,16 @@ from rich.progress import Progress as ProgressBar
 
 from pipeline import scoring
 from pipeline.alphabet import Alphabet
-from pipeline.backend import keras, tf
-from pipeline.config import Model, Params, flatten
+from pipeline.config import Params, flatten
 from pipeline.errors import UserError
-from pipeline.network import Encoder, Network, Sizes, load_network, save_network
+from pipeline.network import Encoder, Network, save_network
 from pipeline.prepared import Prepared
 from pipeline.search import decode, greedy_search
 from pipeline.store import StringStore
+from pipeline.strategies import MODELS, phases, run_folder, sections, start
 from pipeline.streams import streams
-from pipeline.tracking import Tracker
-from pipeline.training import DevScore, Plan, Progress, Task, train
+from pipeline.training import DevScore, Progress, Task, train
 
-MODELS = Path("models")
 HISTORY = "history.csv"
 RECORD = "run.json"
 SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
@@ -67,31 +66,6 @@ def save_record(record: Record, folder: Path) -> None:
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
 
 
-def run_folder(strategy: str, seed: int) -> Path:
-    """Where a run is kept."""
-    return MODELS / strategy / str(seed)
-
-
-def new_network(model: Model, prepared: Prepared, seed: int) -> Network:
-    """A network with the weights of `seed`, the same for every strategy; makes all that follows reproducible."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    return Network(model, sizes(prepared))
-
-
-def pretrained_network(seed: int) -> Network:
-    """The network that stage `pretrain` left: a trained autoencoder, and encoder A as it was at the start."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    return load_network(run_folder("pretrain", seed))
-
-
-def sizes(prepared: Prepared) -> Sizes:
-    """What the data fixes in the network; an output has room for half as much again as the longest target seen."""
-    longest_output = prepared.longest_target * 3 // 2 + 1
-    return Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), longest_output)
-
-
 class DevEvaluation:
     """Greedy decoding of the development data: of its sources, or for an autoencoder of its targets."""
 
@@ -107,40 +81,44 @@ class DevEvaluation:
             strings, alphabet = [example.source for example in prepared.dev], prepared.source_alphabet
             encoder = network.encoder_a
             self._accepted = [example.accepted for example in prepared.dev]
-        self._sources = StringStore.of(strings, alphabet)
+        # Running text repeats itself: each source is decoded once.
+        places = {string: place for place, string in enumerate(dict.fromkeys(strings))}
+        self._sources = StringStore.of(list(places), alphabet)
+        self._places = [places[string] for string in strings]
         self._search = greedy_search(encoder, network.decoder, network.sizes.longest_output)
 
     def __call__(self) -> DevScore:
         """Decode and score with the weights as they are now."""
         written = decode(self._search, self._sources).ids[:, 0]
-        predictions = [self._alphabet.decode(row) for row in written]
+        decoded = [self._alphabet.decode(row) for row in written]
+        predictions = [decoded[place] for place in self._places]
         scores = scoring.score(predictions, self._targets, self._accepted, self._symbols)
         return DevScore(scoring.accuracy(scores), scoring.error_rate(scores))
 
 
 def run_training(
+    strategy: str,
     params: Params,
     prepared: Prepared,
-    network: Network,
-    plan: Plan,
-    strategy: str,
     seed: int,
-    tracker: Tracker,
-    prefix: str = "",
+    log: Callable[[pd.DataFrame], None] = lambda row: None,
+    models: Path = MODELS,
 ) -> Record:
-    """Train, and write the run folder; the tracker sees every look as it happens, metric names after `prefix`."""
-    folder = run_folder(strategy, seed)
-    evaluation = DevEvaluation(network, prepared, plan.counted)
-    batches = streams(plan, prepared, params, seed)
+    """Train a strategy, or `pretrain`, and write its run folder; `log` sees each row of history.csv as it comes."""
+    folder = run_folder(strategy, seed, models)
+    network = start(strategy, params, prepared, seed, models)
+    plans = phases(strategy, params)
+    evaluation = DevEvaluation(network, prepared, plans[0].counted)
     looks: list[dict[str, float]] = []
     progress = Progress()
-    with Watcher(f"{strategy} {seed}", plan.updates) as watcher:
-        for progress in train(network, plan, batches, params.training, evaluation):
-            watcher.show(progress)
-            if progress.look:
-                row = progress.look.row()
-                looks.append(row)
-                tracker.log_history(pd.DataFrame([row]), prefix)
+    with Watcher(f"{strategy} {seed}", sum(plan.updates for plan in plans)) as watcher:
+        for plan in plans:
+            batches = streams(plan, prepared, params, seed)
+            for _ in train(network, plan, batches, params.training, evaluation, progress):
+                watcher.show(progress)
+                if progress.look:
+                    looks.append(progress.look.row())
+                    log(pd.DataFrame(looks[-1:]))
     if progress.best is None:
         raise UserError(f"{strategy} made no update")
     record = Record(
@@ -169,10 +147,10 @@ def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
     return Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET)
 
 
-def stage_parameters(params: Params, *sections: str) -> dict[str, object]:
-    """The parameters that a training run depends on, by dotted name: the shared ones and those of `sections`."""
-    shared = ("data", "prepare", "model", "noise", "training", *sections)
-    return {name: value for name, value in flatten(params).items() if name.split(".")[0] in shared}
+def run_parameters(strategy: str, params: Params) -> dict[str, object]:
+    """The parameters that a run depends on, by dotted name."""
+    relevant = {"data", "prepare", "model", "noise", "training", *sections(strategy, params)}
+    return {name: value for name, value in flatten(params).items() if name.split(".")[0] in relevant}
 
 
 class Watcher:

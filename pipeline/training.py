@@ -108,23 +108,26 @@ def train(
     streams: Mapping[Task, BatchStream],
     settings: Training,
     evaluate: Callable[[], DevScore],
+    progress: Progress | None = None,
 ) -> Iterator[Progress]:
     """Train `network` in place; at the end it holds the weights that had the best dev score.
 
-    Stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better one.
+    progress: of the phase before, whose best weights the network holds; it goes on, and is what is yielded. Stops after
+    `plan.updates` updates, or when `settings.patience` looks in a row brought no better score.
     Raises `DivergedError` when a loss is no longer a number.
     """
     steps = TrainingSteps(network, settings)
-    progress, tally = Progress(), _Tally()
+    progress, tally = progress or Progress(), _Tally()
+    before = progress.update
     next_batch = dict.fromkeys(plan.schedule, 0)
-    best_weights: list[Any] = []
+    best_weights = network.get_weights()
     looks_without_progress = 0
     position = 0
-    while progress.update < plan.updates and looks_without_progress < settings.patience:
+    while (update := progress.update - before) < plan.updates and looks_without_progress < settings.patience:
         started = time.perf_counter()
         task = plan.schedule[position % len(plan.schedule)]
         batch = streams[task][next_batch[task]]
-        rate = learning_rate(settings, progress.update, plan.updates)
+        rate = learning_rate(settings, update, plan.updates)
         loss, norm = steps(task, batch.source_ids, batch.target_ids, rate)
         if not math.isfinite(loss):
             raise DivergedError(
@@ -141,7 +144,7 @@ def train(
             progress.seconds += time.perf_counter() - started
             continue
         progress.update += 1
-        if progress.update % settings.evaluate_every == 0 or progress.update == plan.updates:
+        if progress.update % settings.evaluate_every == 0 or update + 1 == plan.updates:
             dev = evaluate()
             better = progress.best is None or dev.beats(progress.best)
             if better:

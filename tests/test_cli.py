@@ -13,7 +13,8 @@ from pipeline.alphabet import Alphabet, Symbols
 from pipeline.backend import keras
 from pipeline.cli import main
 from pipeline.network import Network, Sizes, save_network
-from pipeline.runs import SOURCE_ALPHABET, TARGET_ALPHABET, Record, run_folder, save_record
+from pipeline.runs import SOURCE_ALPHABET, TARGET_ALPHABET, Record, save_record
+from pipeline.strategies import run_folder
 from tests.conftest import PROJECT, small_model
 
 

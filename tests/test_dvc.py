@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline import runs
-from pipeline.stages import evaluate
+from pipeline.strategies import MODELS, PRETRAIN, STRATEGIES
 from pipeline.tracking import VIEW_ONLY
 from tests.conftest import PROJECT, shipped_params
 
@@ -58,10 +57,10 @@ def test_a_stage_depends_on_sections_of_the_parameters_that_exist(stage: str) ->
 
 
 def test_every_strategy_has_a_stage_for_each_seed_and_its_models_where_runs_keep_them() -> None:
-    for strategy in ("pretrain", *evaluate.STRATEGIES):
+    for strategy in (PRETRAIN, *STRATEGIES):
         stage = STAGES[strategy]
         assert stage["matrix"] == {"seed": "${seeds}"}
-        assert stage["outs"] == [str(runs.MODELS / strategy / "${item.seed}")]
+        assert stage["outs"] == [str(MODELS / strategy / "${item.seed}")]
 
 
 def test_modules_that_only_show_are_named_as_they_are() -> None:

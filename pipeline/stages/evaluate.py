@@ -8,16 +8,16 @@ import pandas as pd
 
 from pipeline import scoring
 from pipeline.comparison import COMPARISONS, Metrics, RunResult, compare, examples, table, verdict
-from pipeline.config import Params, Start, load_params
+from pipeline.config import Params, load_params
 from pipeline.corpus import Example
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.inference import TrainedModel
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.report import write_report
-from pipeline.runs import HISTORY, Record, run_folder, stage_parameters
+from pipeline.runs import HISTORY, Record, run_parameters
+from pipeline.strategies import PRETRAIN, STRATEGIES, needs_pretraining, run_folder
 from pipeline.tracking import Comparison, Tracker, numbers
 
-STRATEGIES = ("supervised", "two_stage", "tandem")
 REPORTS = Path("reports")
 PREDICTIONS = REPORTS / "predictions"
 MATCHER = REPORTS / "matcher.json"  # by stage matcher
@@ -56,7 +56,7 @@ def evaluate(strategy: str, seed: int, params: Params, prepared: Prepared) -> Ru
     accepted = [example.accepted for example in prepared.test]
     spent = [record]
     if needs_pretraining(strategy, params):
-        spent.append(Record.load(run_folder("pretrain", seed)))
+        spent.append(Record.load(run_folder(PRETRAIN, seed)))
     return RunResult(
         strategy=strategy,
         seed=seed,
@@ -69,11 +69,6 @@ def evaluate(strategy: str, seed: int, params: Params, prepared: Prepared) -> Ru
         seconds=sum(part.seconds for part in spent),
         history=pd.read_csv(folder / HISTORY),
     )
-
-
-def needs_pretraining(strategy: str, params: Params) -> bool:
-    """Whether the autoencoder of stage `pretrain` is part of a strategy."""
-    return strategy == "two_stage" or (strategy == "tandem" and params.tandem.start is Start.PRETRAINED)
 
 
 def write_predictions(result: RunResult, test: tuple[Example, ...]) -> None:
@@ -125,14 +120,13 @@ def publish(params: Params, prepared: Prepared, results: list[RunResult], metric
 def publish_child(comparison: Comparison, params: Params, result: RunResult) -> Tracker:
     """The child of a run: the one that its stage made while training, or one from the files."""
     pretrained = needs_pretraining(result.strategy, params)
-    sections = ("pretrain", result.strategy) if pretrained else (result.strategy,)
     return comparison.publish_child(
         result.strategy,
         result.seed,
         run_folder(result.strategy, result.seed),
-        stage_parameters(params, *sections),
+        run_parameters(result.strategy, params),
         reused=True,
-        pretraining=run_folder("pretrain", result.seed) if pretrained else None,
+        pretraining=run_folder(PRETRAIN, result.seed) if pretrained else None,
     )
 
 

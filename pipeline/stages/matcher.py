@@ -16,8 +16,9 @@ from pipeline.matcher import FOLDER, Matcher
 from pipeline.matching import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
 from pipeline.negatives import Negatives, find_negatives
 from pipeline.prepared import PREPARED, Prepared
-from pipeline.runs import HISTORY, Record, run_folder
+from pipeline.runs import HISTORY, Record
 from pipeline.stages import seed_argument
+from pipeline.strategies import run_folder
 from pipeline.tracking import Comparison
 
 METRICS = Path("reports/matcher.json")
