@@ -43,11 +43,8 @@ class TrainedModel:
             return []
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         different = list(dict.fromkeys(normalized))
-        encoder, decoder, longest = self.network.encoder_a, self.network.decoder, self.network.sizes.longest_output
-        width = max(beam, n_best)
-        search = (
-            greedy_search(encoder, decoder, longest) if width == 1 else beam_search(encoder, decoder, longest, width)
-        )
+        models, longest, width = [self.network.predictor], self.network.sizes.longest_output, max(beam, n_best)
+        search = greedy_search(models, longest) if width == 1 else beam_search(models, longest, width)
         found = decode(search, StringStore.of(different, self.source_alphabet))
         predictions = [
             [

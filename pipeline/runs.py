@@ -19,7 +19,7 @@ from pipeline import scoring
 from pipeline.alphabet import Alphabet
 from pipeline.config import Params, flatten
 from pipeline.errors import UserError
-from pipeline.network import Encoder, Network, save_network
+from pipeline.network import Network, save_network
 from pipeline.prepared import Prepared
 from pipeline.search import decode, greedy_search
 from pipeline.store import StringStore
@@ -73,19 +73,18 @@ class DevEvaluation:
         self._symbols = prepared.target_alphabet.kind
         self._alphabet = prepared.target_alphabet
         self._targets = [example.target for example in prepared.dev]
-        encoder: Encoder
         if task is Task.AUTOENCODE:
-            encoder, strings, alphabet = network.encoder_b, self._targets, prepared.target_alphabet
+            model, strings, alphabet = network.autoencoder, self._targets, prepared.target_alphabet
             self._accepted = [frozenset([target]) for target in self._targets]
         else:
-            strings, alphabet = [example.source for example in prepared.dev], prepared.source_alphabet
-            encoder = network.encoder_a
+            model, strings = network.predictor, [example.source for example in prepared.dev]
+            alphabet = prepared.source_alphabet
             self._accepted = [example.accepted for example in prepared.dev]
         # Running text repeats itself: each source is decoded once.
         places = {string: place for place, string in enumerate(dict.fromkeys(strings))}
         self._sources = StringStore.of(list(places), alphabet)
         self._places = [places[string] for string in strings]
-        self._search = greedy_search(encoder, network.decoder, network.sizes.longest_output)
+        self._search = greedy_search([model], network.sizes.longest_output)
 
     def __call__(self) -> DevScore:
         """Decode and score with the weights as they are now."""

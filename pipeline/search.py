@@ -1,6 +1,6 @@
 """Decoding: from source ids to the most likely target ids, greedily or with a beam, compiled and batched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.alphabet import END, PADDING, SPECIALS, START
 from pipeline.backend import tf
-from pipeline.network import Decoder, Encoder
+from pipeline.layers import States
+from pipeline.network import Encoded, Joined
 from pipeline.store import StringStore
 
 BATCH = 256  # strings decoded at once
@@ -40,16 +41,17 @@ def decode(search: Search, sources: StringStore) -> Candidates:
     return Candidates(np.concatenate(padded)[unsort], np.concatenate([scores for _, scores in found])[unsort])
 
 
-def greedy_search(encoder: Encoder, decoder: Decoder, longest: int) -> Search:
+def greedy_search(members: Sequence[Joined], longest: int) -> Search:
     """Compile: source_ids int32 [B, S] -> ids int32 [B, 1, T], log probabilities float32 [B, 1].
 
-    Writes the most likely symbol at each step, until every row has ended or `longest` symbols stand.
+    Writes the most likely symbol at each step, until every row has ended or `longest` symbols stand. members: one
+    model, or several with the same alphabets, whose probabilities of each symbol are averaged.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        encoded = encoder(source_ids)
-        states = decoder.start(encoded)
+        encoded = [member.encoder(source_ids) for member in members]
+        states = _start(members, encoded)
         B = tf.shape(source_ids)[0]
         previous = tf.fill([B], START)
         ended = tf.zeros([B], tf.bool)
@@ -57,9 +59,9 @@ def greedy_search(encoder: Encoder, decoder: Decoder, longest: int) -> Search:
         written = tf.TensorArray(tf.int32, size=0, dynamic_size=True, element_shape=[None])
         step = 0
         while step < longest and not tf.reduce_all(ended):
-            logits, states = decoder.step(encoded, previous, states)
+            log_probabilities, states = _step(members, encoded, previous, states)
             # Chosen by the sum, as the beam does, so that rounding treats ties alike.
-            totals = scores[:, None] + symbol_log_probabilities(logits)
+            totals = scores[:, None] + log_probabilities
             best = tf.argmax(totals, axis=1, output_type=tf.int32)
             scores = tf.where(ended, scores, tf.reduce_max(totals, axis=1))
             previous = tf.where(ended, PADDING, best)
@@ -71,20 +73,23 @@ def greedy_search(encoder: Encoder, decoder: Decoder, longest: int) -> Search:
     return search
 
 
-def beam_search(encoder: Encoder, decoder: Decoder, longest: int, beam: int) -> Search:
+def beam_search(members: Sequence[Joined], longest: int, beam: int) -> Search:
     """Compile: source_ids int32 [B, S] -> ids int32 [B, K, T], log probabilities float32 [B, K], K = beam.
 
     Keeps the K most likely beginnings of each row at every step; an ended one keeps its score. Stops when all have
     ended, or `longest` symbols stand. The candidates come best first. Where there are fewer than K different strings,
-    the rest have a log probability of -inf.
+    the rest have a log probability of -inf. members: as for `greedy_search`.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         B = tf.shape(source_ids)[0]
         K = beam
-        encoded = tf.nest.map_structure(lambda tensor: tf.repeat(tensor, K, axis=0), encoder(source_ids))
-        states = decoder.start(encoded)
+        encoded = [
+            tf.nest.map_structure(lambda tensor: tf.repeat(tensor, K, axis=0), member.encoder(source_ids))
+            for member in members
+        ]
+        states = _start(members, encoded)
         previous = tf.fill([B * K], START)
         ended = tf.zeros([B, K], tf.bool)
         # At first there is one beginning, the empty one.
@@ -95,9 +100,9 @@ def beam_search(encoder: Encoder, decoder: Decoder, longest: int, beam: int) -> 
             tf.autograph.experimental.set_loop_options(
                 shape_invariants=[(written, tf.TensorShape([None, K, None])), (previous, tf.TensorShape([None]))]
             )
-            logits, states = decoder.step(encoded, previous, states)
-            V = tf.shape(logits)[1]
-            steps = tf.reshape(symbol_log_probabilities(logits), [B, K, V])
+            log_probabilities, states = _step(members, encoded, previous, states)
+            V = tf.shape(log_probabilities)[1]
+            steps = tf.reshape(log_probabilities, [B, K, V])
             # An ended candidate goes on in one way, with padding and at no cost.
             only_padding = tf.where(tf.equal(tf.range(V), PADDING), 0.0, -np.inf)
             steps = tf.where(ended[:, :, None], only_padding, steps)
@@ -112,6 +117,24 @@ def beam_search(encoder: Encoder, decoder: Decoder, longest: int, beam: int) -> 
         return written, scores
 
     return search
+
+
+def _start(members: Sequence[Joined], encoded: Sequence[Encoded]) -> list[States]:
+    return [member.decoder.start(one) for member, one in zip(members, encoded, strict=True)]
+
+
+def _step(
+    members: Sequence[Joined], encoded: Sequence[Encoded], previous: tf.Tensor, states: Sequence[States]
+) -> tuple[tf.Tensor, list[States]]:
+    """One symbol further: its log probabilities float32 [B, V], averaged as probabilities, and the states after it."""
+    log_probabilities, after = [], []
+    for member, one, state in zip(members, encoded, states, strict=True):
+        logits, new = member.decoder.step(one, previous, state)
+        log_probabilities.append(symbol_log_probabilities(logits))
+        after.append(new)
+    if len(members) == 1:
+        return log_probabilities[0], after
+    return tf.reduce_logsumexp(tf.stack(log_probabilities), axis=0) - np.log(len(members)), after
 
 
 def symbol_log_probabilities(logits: tf.Tensor) -> tf.Tensor:

@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
 
 
 def accuracy(network: Network, sources: Sequence[str], targets: Sequence[str]) -> float:
-    search = greedy_search(network.encoder_a, network.decoder, SIZES.longest_output)
+    search = greedy_search([network.predictor], SIZES.longest_output)
     written = decode(search, StringStore.of(sources, TOY)).ids[:, 0]
     return float(np.mean([TOY.decode(row) == target for row, target in zip(written, targets, strict=True)]))
 
@@ -257,10 +257,7 @@ def walk(combination: dict[str, Any], folder: Path) -> None:
     save_network(network, folder)
     loaded = load_network(folder)
     sources = StringStore.of(["abc", "d"], TOY)
-    written = [
-        decode(greedy_search(parts.encoder_a, parts.decoder, SIZES.longest_output), sources)
-        for parts in (network, loaded)
-    ]
+    written = [decode(greedy_search([parts.predictor], SIZES.longest_output), sources) for parts in (network, loaded)]
     np.testing.assert_array_equal(written[0].ids, written[1].ids)
     np.testing.assert_array_equal(written[0].log_probabilities, written[1].log_probabilities)
 
