@@ -1,4 +1,5 @@
 import math
+import json
 import os
 import shutil
 import signal
@@ -129,7 +130,7 @@ def test_a_comparison_is_one_parent_with_a_child_for_each_strategy_and_seed(proj
     assert parent.data.tags["tandem.comparison"] == key
     assert parent.info.run_name == f"tandem-{key[:6]}"
     assert parent.info.status == "RUNNING"
-    assert parent.data.params["tandem.schedule"] == '["paired", "autoencode"]'
+    assert json.loads(parent.data.params["tandem.schedule"]) == list(params.tandem.schedule)
     children = runs(project, "run")
     assert {run.info.run_name for run in children} == {"supervised-seed0", "tandem-seed0", "tandem-seed1"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
