@@ -5,6 +5,7 @@ user types, the value received and what is allowed.
 """
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -337,6 +338,18 @@ def parse_params(content: Any, name: str = str(PARAMS)) -> Params:
     except ValidationError as error:
         problems = [_sentence(problem) for problem in error.errors(include_url=False)]
         raise ConfigError("\n  ".join([f"{name} has {len(problems)} problem(s):", *problems])) from None
+
+
+def changed(params: Params, changes: Mapping[str, Any]) -> Params:
+    """The parameters with some changed, by dotted name; raises `ConfigError` as `load_params` does."""
+    content = TypeAdapter(Params).dump_python(params, mode="json")
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    return parse_params(content)
 
 
 def flatten(params: Params) -> dict[str, Any]:

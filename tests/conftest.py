@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-from pipeline.config import Model, Params, Training, parse_params
+from pipeline.config import Model, Params, Training, changed, load_params
 
 PROJECT = Path(__file__).parent.parent
 
@@ -21,14 +21,7 @@ def shipped_params() -> dict[str, Any]:
 
 def changed_params(changes: dict[str, Any]) -> Params:
     """The shipped parameters with some changed, by dotted name."""
-    content = shipped_params()
-    for name, value in changes.items():
-        *sections, key = name.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        place[key] = value
-    return parse_params(content)
+    return changed(load_params(PROJECT / "params.yaml"), changes)
 
 
 def small_model(**changes: Any) -> Model:
