@@ -158,5 +158,6 @@ def test_dvc_shows_metrics_and_plots(clone: Path) -> None:
     assert "tandem" in run(clone, "dvc", "metrics", "show")
     run(clone, "dvc", "plots", "show")
     page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
-    assert "dev word accuracy" in page
+    assert 'id = "dev_word_accuracy"' in page
+    assert 'id = "test_word_accuracy"' in page
     assert "two_stage" in page

@@ -270,4 +270,8 @@ def test_some_architectures_walk_from_building_to_predicting(combination: dict[s
 @pytest.mark.slow
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_every_architecture_walks_from_building_to_predicting(combination: dict[str, Any], tmp_path: Path) -> None:
-    walk(combination, tmp_path)
+    tf.config.run_functions_eagerly(True)  # one step does not pay for compiling it
+    try:
+        walk(combination, tmp_path)
+    finally:
+        tf.config.run_functions_eagerly(False)
