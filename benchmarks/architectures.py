@@ -2,20 +2,24 @@
 
 `python -m benchmarks.architectures` in a project folder where `dvc repro prepare` has run. Each architecture differs
 from params.yaml in what its name says. Batches of pairs and of unpaired targets take turns, as in tandem training; the
-architectures take turns as well, and the median over the rounds counts.
+architectures take turns as well, and the median over the rounds counts. With --train each is also trained in tandem by
+params.yaml, with its first seed, and the accuracy on the development data is shown.
 """
 
 import argparse
 import time
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import Bridge, Cell, DecoderKind, Model, load_params
+from pipeline.config import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.errors import explain_user_errors
 from pipeline.prepared import PREPARED, Prepared
+from pipeline.runs import run_training
 from pipeline.strategies import new_network
 from pipeline.streams import streams
 from pipeline.training import Plan, Task, TrainingSteps
@@ -45,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=100, help="of each architecture in each round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--train", action="store_true", help="train each in tandem and show its dev accuracy")
     arguments = parser.parse_args()
     params, prepared = load_params(), Prepared.open(PREPARED)
     tasks = (Task.PAIRED, Task.AUTOENCODE)
@@ -66,10 +71,18 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, times in seconds.items():
             times.append(train(name, arguments.batches // 2) / (arguments.batches // 2 * 2))
-    table = Table("architecture", "parameters", "seconds per 1,000 batches")
+    table = Table("architecture", "parameters", "seconds per 1,000 batches", "dev words right, %")
     for name, network in networks.items():
-        table.add_row(name, f"{network.count_params():,}", f"{1000 * median(seconds[name]):.1f}")
+        reached = f"{100 * accuracy(params, network.architecture, prepared):.1f}" if arguments.train else ""
+        table.add_row(name, f"{network.count_params():,}", f"{1000 * median(seconds[name]):.1f}", reached)
     Console().print(table)
+
+
+def accuracy(params: Params, model: Model, prepared: Prepared) -> float:
+    """Dev accuracy after training in tandem."""
+    with TemporaryDirectory() as folder:
+        changed = replace(params, model=model)
+        return run_training("tandem", changed, prepared, params.seeds[0], models=Path(folder)).dev_word_accuracy
 
 
 if __name__ == "__main__":
