@@ -10,7 +10,7 @@ repro: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro
 	@$(BIN)/tandem compare
 	@echo
-	@echo "Look at the runs: make ui, then open http://127.0.0.1:5000"
+	@echo "Look at the runs: make ui"
 
 test: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest

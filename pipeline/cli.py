@@ -85,14 +85,16 @@ def compare() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
-    from pipeline.connection import is_server, project_root, tracking_uri, ui_command
+    from pipeline.config import load_params
+    from pipeline.connection import is_server, project_root, runs_page, tracking_uri, ui_command
 
-    root = project_root()
+    root, experiment = project_root(), load_params().tracking.experiment
     if is_server(tracking_uri(root)):
         print(f"the tracking server has its own UI: {ui_command(root)}")
         return
+    page = runs_page(root, experiment)
     command = [sys.executable, "-m", *shlex.split(ui_command(root)), "--port", str(port)]
-    print(f"open http://127.0.0.1:{port}", flush=True)
+    print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 
 

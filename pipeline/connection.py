@@ -60,6 +60,16 @@ def ui_command(root: Path) -> str:
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --workers 1"
 
 
+def runs_page(root: Path, experiment: str) -> str:
+    """The part of the UI's address, after host and port, that shows the runs of an experiment."""
+    from mlflow import MlflowClient
+
+    # Without its type of workflow, the UI opens on the traces of language models.
+    found = MlflowClient(tracking_uri(root)).get_experiment_by_name(experiment)
+    place = f"/{found.experiment_id}/runs" if found else ""
+    return f"/#/experiments{place}?workflowType=machine_learning"
+
+
 class Connection:
     """A store with the parent run of one comparison, found there or made.
 
@@ -188,7 +198,7 @@ def _connect(uri: str) -> "MlflowClient":
 def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        # The kind makes the UI open with the list of runs, not with the traces of language models.
+        # The kind tells the UI that models are trained here, not language models traced.
         # By default artifacts would go below the current folder, which may be a temporary copy of the project.
         location = None if is_server(tracking_uri(root)) else (root / "mlartifacts").as_uri()
         return str(client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"}))

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from pipeline.config import Params, Tracking, load_params
-from pipeline.connection import ENVIRONMENT, tracking_uri, ui_command
+from pipeline.connection import ENVIRONMENT, runs_page, tracking_uri, ui_command
 from pipeline.tracking import Comparison, Tracker, comparison_key
 
 REPOSITORY = Path(__file__).parents[1]
@@ -393,6 +393,16 @@ def test_an_artifact_that_is_missing_does_not_stop_a_stage(
         tracker.log_artifact(project / "missing.png")
         tracker.log_metrics({"loss_paired": 1.0})
     assert capsys.readouterr().err.startswith("warning: MLflow could not store missing.png (")
+
+
+def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: Params) -> None:
+    assert runs_page(project, "tandem") == "/#/experiments?workflowType=machine_learning"
+    Comparison.open(params, DIGEST)
+    experiment = client(project).get_experiment_by_name("tandem")
+    assert experiment is not None
+    assert (
+        runs_page(project, "tandem") == f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    )
 
 
 def test_the_ui_command_names_the_store_in_use(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
