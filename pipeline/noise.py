@@ -51,7 +51,8 @@ class UniformNoise:
         """ids int32 [B, T], padded with 0 -> int32 [B, S], padded with 0; a row that would be empty stays as it is."""
         inside = ids != PADDING
         # One draw decides both whether and how: below rate / 4 the first edit, below rate / 2 the second, ...
-        edit = np.floor(rng.random(ids.shape) * 4 / self.rate) if self.rate else np.full(ids.shape, 4.0)
+        with np.errstate(over="ignore"):  # a rate next to nothing: infinity is no edit
+            edit = np.floor(rng.random(ids.shape) * 4 / self.rate) if self.rate else np.full(ids.shape, 4.0)
         drawn = rng.integers(SPECIALS, self.alphabet_size, ids.shape, dtype=np.int32)
         leave_out, replace, insert, swap = (inside & (edit == kind) for kind in range(4))
         unedited = inside & (edit >= 4)
