@@ -25,14 +25,14 @@ import pandas as pd
 from pipeline import scoring
 from pipeline.alphabet import Symbols
 from pipeline.choice import Chooser
-from pipeline.config import Params, changed, flatten, load_params
+from pipeline.config import Params, changed, load_params
 from pipeline.corpus import Corpus, Example, read_pairs, read_targets
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.evidence import Evidence
 from pipeline.inference import TrainedModel
 from pipeline.markdown import markdown_table
 from pipeline.prepared import Prepared, write_prepared
-from pipeline.runs import Record, run_training
+from pipeline.runs import RECORD, Record, run_parameters, run_training
 from pipeline.strategies import PRETRAIN, needs_pretraining, run_folder
 
 COLUMNS = ("corpus", "size", "fold", "strategy", "split", "word_accuracy", "character_error_rate", "seconds")
@@ -181,19 +181,16 @@ def lookup(train: Sequence[Example]) -> Any:
 
 def train(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path) -> tuple[Path, float]:
     """The folder of a trained run, and the seconds of training in it that were spent before now."""
-    decisive = {name: value for name, value in flatten(params).items() if not name.startswith(VIEW)}
-    key = hashlib.sha256(json.dumps([decisive, prepared.digest], sort_keys=True).encode()).hexdigest()[:12]
+    decisive = [run_parameters(strategy, params), prepared.digest]
+    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
     spent = 0.0
     for name in ([PRETRAIN] if needs_pretraining(strategy, params) else []) + [strategy]:
         folder = run_folder(name, seed, models / key)
-        if (folder / "run.json").exists():
+        if (folder / RECORD).exists():
             spent += Record.load(folder).seconds
         else:
             run_training(name, params, prepared, seed, models=models / key)
     return run_folder(strategy, seed, models / key), spent
-
-
-VIEW = ("seeds", "evaluate.", "tracking.", "matcher.")
 
 
 def is_done(out: Path, cell: Cell, strategy: str) -> bool:

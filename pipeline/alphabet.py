@@ -17,6 +17,9 @@ SPECIALS = 4
 UNKNOWN_SYMBOL = "\N{REPLACEMENT CHARACTER}"
 LARGEST_ALPHABET = 2**16 - SPECIALS
 
+# The two sides in a folder of prepared data, of a run or of a matcher.
+SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
+
 Ids = NDArray[np.uint16]
 
 
@@ -117,6 +120,17 @@ class Alphabet:
             elif index == UNKNOWN:
                 symbols.append(UNKNOWN_SYMBOL)
         return join(symbols, self.kind)
+
+
+def save_alphabets(folder: Path, source: Alphabet, target: Alphabet) -> None:
+    """Write the alphabets of both sides into a folder."""
+    source.save(folder / SOURCE_ALPHABET)
+    target.save(folder / TARGET_ALPHABET)
+
+
+def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
+    """Source and target alphabet of a folder; raises `UserError` where one is missing or damaged."""
+    return Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET)
 
 
 def split(string: str, kind: Symbols) -> list[str]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alphabet import Alphabet
+from pipeline.alphabet import Alphabet, load_alphabets
 from pipeline.errors import UserError
 from pipeline.network import Network, load_network
-from pipeline.runs import load_alphabets
 from pipeline.search import beam_search, decode, forced_log_probabilities, greedy_search
 from pipeline.store import StringStore
 

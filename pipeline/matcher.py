@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from pipeline import config
-from pipeline.alphabet import LARGEST_ALPHABET, PADDING, SPECIALS, START, Alphabet
+from pipeline.alphabet import (
+    LARGEST_ALPHABET,
+    PADDING,
+    SPECIALS,
+    START,
+    Alphabet,
+    load_alphabets,
+    save_alphabets,
+)
 from pipeline.backend import keras, tf
 from pipeline.config import Cell, MatcherEncoder
 from pipeline.errors import UserError
@@ -25,7 +33,6 @@ from pipeline.store import Rows, StringStore
 
 FOLDER = Path("models/matcher")
 WEIGHTS, SETTINGS = "matcher.weights.h5", "matcher.json"
-SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
 
 WIDTHS = (2, 3, 4)  # symbols that a convolution sees at once
 STRINGS_AT_ONCE = 512  # embedded in one batch
@@ -202,8 +209,7 @@ class Matcher:
         folder.mkdir(parents=True, exist_ok=True)
         settings = TypeAdapter(config.Matcher).dump_python(self.settings, mode="json")
         (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        self.alphabet.source.save(folder / SOURCE_ALPHABET)
-        self.alphabet.target.save(folder / TARGET_ALPHABET)
+        save_alphabets(folder, self.alphabet.source, self.alphabet.target)
         self.siamese.save_weights(folder / WEIGHTS)
 
     @classmethod
@@ -211,7 +217,7 @@ class Matcher:
         """Read what `save` wrote; raises `UserError` where it is missing or damaged."""
         try:
             settings = TypeAdapter(config.Matcher).validate_json((folder / SETTINGS).read_bytes())
-            matcher = cls(settings, Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET))
+            matcher = cls(settings, *load_alphabets(folder))
             matcher.siamese.load_weights(folder / WEIGHTS)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{folder} holds no trained matcher ({error}): run `dvc repro matcher`") from error

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.alphabet import Alphabet, Symbols
+from pipeline.alphabet import (
+    SOURCE_ALPHABET,
+    TARGET_ALPHABET,
+    Alphabet,
+    Symbols,
+    load_alphabets,
+    save_alphabets,
+)
 from pipeline.corpus import Corpus, Example, Rejected
 from pipeline.errors import UserError
 from pipeline.store import StringStore
 
 PREPARED = Path("data/prepared")
 
-SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
 TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
 REJECTED = "rejected.tsv"
 DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS)
@@ -33,8 +39,7 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
     targets = [example.target for example in corpus.train]
     source_alphabet = Alphabet.of(sources, source_kind)
     target_alphabet = Alphabet.of(chain(targets, corpus.targets), target_kind)
-    source_alphabet.save(folder / SOURCE_ALPHABET)
-    target_alphabet.save(folder / TARGET_ALPHABET)
+    save_alphabets(folder, source_alphabet, target_alphabet)
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
         _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
     _write_rows(folder / TARGETS, ((target,) for target in corpus.targets))
@@ -67,8 +72,7 @@ class Prepared:
         try:
             prepared = cls(
                 folder,
-                Alphabet.load(folder / SOURCE_ALPHABET),
-                Alphabet.load(folder / TARGET_ALPHABET),
+                *load_alphabets(folder),
                 *(StringStore.open(folder / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED)),
             )
         except UserError as error:

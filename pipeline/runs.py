@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from pipeline import scoring
-from pipeline.alphabet import Alphabet
+from pipeline.alphabet import save_alphabets
 from pipeline.config import Params, flatten
 from pipeline.errors import UserError
 from pipeline.network import Network, save_network
@@ -29,7 +29,6 @@ from pipeline.training import DevScore, Progress, Task, train
 
 HISTORY = "history.csv"
 RECORD = "run.json"
-SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
 
 
 @dataclass(frozen=True)
@@ -134,16 +133,10 @@ def run_training(
         dev_character_error_rate=progress.best.character_error_rate,
     )
     save_network(network, folder)
-    prepared.source_alphabet.save(folder / SOURCE_ALPHABET)
-    prepared.target_alphabet.save(folder / TARGET_ALPHABET)
+    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
     pd.DataFrame(looks).to_csv(folder / HISTORY, index=False, lineterminator="\n")
     save_record(record, folder)
     return record
-
-
-def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
-    """Source and target alphabet of a run folder."""
-    return Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET)
 
 
 def run_parameters(strategy: str, params: Params) -> dict[str, object]:

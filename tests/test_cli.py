@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.alphabet import Alphabet, Symbols
+from pipeline.alphabet import Alphabet, Symbols, save_alphabets
 from pipeline.backend import keras
 from pipeline.cli import main
 from pipeline.network import Network, Sizes, save_network
-from pipeline.runs import SOURCE_ALPHABET, TARGET_ALPHABET, Record, save_record
+from pipeline.runs import Record, save_record
 from pipeline.strategies import run_folder
 from tests.conftest import PROJECT, small_model
 
@@ -27,8 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         keras.utils.set_random_seed(seed)
         run = folder / run_folder("tandem", seed)
         save_network(Network(small_model(), Sizes(len(sources), len(targets), 6)), run)
-        sources.save(run / SOURCE_ALPHABET)
-        targets.save(run / TARGET_ALPHABET)
+        save_alphabets(run, sources, targets)
         save_record(Record("tandem", seed, "0" * 64, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
     return folder
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.alphabet import Symbols
+from pipeline.alphabet import TARGET_ALPHABET, Symbols, save_alphabets
 from pipeline.backend import keras
 from pipeline.choice import Chooser
 from pipeline.corpus import Corpus, Example
@@ -14,7 +14,6 @@ from pipeline.evidence import Evidence
 from pipeline.inference import TrainedModel
 from pipeline.network import Network, Sizes, save_network
 from pipeline.prepared import Prepared, write_prepared
-from pipeline.runs import SOURCE_ALPHABET, TARGET_ALPHABET
 from tests.conftest import small_model
 
 SOURCES = ["abc", "dd", "abc", "cadb"]
@@ -42,8 +41,7 @@ def folders(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> lis
         network.set_weights([3 * weight for weight in network.get_weights()])
         folder = tmp_path_factory.mktemp(f"run{seed}")
         save_network(network, folder)
-        prepared.source_alphabet.save(folder / SOURCE_ALPHABET)
-        prepared.target_alphabet.save(folder / TARGET_ALPHABET)
+        save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
         found.append(folder)
     return found
 
