@@ -1,68 +1,56 @@
 """Historical text normalization against published figures, by their protocol.
 
-`python -m benchmarks.histnorm --data DIR --corpora C... --sizes N... --folds K --out results.csv`. DIR holds a folder
-for each corpus with train.tsv, dev.tsv, test.tsv and targets.txt (any of them may be .gz), and published.csv. Fold k of
-size n is trained on lines k n to (k + 1) n of train.tsv; early stopping and reranker see dev; word accuracy is over all
-of dev and test as running text. Rows that are in the output are not made again, and trained networks are kept in
---work, so a run that was stopped goes on.
+`python -m benchmarks.histnorm --data DIR --corpora C... --sizes N... --folds K --strategies S... --out results.csv`.
+DIR holds a folder for each corpus with train.tsv, dev.tsv, test.tsv and targets.txt (any of them may be .gz), and
+published.csv. Fold k of size n is trained on lines k n to (k + 1) n of train.tsv; early stopping and reranker see dev;
+word accuracy is over all of dev and test as running text.
+
+The last strategy is set beside the best published system; several strategies are also shown one below the other, each
+with its difference to the one above. With --dev-tokens a strategy sees the beginning of dev only (`same`: as many lines
+as it trains on), and its rows are of a strategy of its own, `tandem@dev=same`.
+
+Rows that are in the output are not made again, trained networks are kept in --work, and MLflow (experiment `histnorm`)
+is filled up from the files, so a run that was stopped goes on. Code or parameters that have changed since are not
+noticed: they ask for another --out, changed code for another --work too. Seconds are those of the wall, with --jobs
+of one thread each.
 
 Protocol and figures: Bollmann 2019, "A large-scale comparison of historical text normalization systems", table 6.
 """
 
 import argparse
-import csv
-import hashlib
-import json
-import time
-from collections import Counter
+import shlex
+import signal
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import pandas as pd
-
-from pipeline import scoring
-from pipeline.alphabet import Symbols
-from pipeline.choice import Chooser
-from pipeline.config import Params, changed, load_params
-from pipeline.corpus import Corpus, Example, read_pairs, read_targets
+from benchmarks.board import Board
+from benchmarks.cells import Cell, prepare
+from benchmarks.chart import draw
+from benchmarks.processes import side_by_side
+from benchmarks.published import NOTE, Published, ablation_tables, comparison_table, verdict
+from benchmarks.recipes import NOT_OURS, Recipe, measure
+from benchmarks.resampling import Accuracies
+from benchmarks.results import Measurement, Results
+from pipeline.config import Params, changed, flatten, load_params
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.evidence import Evidence
-from pipeline.inference import TrainedModel
-from pipeline.markdown import markdown_table
-from pipeline.prepared import Prepared, write_prepared
-from pipeline.runs import RECORD, Record, run_parameters, run_training
-from pipeline.strategies import PRETRAIN, needs_pretraining, run_folder
 
-COLUMNS = ("corpus", "size", "fold", "strategy", "split", "word_accuracy", "character_error_rate", "seconds")
-CELL = ["corpus", "size", "fold", "strategy"]
-CHARACTERS = Symbols.CHARACTERS
-BEAM, NEIGHBOURS = 8, 8
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a row of the table is made: a strategy with some parameters changed, and what is done with its networks.
-
-    decoding: greedy, beam, or rerank. ensemble: average the networks of all seeds; else the first seed alone.
-    """
-
-    strategy: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    decoding: str = "greedy"
-    ensemble: bool = False
+DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 
 
 PLAIN = {"tandem.schedule": ["paired", "autoencode"], "noise.kind": "none"}
 NOISE = {"tandem.schedule": ["paired", "autoencode"]}
+FINETUNE = {"two_stage.updates": 500, "two_stage.finetune": 500}
+MORE_SYNTHETIC = ["paired", "autoencode", "synthetic", "synthetic", "synthetic", "synthetic"]
 RECIPES = {
     "identity": Recipe("identity"),
     "lookup": Recipe("lookup"),
-    # Every strategy with all that can be done after training.
-    "supervised": Recipe("supervised", decoding="rerank", ensemble=True),
-    "two_stage": Recipe("two_stage", decoding="rerank", ensemble=True),
-    "tandem": Recipe("tandem", decoding="rerank", ensemble=True),
+    # As `dvc repro` and `tandem predict` do it: one network and the reranker.
+    "supervised": Recipe("supervised", decoding="rerank"),
+    "two_stage": Recipe("two_stage", decoding="rerank"),
+    "tandem": Recipe("tandem", decoding="rerank"),
     # What each part buys.
     "supervised_greedy": Recipe("supervised"),
     "two_stage_greedy": Recipe("two_stage"),
@@ -70,162 +58,128 @@ RECIPES = {
     "tandem_noise": Recipe("tandem", NOISE),
     "tandem_synthetic": Recipe("tandem"),
     "tandem_beam": Recipe("tandem", decoding="beam"),
-    "tandem_rerank": Recipe("tandem", decoding="rerank"),
+    "tandem_ensemble": Recipe("tandem", decoding="rerank", ensemble=True),
+    # What else was tried.
+    "two_stage_finetune": Recipe("two_stage", FINETUNE, "rerank"),
+    "tandem_finetune": Recipe("tandem", {"tandem.updates": 800, "tandem.finetune": 200}, "rerank"),
+    "tandem_pretrained": Recipe("tandem", {"tandem.start": "pretrained"}, "rerank"),
+    "tandem_no_autoencode": Recipe("tandem", {"tandem.schedule": ["paired", "synthetic", "synthetic"]}, "rerank"),
+    "tandem_more_synthetic": Recipe("tandem", {"tandem.schedule": MORE_SYNTHETIC}, "rerank"),
+    "tandem_learned_noise": Recipe("tandem", {"noise.kind": "learned"}, "rerank"),
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One training set: a block of lines of a corpus."""
-
-    corpus: str
-    size: int
-    fold: int
-
-
 @explain_user_errors
-def main() -> None:
-    """Make the rows that are missing, and print the table."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the rows that are missing, and show all of them."""
+    options = _parser().parse_args(arguments)
+    params = changed(load_params(options.params), {"prepare.hold_out_targets": False})
+    results = Results(options.out, options.work / "predictions" / options.out.stem)
+    names = {labelled(name, options.dev_tokens): name for name in options.strategies}
+    cells = [
+        Cell(corpus, size, fold)
+        for corpus in options.corpora
+        for size in options.sizes
+        for fold in range(options.folds)
+    ]
+    done = results.metrics()
+    missing = {cell: [names[name] for name in names if (cell, name) not in done] for cell in cells}
+    work = partial(measure_cell, data=options.data, params=params, dev_tokens=options.dev_tokens, work=options.work)
+    command = shlex.join(["python", "-m", "benchmarks.histnorm", *(sys.argv[1:] if arguments is None else arguments)])
+    settings = {name: value for name, value in flatten(params).items() if name.split(".")[0] not in NOT_OURS}
+    with Board.of(results, {"command": command, **settings}) as board:
+        board.complete(results)
+        for found in side_by_side(work, [(cell, todo) for cell, todo in missing.items() if todo], options.jobs):
+            results.add(found)
+            for row in found.csv_rows():
+                print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+            board.complete(results, [(found.cell, found.strategy)])
+        show(results, list(names), Published.load(options.data / "published.csv"), command, options, board)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--corpora", nargs="+", required=True)
-    parser.add_argument("--sizes", nargs="+", type=int, required=True, help="training tokens")
-    parser.add_argument("--folds", type=int, default=1)
+    parser.add_argument("--sizes", nargs="+", type=_count, required=True, help="training tokens")
+    parser.add_argument("--folds", type=_count, default=1)
     parser.add_argument("--strategies", nargs="+", default=["tandem"], choices=list(RECIPES))
-    parser.add_argument("--dev-tokens", type=int, help="use so many lines of dev; default: all")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="trained networks")
+    parser.add_argument("--dev-tokens", type=_dev_tokens, help="lines of dev, or `same` as --sizes; default: all")
+    parser.add_argument("--jobs", type=_count, default=1, help="cells side by side, each with one thread")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to which rows are appended")
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="trained networks, predictions")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    arguments = parser.parse_args()
-    params = changed(load_params(arguments.params), {"prepare.hold_out_targets": False})
-    for corpus in arguments.corpora:
-        for size in arguments.sizes:
-            for fold in range(arguments.folds):
-                cell = Cell(corpus, size, fold)
-                missing = [name for name in arguments.strategies if not is_done(arguments.out, cell, name)]
-                if missing:
-                    folder = arguments.work / corpus / f"{size}-{fold}-{arguments.dev_tokens or 'all'}"
-                    prepared = prepare(arguments.data, cell, arguments.dev_tokens, folder / "prepared")
-                    for name in missing:
-                        for row in measure(RECIPES[name], params, prepared, folder / "models"):
-                            append(arguments.out, {**vars(cell), "strategy": name, **row})
-    print(table(pd.read_csv(arguments.out), arguments.data / "published.csv"))
+    parser.add_argument("--report", type=Path, help="write the tables as markdown")
+    parser.add_argument("--plot", type=Path, help="draw accuracy against training tokens (.png or .svg)")
+    return parser
 
 
-def prepare(data: Path, cell: Cell, dev_tokens: int | None, folder: Path) -> Prepared:
-    """The cell's block of training lines, with all of dev or its beginning, all of test, and the target list."""
-    pairs = {name: read_pairs(find(data / cell.corpus, f"{name}.tsv"), CHARACTERS, CHARACTERS, 1000) for name in SPLITS}
-    block = pairs["train"][cell.fold * cell.size : (cell.fold + 1) * cell.size]
-    if len(block) < cell.size:
-        raise UserError(
-            f"{cell.corpus} has {len(pairs['train']):,} training lines: fold {cell.fold} of {cell.size:,} is beyond"
-        )
-    targets = read_targets(find(data / cell.corpus, "targets.txt"), CHARACTERS, 1000)
-    corpus = Corpus(block, pairs["dev"][:dev_tokens], pairs["test"], targets, 0, None, cell.corpus)
-    write_prepared(folder, corpus, CHARACTERS, CHARACTERS)
-    return Prepared.open(folder)
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
 
 
-SPLITS = ("train", "dev", "test")
+def _dev_tokens(text: str) -> DevTokens:
+    return "same" if text == "same" else _count(text)
 
 
-def find(folder: Path, name: str) -> Path:
-    """The file, or its compressed form."""
-    compressed = folder / f"{name}.gz"
-    return compressed if compressed.exists() else folder / name
+def labelled(recipe: str, dev_tokens: DevTokens) -> str:
+    """The name in the CSV: with less than all of dev, a recipe is a strategy of its own."""
+    return recipe if dev_tokens is None else f"{recipe}@dev={dev_tokens}"
 
 
-def measure(recipe: Recipe, params: Params, prepared: Prepared, models: Path) -> Iterator[dict[str, Any]]:
-    """Train and tune by a recipe, and score it on dev and test; seconds are those of all that it took."""
-    started = time.perf_counter()
-    predict, trained = predictor(recipe, params, prepared, models)
-    for split, examples in (("dev", prepared.dev), ("test", prepared.test)):
-        predictions = predict([example.source for example in examples])
-        targets = [example.target for example in examples]
-        scores = scoring.score(predictions, targets, [{target} for target in targets], CHARACTERS)
-        yield {
-            "split": split,
-            "word_accuracy": scoring.accuracy(scores),
-            "character_error_rate": scoring.error_rate(scores),
-            "seconds": round(time.perf_counter() - started + trained, 1),
-        }
+def show(
+    results: Results,
+    strategies: Sequence[str],
+    published: Published,
+    command: str,
+    options: argparse.Namespace,
+    board: Board,
+) -> None:
+    """Print the tables, write what was asked for, and put all of it on the board."""
+    base = strategies[-1].partition("@")[0]
+    measured = results.rows["strategy"].unique().tolist()
+    variants = [name for name in measured if name.partition("@")[0] == base and name != strategies[-1]]
+    headline = [strategies[-1], *variants]
+    accuracies = Accuracies.of(results, {*strategies, *variants})
+    verdicts = "\n".join(f"{verdict(accuracies, published, name)}\n" for name in headline)
+    summary = f"{verdicts}\n{comparison_table(accuracies, published, headline)}"
+    sections = [summary, NOTE + "\n"]
+    if len(strategies) > 1:
+        cells = [(corpus, size) for corpus in options.corpora for size in sorted(set(options.sizes))]
+        sections.insert(1, ablation_tables(accuracies, strategies, cells))
+    print("\n".join(sections))
+    board.set_description(summary)
+    board.log_artifact(results.out)
+    if options.report:
+        _write(options.report, "\n".join([*sections, f"```\n{command}\n```\n"]))
+        board.log_artifact(options.report)
+    if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
+        draw(options.plot, accuracies, published, [*strategies, *variants])
+        board.log_artifact(options.plot)
 
 
-def predictor(recipe: Recipe, params: Params, prepared: Prepared, models: Path) -> tuple[Any, float]:
-    """A function from sources to predictions, and the seconds that networks kept from an earlier row had taken."""
-    if recipe.strategy == "identity":
-        return (lambda sources: list(sources)), 0.0
-    if recipe.strategy == "lookup":
-        return lookup(prepared.train), 0.0
-    params = changed(params, recipe.changes)
-    seeds = params.seeds if recipe.ensemble else params.seeds[:1]
-    kept = [train(recipe.strategy, params, prepared, seed, models) for seed in seeds]
-    model = TrainedModel.load(*(folder for folder, _ in kept))
-    seconds = sum(spent for _, spent in kept)
-    if recipe.decoding == "greedy":
-        return (lambda sources: [row[0].text for row in model.predict(sources)]), seconds
-    if recipe.decoding == "beam":
-        return (lambda sources: [row[0].text for row in model.predict(sources, beam=BEAM)]), seconds
-    chooser = Chooser(model, Evidence.learn(prepared, held_out=False), BEAM, NEIGHBOURS).fitted(
-        [example.source for example in prepared.dev], [example.accepted for example in prepared.dev], seed=0
-    )
-    return (lambda sources: [row[0].text for row in chooser.choose(sources)]), seconds
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def lookup(train: Sequence[Example]) -> Any:
-    """A seen source gets its most frequent target, an unseen one is copied."""
-    counts = Counter((example.source, example.target) for example in train)
-    best = {source: target for (source, target), _ in reversed(counts.most_common())}
-    return lambda sources: [best.get(source, source) for source in sources]
-
-
-def train(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path) -> tuple[Path, float]:
-    """The folder of a trained run, and the seconds of training in it that were spent before now."""
-    decisive = [run_parameters(strategy, params), prepared.digest]
-    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
-    spent = 0.0
-    for name in ([PRETRAIN] if needs_pretraining(strategy, params) else []) + [strategy]:
-        folder = run_folder(name, seed, models / key)
-        if (folder / RECORD).exists():
-            spent += Record.load(folder).seconds
-        else:
-            run_training(name, params, prepared, seed, models=models / key)
-    return run_folder(strategy, seed, models / key), spent
-
-
-def is_done(out: Path, cell: Cell, strategy: str) -> bool:
-    """Whether the output has both rows of a cell."""
-    if not out.exists():
-        return False
-    rows = pd.read_csv(out)
-    same = (rows[CELL] == [cell.corpus, cell.size, cell.fold, strategy]).all(axis=1)
-    return bool(same.sum() >= 2)
-
-
-def append(out: Path, row: dict[str, Any]) -> None:
-    """Add a row to the output; what stands there stays."""
-    new = not out.exists()
-    with out.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-
-
-def table(results: pd.DataFrame, published: Path) -> str:
-    """Mean test accuracy over folds, %, beside the best published system where there is one."""
-    test = results[results["split"] == "test"]
-    wide = 100 * test.pivot_table("word_accuracy", ["corpus", "size"], "strategy", sort=False)
-    if published.exists():
-        best = pd.read_csv(published).groupby(["corpus", "size"])["word_accuracy"].max()
-        wide.insert(0, "best published", best.reindex(wide.index))
-    rows = [
-        [corpus, f"{size:,}", *(f"{value:.1f}" for value in row)]
-        for (corpus, size), row in zip(wide.index, wide.to_numpy(), strict=True)
-    ]
-    return markdown_table(["corpus", "tokens", *wide.columns], rows, left=1)
+def measure_cell(
+    todo: tuple[Cell, Sequence[str]], data: Path, params: Params, dev_tokens: DevTokens, work: Path
+) -> Iterator[Measurement]:
+    """Recipes in one cell, one after the other."""
+    cell, names = todo
+    dev_lines = cell.size if dev_tokens == "same" else dev_tokens
+    folder = work / cell.corpus / f"{cell.size}-{cell.fold}-{dev_lines or 'all'}"
+    prepared = prepare(data, cell, dev_lines, folder / "prepared")
+    if dev_tokens not in (None, "same") and len(prepared.dev) < int(dev_tokens):
+        raise UserError(f"{cell.corpus} has {len(prepared.dev):,} dev lines, fewer than --dev-tokens {dev_tokens}")
+    for name in names:
+        yield measure(cell, labelled(name, dev_tokens), RECIPES[name], params, prepared, folder / "models")
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the processes side by side too
     main()

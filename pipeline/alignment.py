@@ -18,6 +18,7 @@ from pipeline.store import Rows, StringStore
 ITERATIONS = 10
 SMOOTHING = 0.01  # added to every expected count: no edit is impossible
 EQUAL = 10.0  # how many times likelier equal symbols are than the others together, before the first iteration
+EQUAL_COUNT = 1.0  # added to the expected count of equal symbols: what the pairs do not show stays as it is
 DIAGONAL = 0.1  # share of a string's length; what lies further from the diagonal is unlikely before the first iteration
 TIE = 1e-9  # alignments whose log probabilities differ by less are equally good; the earlier, shorter piece is taken
 CELLS_AT_ONCE = 2**20
@@ -86,8 +87,10 @@ def learn_edits(
 ) -> Edits:
     """Expectation maximization from equal symbols and what is near the diagonal."""
     edits = _first_edits(sources, targets, same, source_symbols)
+    known = np.flatnonzero(same)
     for _ in range(iterations):
         first, further = (np.full_like(edits.first, SMOOTHING) for _ in range(2))
+        first[same[known], known] += EQUAL_COUNT
         silent = np.full_like(edits.silent, SMOOTHING)
         for rows in _similar_rows(sources, targets):
             lattice = _Lattice(sources, targets, rows, edits)

@@ -5,17 +5,25 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.config import Order
 from pipeline.errors import UserError, explain_user_errors
+
+if TYPE_CHECKING:
+    from pipeline.choice import Chooser, OwnOrder
+    from pipeline.inference import TrainedModel
+    from pipeline.rerankers import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
+BEAM = 8  # where no repro says otherwise
 
 
 @app.callback()
@@ -30,21 +38,28 @@ def predict(
         Path | None, typer.Option("--input", help="File with a source per line, may be .gz; - is standard input.")
     ] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
-    beam: Annotated[int, typer.Option(min=1, max=100, help="Beginnings kept while searching; 1 is greedy.")] = 5,
     strategy: Annotated[str, typer.Option(help="supervised, two_stage or tandem.")] = "tandem",
     seed: Annotated[int | None, typer.Option(help="Default: the seed with the highest dev accuracy.")] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
+    order: Annotated[
+        Order | None, typer.Option(help="Which candidate comes first. Default: as in the last repro.")
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Beginnings kept while searching. Default: as in the last repro.")
+    ] = None,
 ) -> None:
-    """Write a TSV of source, rank, prediction and log probability to standard output."""
+    """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""
     if sources and input_file:
         raise UserError("give sources on the command line or --input, not both")
+    if ensemble and seed is not None:
+        raise UserError("give --seed or --ensemble, not both")
     rows = list(_checked(sources)) if sources else _read_sources(input_file)
-    from pipeline.inference import TrainedModel  # takes seconds, which a wrong call need not wait for
-
-    model = TrainedModel.load(_choose_run(strategy, seed))
-    print("source", "rank", "prediction", "log_probability", sep="\t")
-    for source, predictions in zip(rows, model.predict(rows, n_best, beam), strict=True):
-        for rank, prediction in enumerate(predictions, start=1):
-            print(source, rank, prediction.text, f"{prediction.log_probability:.4f}", sep="\t")
+    runs = _choose_runs(strategy, seed, ensemble)
+    chooser = _chooser(runs, order, beam, n_best)
+    print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
+    for source, choices in zip(rows, chooser.choose(rows), strict=True):
+        for rank, choice in enumerate(choices[:n_best], start=1):
+            print(source, rank, choice.text, f"{choice.log_probability:.4f}", f"{choice.confidence:.4f}", sep="\t")
 
 
 @app.command()
@@ -73,13 +88,16 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.comparison import table, verdict
+    from pipeline.summary import table, verdict
 
     try:
         metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+        text = f"{table(metrics)}\n\n{verdict(metrics)}"
     except (OSError, ValueError) as error:
         raise UserError(f"no comparison in {METRICS} ({error}): run `dvc repro`") from error
-    print(f"{table(metrics)}\n\n{verdict(metrics)}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{METRICS} is not a comparison by this version: run `dvc repro`") from error
+    print(text)
 
 
 @app.command()
@@ -122,21 +140,63 @@ def _read_sources(path: Path | None) -> list[str]:
     return read_targets(file, Symbols.CHARACTERS, max_symbols=10_000)
 
 
-def _choose_run(strategy: str, seed: int | None) -> Path:
-    from pipeline.runs import Record
-    from pipeline.strategies import MODELS
+def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
+    # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
+    from pipeline.rerankers import RerankRecord, RunGroup
+    from pipeline.runs import RECORD, Record
+    from pipeline.strategies import MODELS, run_folder
 
-    folder = MODELS / strategy
-    runs = sorted(path for path in folder.glob("*") if path.is_dir())
-    if not runs:
+    seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{RECORD}"))
+    if not seeds:
         there = ", ".join(sorted(path.name for path in MODELS.glob("*"))) or "none"
         raise UserError(f"no trained run of strategy '{strategy}' in {MODELS} (there: {there}): run `dvc repro`")
+    if ensemble:
+        try:
+            return RunGroup(strategy, RerankRecord.load().seeds)
+        except UserError:
+            return RunGroup(strategy, tuple(seeds))
     if seed is None:
-        return max(runs, key=lambda run: Record.load(run).dev_word_accuracy)
-    if folder / str(seed) not in runs:
-        there = ", ".join(path.name for path in runs)
+        seed = max(seeds, key=lambda seed: Record.load(run_folder(strategy, seed)).dev_word_accuracy)
+    if seed not in seeds:
+        there = ", ".join(map(str, seeds))
         raise UserError(f"no run of strategy '{strategy}' with seed {seed} in {MODELS} (there: {there})")
-    return folder / str(seed)
+    return RunGroup(strategy, (seed,))
+
+
+def _chooser(runs: "RunGroup", order: Order | None, beam: int | None, n_best: int) -> "Chooser | OwnOrder":
+    """What predicts in the order asked for, by default that of the last repro, or the model's own where that fails."""
+    from pipeline.choice import OwnOrder
+    from pipeline.rerankers import RerankRecord
+
+    model = runs.load()
+    try:
+        last = RerankRecord.load().decoding
+        default, width = last.order, max(beam or last.beam, n_best)
+        if (order or default) is Order.RERANK:
+            return _reranking(runs, model, width)
+    except UserError as error:
+        if order is Order.RERANK:
+            raise
+        default, width = Order.BEAM, max(beam or BEAM, n_best)
+        if order is None:
+            print(f"note: predictions come in the model's own order, not reranked: {error}", file=sys.stderr)
+    return OwnOrder(model, n_best if (order or default) is Order.GREEDY else width)
+
+
+def _reranking(runs: "RunGroup", model: "TrainedModel", beam: int) -> "Chooser | OwnOrder":
+    from pipeline.choice import chooser, learn_evidence
+    from pipeline.prepared import Prepared
+    from pipeline.reranker import Reranker
+    from pipeline.rerankers import RERANKERS, RerankRecord
+
+    record, prepared = RerankRecord.load(), Prepared.open()
+    if record.decoding.order is not Order.RERANK:
+        raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
+    if record.data != prepared.digest:
+        raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
+    runs.records(prepared.digest)
+    evidence = learn_evidence(record.decoding, prepared, record.held_out)
+    return chooser(model, replace(record.decoding, beam=beam), evidence, Reranker.load(runs.reranker))
 
 
 if __name__ == "__main__":

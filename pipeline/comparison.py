@@ -1,12 +1,11 @@
-"""The comparison of strategies: from the scores of single runs to metrics.json, tables and a verdict.
+"""The comparison of strategies: from the scores of single runs to the numbers of metrics.json and tables of them.
 
-How one number is computed belongs to `metrics`, learning curves to `curves`, plots and files to `report`.
-Strategies are plain strings. Any number of them can be compared: each with all that come before it in `ORDER`, then in
-order of appearance.
+How one number is computed belongs to `metrics`, learning curves to `curves`, words to `summary` and `examples`, plots
+to `figures`, files to `report`. Strategies are plain strings. Any number of them can be compared: each with all that
+come before it in `ORDER`, then in order of appearance.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import combinations
@@ -16,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.markdown import markdown_table, p_value_text, percent, points, printable
+from pipeline.calibration import expected_calibration_error, reliability_curve
 from pipeline.metrics import CONFIDENCE, RESAMPLES, character_error_rate, paired_difference, word_accuracy
 
 ORDER = ("supervised", "two_stage", "tandem")
 FOCUS = "tandem"
-COMPARISONS = "comparisons"  # beside the strategies in the metrics
+COMPARISONS, ENSEMBLES, CONTROLS = "comparisons", "ensembles", "controls"  # beside the strategies in the metrics
+GREEDY, BEAM = "greedy", "beam"  # orders of candidates beside the one that is evaluated
 BUCKETS = 5  # of source lengths
 
 Metrics = dict[str, Any]
@@ -29,7 +29,11 @@ Metrics = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What one strategy did with one seed on the test set."""
+    """What one strategy did with one seed on the test set; or an ensemble of its seeds, or a control, with seed 0.
+
+    confidences: the probability, in [0, 1], that each prediction is right; None where it is not known. orders: bool
+    [items], which items are right where another order of the candidates decides.
+    """
 
     strategy: str
     seed: int
@@ -41,6 +45,9 @@ class RunResult:
     paired_updates: int  # of these, batches of pairs
     seconds: float
     history: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns update, dev_word_accuracy, ...
+    log_probabilities: Sequence[float] | None = None  # of the predictions
+    confidences: Sequence[float] | None = None
+    orders: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def by_strategy(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
@@ -53,8 +60,8 @@ def by_strategy(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
         groups.setdefault(result.strategy, []).append(result)
     if not groups:
         raise ValueError("there are no runs to compare")
-    if COMPARISONS in groups:
-        raise ValueError(f"a strategy cannot be named {COMPARISONS!r}")
+    if reserved := {COMPARISONS, ENSEMBLES, CONTROLS}.intersection(groups):
+        raise ValueError(f"a strategy cannot be named {reserved.pop()!r}")
     first = next(iter(groups.values()))[0]
     for strategy, runs in groups.items():
         if len({run.seed for run in runs}) < len(runs):
@@ -75,12 +82,15 @@ def compare(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
+    ensembles: Iterable[RunResult] = (),
+    controls: Iterable[RunResult] = (),
 ) -> Metrics:
-    """The content of metrics.json: every strategy by its name, and `comparisons`.
+    """The content of metrics.json: every strategy by its name, `ensembles`, `controls` and `comparisons`.
 
-    seen: per test item, whether its target is among the unpaired ones. source_lengths: its symbols. Accuracies and
-    rates are fractions; updates and seconds are means over seeds. Every number is resampled with a fresh generator of
-    `seed`, so that one more strategy leaves the numbers of the others as they are.
+    seen: per test item, whether its target is among the unpaired ones. source_lengths: its symbols. Accuracies, rates
+    and the expected calibration error (seeds pooled) are fractions; updates and seconds are means over seeds. Every
+    number is resampled with a fresh generator of `seed`, so that one more strategy leaves the numbers of the others as
+    they are.
     """
     groups = by_strategy(results)
     seen_items = np.asarray(seen, dtype=bool)
@@ -89,7 +99,7 @@ def compare(
     if not len(seen_items) == len(lengths) == items:
         raise ValueError(f"{items} test items, but {len(seen_items)} marks of seen ones and {len(lengths)} lengths")
     buckets = length_buckets(lengths)
-    correct = {name: _stack(runs, "correct") for name, runs in groups.items()}
+    correct = {name: stacked(runs, "correct") for name, runs in groups.items()}
 
     def accuracy(scores: ArrayLike) -> dict[str, float]:
         return asdict(word_accuracy(scores, np.random.default_rng(seed), resamples, confidence))
@@ -97,16 +107,22 @@ def compare(
     def part(name: str, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         return {"items": int(chosen.sum()), "word_accuracy": accuracy(correct[name][:, chosen])}
 
-    metrics: Metrics = {}
-    for name, runs in groups.items():
-        rate = partial(character_error_rate, _stack(runs, "edits"), _stack(runs, "length"))
-        metrics[name] = {
-            "word_accuracy": accuracy(correct[name]),
+    def row(runs: Sequence[RunResult]) -> dict[str, Any]:
+        rate = partial(character_error_rate, stacked(runs, "edits"), stacked(runs, "length"))
+        return {
+            "word_accuracy": accuracy(stacked(runs, "correct")),
+            "by_order": {order: accuracy([run.orders[order] for run in runs]) for order in runs[0].orders},
             "character_error_rate": asdict(rate(np.random.default_rng(seed), resamples, confidence)),
+            "calibration_error": calibration_error(runs),
             "updates": float(np.mean([run.updates for run in runs])),
             "paired_updates": float(np.mean([run.paired_updates for run in runs])),
             "seconds": float(np.mean([run.seconds for run in runs])),
             "items": items,
+        }
+
+    metrics: Metrics = {}
+    for name, runs in groups.items():
+        metrics[name] = row(runs) | {
             "seeds": len(runs),
             "confidence": confidence,
             "by_seed": {str(run.seed): float(run.scores["correct"].mean()) for run in runs},
@@ -116,6 +132,8 @@ def compare(
             "seen_targets": part(name, seen_items) if seen_items.any() else None,
             "unseen_targets": part(name, ~seen_items) if not seen_items.all() else None,
         }
+    metrics[ENSEMBLES] = {result.strategy: row([result]) for result in ensembles}
+    metrics[CONTROLS] = {result.strategy: row([result]) for result in controls}
     metrics[COMPARISONS] = {
         f"{name}_vs_{baseline}": asdict(
             paired_difference(correct[name], correct[baseline], np.random.default_rng(seed), resamples, confidence)
@@ -127,7 +145,40 @@ def compare(
 
 def strategies(metrics: Metrics) -> list[str]:
     """The names of the strategies in the metrics, in their order."""
-    return [name for name in metrics if name != COMPARISONS]
+    return [name for name in metrics if name not in (COMPARISONS, ENSEMBLES, CONTROLS)]
+
+
+def rows(metrics: Metrics) -> dict[str, dict[str, Any]]:
+    """What a table of accuracies shows, by its title: the controls, the strategies, and ensembles of their seeds."""
+    ensembles = {ensemble_title(name): row for name, row in metrics[ENSEMBLES].items()}
+    return {**metrics[CONTROLS], **{name: metrics[name] for name in strategies(metrics)}, **ensembles}
+
+
+def ensemble_title(strategy: str) -> str:
+    """What the row of an ensemble is called."""
+    return f"{strategy}, ensemble"
+
+
+def calibration_error(runs: Sequence[RunResult]) -> float | None:
+    """Expected calibration error, the predictions of all runs pooled; None where confidences are not known."""
+    pooled = _pooled(runs)
+    return expected_calibration_error(*pooled) if pooled else None
+
+
+def calibration_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """The reliability curve of each strategy, its seeds pooled: column `strategy` and those of `reliability_curve`."""
+    pooled = {name: _pooled(runs) for name, runs in by_strategy(results).items()}
+    curves = [reliability_curve(*found).assign(strategy=name) for name, found in pooled.items() if found]
+    columns = ["strategy", "low", "high", "confidence", "accuracy", "items"]
+    return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
+
+
+def _pooled(runs: Sequence[RunResult]) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Confidences, and whether they were justified, of all runs one behind the other."""
+    confidences = [run.confidences for run in runs if run.confidences is not None]
+    if len(confidences) < len(runs):
+        return None
+    return np.concatenate(confidences).astype(np.float64), stacked(runs, "correct").ravel()
 
 
 def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int, int]]:
@@ -142,24 +193,30 @@ def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int
     return [(int(group.min()), int(group.max())) for group in groups]
 
 
-def _stack(runs: Sequence[RunResult], column: str) -> NDArray[Any]:
+def length_range(bucket: Mapping[str, Any]) -> str:
+    """Shortest and longest of a bucket, in words."""
+    low, high = bucket["from"], bucket["to"]
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def stacked(runs: Sequence[RunResult], column: str) -> NDArray[Any]:
     """One column of the scores of all seeds, [seeds, items]."""
     return np.stack([run.scores[column].to_numpy() for run in runs])
 
 
 def accuracy_table(metrics: Metrics) -> pd.DataFrame:
-    """One row per strategy: word accuracy as a fraction, and its interval."""
-    return pd.DataFrame([{"strategy": name} | _flat(metrics[name]) for name in strategies(metrics)])
+    """One row per strategy, ensemble and control: word accuracy as a fraction, and its interval."""
+    return pd.DataFrame([{"strategy": name} | _flat(row) for name, row in rows(metrics).items()])
 
 
 def by_length_table(metrics: Metrics) -> pd.DataFrame:
     """One row per strategy and range of source lengths."""
-    rows = [
+    parts = [
         {"strategy": name, "from": bucket["from"], "to": bucket["to"], "items": bucket["items"]} | _flat(bucket)
         for name in strategies(metrics)
         for bucket in metrics[name]["by_source_length"]
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(parts)
 
 
 def _flat(part: dict[str, Any]) -> dict[str, float]:
@@ -167,128 +224,6 @@ def _flat(part: dict[str, Any]) -> dict[str, float]:
     return {"word_accuracy": interval["mean"], "low": interval["low"], "high": interval["high"]}
 
 
-def examples(results: Iterable[RunResult], limit: int = 40) -> pd.DataFrame:
-    """Test items that the strategy in focus wins or loses, those that differ in most seeds first.
-
-    Won: most of its seeds are right, and most seeds of another strategy are not; lost is the reverse. The focus is
-    tandem, or the last strategy without it. Half of `limit` each, more of one where the other has fewer; of repeated
-    items one. Columns: item (row of the test set), outcome, source, target, and per strategy `NAME_prediction` (the
-    most frequent one on the side of the majority) and `NAME_accuracy` (fraction of its seeds that are right).
-    Characters that cannot be written are U+FFFD.
-    """
-    groups = by_strategy(results)
-    focus = focus_of(list(groups))
-    accuracy = pd.DataFrame({name: _stack(runs, "correct").mean(axis=0) for name, runs in groups.items()})
-    others = accuracy.drop(columns=focus)
-    right, right_others = accuracy[focus] > 0.5, others > 0.5
-    first = groups[focus][0]
-    pairs = list(zip(first.sources, first.targets, strict=True))
-    first_place = dict(zip(reversed(pairs), reversed(range(len(pairs))), strict=True))
-    repeated = np.array([first_place[pair] != item for item, pair in enumerate(pairs)])
-    won = (accuracy[focus] - others.min(axis=1))[right & ~right_others.all(axis=1) & ~repeated]
-    lost = (others.max(axis=1) - accuracy[focus])[~right & right_others.any(axis=1) & ~repeated]
-    half = limit // 2
-    most_won = max(limit - half, limit - len(lost))
-    chosen_won = won.sort_values(ascending=False, kind="stable").index[:most_won]
-    chosen_lost = lost.sort_values(ascending=False, kind="stable").index[: limit - len(chosen_won)]
-    columns = ["item", "outcome", "source", "target"]
-    columns += [f"{name}_{column}" for name in groups for column in ("prediction", "accuracy")]
-    rows = []
-    for outcome, chosen in (("won", chosen_won), ("lost", chosen_lost)):
-        for item in chosen:
-            row = [item, outcome, printable(first.sources[item]), printable(first.targets[item])]
-            for name, runs in groups.items():
-                row += [printable(_typical_prediction(runs, item)), accuracy.loc[item, name]]
-            rows.append(row)
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _typical_prediction(runs: Sequence[RunResult], item: int) -> str:
-    right = [bool(run.scores["correct"].iloc[item]) for run in runs]
-    majority = sum(right) * 2 > len(runs)
-    # Among equally frequent ones that of the lowest seed.
-    sided = [run.predictions[item] for run, is_right in zip(runs, right, strict=True) if is_right == majority]
-    return Counter(sided).most_common(1)[0][0]
-
-
 def focus_of(names: Sequence[str]) -> str:
     """The strategy that verdict and examples are about: tandem, or the last one without it."""
     return FOCUS if FOCUS in names else names[-1]
-
-
-def verdict(metrics: Metrics) -> str:
-    """What the comparison shows, in one sentence: gains, losses, what may be luck, and unequal budgets."""
-    names = strategies(metrics)
-    focus = focus_of(names)
-    items = f"{metrics[focus]['items']:,}"
-    fewest, most = (choose(metrics[name]["seeds"] for name in names) for choose in (min, max))
-    seeds = str(most) if fewest == most else f"{fewest} to {most}"
-    opening = f"On {_counted(items, 'test item')} and {_counted(seeds, 'seed')}"
-    if len(names) == 1:
-        accuracy = percent(metrics[focus]["word_accuracy"])
-        return f"{opening}, {focus} gets {accuracy} % right, and there is nothing to compare it with."
-    known = [name for name in reversed(ORDER) if name in names and name != focus]
-    rest = [name for name in names if name != focus and name not in known]
-    best_of_rest = [max(rest, key=lambda name: metrics[name]["word_accuracy"]["mean"])] if rest else []
-    clauses = [_clause(metrics, focus, rival) for rival in known + best_of_rest]
-    spent = {name: metrics[name]["paired_updates"] for name in names}
-    if len(set(spent.values())) > 1:
-        amounts = ", ".join(f"{name} {updates:,.0f}" for name, updates in spent.items())
-        clauses.append(f"the paired updates spent differ ({amounts})")
-    return f"{opening}, {'; '.join(clauses)}."
-
-
-def _counted(count: str, noun: str) -> str:
-    return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
-
-
-def _clause(metrics: Metrics, focus: str, rival: str) -> str:
-    found = metrics[COMPARISONS].get(f"{focus}_vs_{rival}")
-    if found is None:
-        found = _reversed(metrics[COMPARISONS][f"{rival}_vs_{focus}"])
-    confidence = metrics[focus]["confidence"]
-    p_value = p_value_text(found["p_value"])
-    evidence = (
-        f"{_level(confidence)} {points(found['low'])} to {points(found['high'])}, "
-        f"p {p_value if p_value.startswith('≤') else '= ' + p_value}"
-    )
-    if found["p_value"] >= round(1 - confidence, 9):
-        return f"{focus} and {rival} cannot be told apart ({points(found['difference'])} points, {evidence})"
-    verb = "beats" if found["difference"] > 0 else "loses to"
-    return f"{focus} {verb} {rival} by {100 * abs(found['difference']):.1f} points of word accuracy ({evidence})"
-
-
-def _reversed(found: dict[str, float]) -> dict[str, float]:
-    return found | {"difference": -found["difference"], "low": -found["high"], "high": -found["low"]}
-
-
-def table(metrics: Metrics) -> str:
-    """The strategies and, below, their comparisons as two markdown tables."""
-    names = strategies(metrics)
-    level = _level(metrics[names[0]]["confidence"])
-    header = ["strategy", f"word accuracy, % ({level})", f"character error rate, % ({level})"]
-    rows = [
-        [
-            name,
-            percent(metrics[name]["word_accuracy"]),
-            percent(metrics[name]["character_error_rate"]),
-            *(f"{metrics[name][key]:,.0f}" for key in ("paired_updates", "updates", "seconds")),
-        ]
-        for name in names
-    ]
-    text = markdown_table([*header, "paired updates", "all updates", "seconds"], rows)
-    if not metrics[COMPARISONS]:
-        return text
-    rows = [
-        [
-            name.replace("_vs_", " vs "),
-            f"{points(found['difference'])} ({points(found['low'])} to {points(found['high'])})",
-            p_value_text(found["p_value"]),
-        ]
-        for name, found in metrics[COMPARISONS].items()
-    ]
-    return text + "\n" + markdown_table(["comparison", f"word accuracy, points ({level})", "p"], rows)
-
-
-def _level(confidence: float) -> str:
-    return f"{100 * confidence:.4g}% interval"

@@ -103,6 +103,14 @@ class Start(StrEnum):
     PRETRAINED = "pretrained"
 
 
+class Order(StrEnum):
+    """Which of the candidates of a source comes first."""
+
+    GREEDY = "greedy"  # the one candidate of greedy decoding
+    BEAM = "beam"  # the most likely of a beam
+    RERANK = "rerank"  # the best by all that speaks for a candidate, as learned from dev
+
+
 class MatcherEncoder(StrEnum):
     """What the siamese matcher reads strings with."""
 
@@ -240,6 +248,17 @@ class Tandem:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Decoding:
+    """`decoding`: how a trained model predicts."""
+
+    order: Order
+    beam: Annotated[int, Field(ge=1, le=100)]
+    neighbours: Annotated[int, Field(ge=0, le=1000)]
+    ensemble: bool
+    seed: Seed
+
+
+@dataclass(frozen=True, config=STRICT)
 class Matcher:
     """`matcher`: the siamese model that says how alike a source and a target are."""
 
@@ -296,6 +315,7 @@ class Params:
     supervised: Supervised
     two_stage: TwoStage
     tandem: Tandem
+    decoding: Decoding
     matcher: Matcher
     evaluate: Evaluate
     tracking: Tracking

@@ -34,6 +34,7 @@ FEATURES = (
     "pair_count", "pair_share",  # how often the pairs give this very source the candidate, and in which share
     "edits", "edits_per_symbol", "unchanged",  # from the source, where the alphabets share symbols
     "length", "length_ratio",  # symbols; distance of the logarithm of the ratio of lengths from that of the pairs
+    "source_count",  # how often the pairs have this source: the same for all its candidates
     "similarity",  # as the caller measures it
 )  # fmt: skip
 
@@ -52,6 +53,12 @@ class Features:
 
     values: Reals
     offsets: Integers
+
+    def of(self, sources: Integers) -> "Features":
+        """Those of some of the sources, int64 [M], in that order; one may come again."""
+        starts, sizes = self.offsets[sources], np.diff(self.offsets)[sources]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        return Features(self.values[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)], offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +171,7 @@ class Evidence:
             "channel_per_symbol": channel / (source_lengths + 1),
             "pair_count": np.log1p(pairs),
             "pair_share": pairs / np.maximum(self.paired_sources[source_keys], 1),
+            "source_count": np.log1p(self.paired_sources[source_keys]),
             "edits": edits,
             "edits_per_symbol": edits / np.maximum(np.maximum(source_lengths, lengths), 1),
             "unchanged": np.array([a == b for a, b in zip(source_strings, texts, strict=True)]),

@@ -133,10 +133,11 @@ class LearnedNoise:
         seen = np.concatenate(contexts) * len(numbers) + np.tile(pieces, len(contexts))
         seen, counts = np.unique(seen, return_counts=True)
         seen_contexts, seen_pieces = np.divmod(seen, len(numbers))
-        # A symbol that the sources do not have falls back to the most frequent piece of its own, the last one assigned.
+        # A symbol that no source has falls back to the most frequent piece of its own, the last one assigned.
         fallback = np.array(identity)
+        in_sources = np.bincount(sources.ids, minlength=source_symbols) > 0
         own = (seen_contexts < V) & (seen_pieces != numbers.get((), -1))
-        own[own] = same[seen_contexts[own]] == 0
+        own[own] = ~in_sources[same[seen_contexts[own]]]
         rising = np.flatnonzero(own)[np.argsort(counts[own], kind="stable")]
         fallback[seen_contexts[rising]] = seen_pieces[rising]
         return cls(

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.alphabet import (
     SOURCE_ALPHABET,
     TARGET_ALPHABET,
+    UNKNOWN,
     Alphabet,
     Symbols,
     load_alphabets,
@@ -32,13 +33,17 @@ TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targ
 def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_kind: Symbols) -> None:
     """Write `corpus` to `folder`; the same corpus gives the same bytes.
 
-    The alphabets hold what training may see, the train pairs and the unpaired targets, not dev and test.
+    The alphabets hold what training may see, the train pairs and the unpaired targets, not dev and test. Where most
+    symbols of the sources are symbols of targets too, the alphabet of the sources has all of the targets': what the
+    pairs happen not to show is then a symbol that stays as it is, not an unknown one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sources = [example.source for example in corpus.train]
     targets = [example.target for example in corpus.train]
     source_alphabet = Alphabet.of(sources, source_kind)
     target_alphabet = Alphabet.of(chain(targets, corpus.targets), target_kind)
+    if source_kind is target_kind and _mostly_known(sources, target_alphabet):
+        source_alphabet = Alphabet.of([*sources, *target_alphabet.symbols], source_kind)
     save_alphabets(folder, source_alphabet, target_alphabet)
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
         _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
@@ -126,6 +131,11 @@ class Prepared:
             except OSError as error:
                 raise _damaged(self.folder / name, str(error)) from error
         return whole.hexdigest()
+
+
+def _mostly_known(strings: Sequence[str], alphabet: Alphabet) -> bool:
+    ids, _ = alphabet.encode_all(strings)
+    return bool(np.mean(ids != UNKNOWN) > 0.5) if len(ids) else False
 
 
 def _longest(strings: StringStore) -> int:

@@ -29,7 +29,19 @@ if TYPE_CHECKING:
 Status = Literal["FINISHED", "FAILED", "KILLED", "SCHEDULED"]
 
 # Modules that show results and do not decide them: a change there does not make another comparison.
-VIEW_ONLY = ("cli.py", "connection.py", "curves.py", "markdown.py", "report.py", "serving.py", "tracking.py")
+VIEW_ONLY = (
+    "cli.py",
+    "connection.py",
+    "curves.py",
+    "examples.py",
+    "figures.py",
+    "markdown.py",
+    "publication.py",
+    "report.py",
+    "serving.py",
+    "summary.py",
+    "tracking.py",
+)
 
 # Columns of history.csv that place a row; the others are metrics.
 STEP, SECONDS = "update", "seconds"

@@ -5,31 +5,62 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.alphabet import Alphabet, Symbols, save_alphabets
 from pipeline.backend import keras
+from pipeline.choice import OWN_ORDER
 from pipeline.cli import main
+from pipeline.config import Decoding, Order
+from pipeline.corpus import Corpus, Example
+from pipeline.evidence import FEATURES
 from pipeline.network import Network, Sizes, save_network
+from pipeline.prepared import PREPARED, Prepared, write_prepared
+from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
 from pipeline.runs import Record, save_record
 from pipeline.strategies import run_folder
 from tests.conftest import PROJECT, small_model
 
+Call = Callable[..., tuple[int, str, str]]
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two untrained tandem runs, as `dvc repro` would leave them; the second has the better record."""
-    folder = tmp_path_factory.mktemp("project")
+
+def make_runs(folder: Path, data: str) -> None:
+    """Two untrained tandem runs, as `dvc repro` would leave them; the second has the better record."""
     sources, targets = Alphabet(Symbols.SPACES, ("F", "AO", "K")), Alphabet(Symbols.CHARACTERS, tuple("fork"))
     for seed, accuracy in ((0, 0.25), (1, 0.5)):
         keras.utils.set_random_seed(seed)
         run = folder / run_folder("tandem", seed)
         save_network(Network(small_model(), Sizes(len(sources), len(targets), 6)), run)
         save_alphabets(run, sources, targets)
-        save_record(Record("tandem", seed, "0" * 64, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+        save_record(Record("tandem", seed, data, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with trained runs alone."""
+    folder = tmp_path_factory.mktemp("project")
+    make_runs(folder, "0" * 64)
     return folder
+
+
+@pytest.fixture
+def whole_project(tmp_path: Path) -> Path:
+    """The same with data, where F AO is for, and rerankers that trust the pairs before the model."""
+    pairs = [Example("F AO", "for"), Example("K AO", "kor"), Example("F", "f")]
+    corpus = Corpus(pairs, pairs, pairs, ["fork", "for"], 0, None, "made up")
+    write_prepared(tmp_path / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
+    digest = Prepared.open(tmp_path / PREPARED).digest
+    make_runs(tmp_path, digest)
+    decoding = Decoding(order=Order.RERANK, beam=2, neighbours=0, ensemble=True, seed=0)
+    weights = tuple(100.0 * (name == "pair_share") for name in FEATURES)
+    for group in (RunGroup("tandem", (0,)), RunGroup("tandem", (1,)), RunGroup("tandem", (0, 1))):
+        (tmp_path / group.reranker).parent.mkdir(parents=True, exist_ok=True)
+        replace(OWN_ORDER, weights=weights).save(tmp_path / group.reranker)
+    RerankRecord(digest, (0, 1), held_out=False, decoding=decoding).save(tmp_path / RERANKERS)
+    return tmp_path
 
 
 def tandem(folder: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -41,13 +72,11 @@ def tandem(folder: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, str,
 
 
 @pytest.fixture
-def call(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def call(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """The same in this process, which has tensorflow loaded."""
 
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(project)
+    def called(*arguments: str, folder: Path = project) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["tandem", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -57,9 +86,7 @@ def call(
     return called
 
 
-def test_predict_takes_arguments_a_file_or_standard_input_alike(
-    project: Path, tmp_path: Path, call: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_predict_takes_arguments_a_file_or_standard_input_alike(project: Path, tmp_path: Path, call: Call) -> None:
     (tmp_path / "sources.txt").write_text("\ufeffF AO\r\nK\r\n", encoding="utf-8")
     (tmp_path / "sources.txt.gz").write_bytes(gzip.compress(b"F AO\nK\n"))
     answers = [
@@ -74,15 +101,74 @@ def test_predict_takes_arguments_a_file_or_standard_input_alike(
     assert [line[0] for line in lines] == ["source", "F AO", "K"]
 
 
-def test_without_a_seed_the_run_with_the_best_record_answers(call: Callable[..., tuple[int, str, str]]) -> None:
+def test_without_a_seed_the_run_with_the_best_record_answers(call: Call) -> None:
     default, zero, one = (call("predict", "F AO", *seed)[1] for seed in ([], ["--seed=0"], ["--seed=1"]))
     assert default == one != zero
 
 
-def test_an_unseen_symbol_is_an_unknown_and_not_a_crash(call: Callable[..., tuple[int, str, str]]) -> None:
+def test_an_unseen_symbol_is_an_unknown_and_not_a_crash(call: Call) -> None:
     code, output, _ = call("predict", "F ZH \N{CAT FACE}")
     assert code == 0
     assert output.splitlines()[1].startswith("F ZH \N{CAT FACE}\t1\t")
+
+
+def predictions(output: str) -> list[str]:
+    return [line.split("\t")[2] for line in output.splitlines()[1:]]
+
+
+def test_predictions_are_reranked_where_the_last_repro_left_what_it_takes(whole_project: Path, call: Call) -> None:
+    for which in ([], ["--seed=0"], ["--ensemble"]):
+        code, output, error = call("predict", "F AO", "--n-best=3", *which, folder=whole_project)
+        assert (code, error) == (0, "")
+        assert predictions(output)[0] == "for"  # which the untrained model would not write
+        header, *rows = [line.split("\t") for line in output.splitlines()]
+        assert header == ["source", "rank", "prediction", "log_probability", "confidence"]
+        assert [row[1] for row in rows] == ["1", "2", "3"]
+        assert float(rows[0][4]) > 0.99 > 0.01 > float(rows[1][4])
+
+
+def test_another_order_can_be_asked_for(whole_project: Path, call: Call) -> None:
+    by_default, greedy, beam = (
+        call("predict", "F AO", *order, folder=whole_project)[1] for order in ([], ["--order=greedy"], ["--order=beam"])
+    )
+    assert "for" in predictions(by_default)
+    assert "for" not in predictions(greedy) + predictions(beam)
+
+
+def test_n_best_of_greedy_decoding_are_those_of_a_beam_so_wide(whole_project: Path, call: Call) -> None:
+    greedy = call("predict", "F AO", "--n-best=3", "--order=greedy", folder=whole_project)[1]
+    beam = call("predict", "F AO", "--n-best=3", "--order=beam", "--beam=3", folder=whole_project)[1]
+    assert greedy == beam
+    assert len(predictions(beam)) == 3
+
+
+def test_without_rerankers_the_models_own_order_is_used_with_a_note(project: Path, call: Call) -> None:
+    code, output, error = call("predict", "F AO")
+    assert code == 0
+    assert output == call("predict", "F AO", "--order=beam")[1]
+    assert error.startswith("note: predictions come in the model's own order, not reranked: models/rerank/record.json")
+    assert len(error.splitlines()) == 1
+
+
+def test_rerankers_for_other_data_are_not_used(whole_project: Path, call: Call) -> None:
+    pairs = whole_project / PREPARED / "train.tsv"
+    pairs.write_text(pairs.read_text(encoding="utf-8") + "K\tk\n", encoding="utf-8")
+    code, _, error = call("predict", "F AO", folder=whole_project)
+    assert code == 0
+    assert "models/rerank was made with other data than data/prepared now holds" in error
+
+
+def test_an_ensemble_without_rerankers_has_all_seeds(call: Call) -> None:
+    outputs = [call("predict", "F AO", "--order=greedy", which)[1] for which in ("--ensemble", "--seed=0", "--seed=1")]
+    assert len(set(outputs)) == 3
+
+
+def test_a_report_of_another_version_is_told(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "metrics.json").write_text('{"tandem": {}}', encoding="utf-8")
+    code, output, error = call("compare", folder=tmp_path)
+    assert (code, output) == (2, "")
+    assert "reports/metrics.json is not a comparison by this version: run `dvc repro`" in error
 
 
 @pytest.mark.parametrize(
@@ -93,13 +179,13 @@ def test_an_unseen_symbol_is_an_unknown_and_not_a_crash(call: Callable[..., tupl
         (["predict", "F AO", " "], "source 2 is empty"),
         (["predict", "F\tAO"], "source 1, 'F\\tAO', has a tab"),
         (["predict", "F AO", "--input", "x"], "not both"),
+        (["predict", "F AO", "--seed", "0", "--ensemble"], "give --seed or --ensemble, not both"),
+        (["predict", "F AO", "--order", "rerank"], "models/rerank/record.json cannot be used (No such file"),
         (["predict", "--input", "missing.txt"], "missing.txt does not exist"),
         (["compare"], "no comparison in reports/metrics.json"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_exit_code_2(
-    call: Callable[..., tuple[int, str, str]], arguments: list[str], message: str
-) -> None:
+def test_a_mistake_is_a_sentence_and_exit_code_2(call: Call, arguments: list[str], message: str) -> None:
     code, output, error = call(*arguments)
     assert (code, output) == (2, "")
     assert message in error

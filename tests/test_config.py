@@ -34,6 +34,8 @@ def test_every_parameter_has_its_dotted_name() -> None:
         ("training.learning_rate", float("nan"), "training.learning_rate"),
         ("tandem.schedule", ["autoencode"], "tandem.schedule must contain 'paired' at least once"),
         ("tandem.schedule", "paired", "tandem.schedule: input should be a valid array, not 'paired'"),
+        ("decoding.order", "best", "decoding.order: input should be 'greedy', 'beam' or 'rerank', not 'best'"),
+        ("decoding.beam", 0, "decoding.beam: input should be greater than or equal to 1, not 0"),
         ("seeds", [1, 1], "seeds names a seed twice: [1, 1]"),
         ("seeds", [], "seeds"),
         ("data.pairs", "data/raw/x.tsv", "data.pairs must be null with data.source: cmudict"),

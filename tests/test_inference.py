@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.alphabet import TARGET_ALPHABET, Symbols, save_alphabets
 from pipeline.backend import keras
-from pipeline.choice import Chooser
+from pipeline.choice import Chooser, OwnOrder, chooser, fitted_chooser, learn_evidence
+from pipeline.config import Decoding, Order
 from pipeline.corpus import Corpus, Example
 from pipeline.errors import UserError
 from pipeline.evidence import Evidence
@@ -102,3 +103,44 @@ def test_a_chooser_learns_from_dev_that_the_pairs_know_better(prepared: Prepared
     assert right[0] < 0.2
     assert right[1] > 0.9
     assert all(0 <= choice.confidence <= 1 for row in fitted.choose(SOURCES) for choice in row)
+
+
+def decoding(order: Order, beam: int = 3) -> Decoding:
+    return Decoding(order=order, beam=beam, neighbours=2, ensemble=False, seed=0)
+
+
+def test_the_order_greedy_is_a_beam_of_1_whatever_the_beam(folders: list[Path]) -> None:
+    model = TrainedModel.load(folders[0])
+    greedy = chooser(model, decoding(Order.GREEDY, beam=5), evidence=None)
+    found = greedy.choose(SOURCES)
+    assert [[choice.text for choice in row] for row in found] == [
+        [one.text for one in row] for row in model.predict(SOURCES)
+    ]
+    assert found == OwnOrder(model, beam=1).choose(SOURCES)
+
+
+def test_in_its_own_order_a_models_probability_is_its_confidence(folders: list[Path]) -> None:
+    beam = chooser(TrainedModel.load(folders[0]), decoding(Order.BEAM), evidence=None)
+    for row in beam.choose(SOURCES):
+        assert len(row) == 3
+        assert [choice.confidence for choice in row] == sorted((choice.confidence for choice in row), reverse=True)
+        assert all(choice.confidence == pytest.approx(np.exp(choice.log_probability)) for choice in row)
+
+
+def test_only_reranking_learns_from_pairs_and_dev(prepared: Prepared, folders: list[Path]) -> None:
+    model = TrainedModel.load(folders[0])
+    for order in Order:
+        evidence = learn_evidence(decoding(order), prepared, held_out=False)
+        fitted = fitted_chooser(model, decoding(order), evidence, prepared)
+        assert (evidence is not None) == (fitted.reranker.accuracy is not None) == (order is Order.RERANK)
+    with pytest.raises(ValueError, match="needs evidence"):
+        chooser(model, decoding(Order.RERANK), evidence=None)
+
+
+def test_fitting_by_the_parameters_is_fitting_on_dev(prepared: Prepared, folders: list[Path]) -> None:
+    model = TrainedModel.load(folders[0])
+    evidence = Evidence.learn(prepared, held_out=False)
+    by_hand = Chooser(model, evidence, beam=3, neighbours=2).fitted(
+        [item.source for item in prepared.dev], [item.accepted for item in prepared.dev], seed=0
+    )
+    assert fitted_chooser(model, decoding(Order.RERANK), evidence, prepared).reranker == by_hand.reranker

@@ -83,10 +83,24 @@ def test_the_comparison_is_written_as_promised(clone: Path) -> None:
         assert part["seconds"] > 0
     for name in ("tandem_vs_two_stage", "tandem_vs_supervised"):
         assert set(metrics["comparisons"][name]) >= {"difference", "low", "high", "p_value"}
-    assert (clone / "reports" / "learning_curves.png").stat().st_size > 1000
-    predictions = (clone / "reports" / "predictions" / "tandem-1.tsv").read_text().splitlines()
-    assert predictions[0].split("\t") == ["source", "target", "also", "prediction", "correct", "edits", "length"]
-    assert len(predictions) == 1 + 60
+        assert set(part["by_order"]) == {"greedy", "beam"}
+        assert 0 <= part["calibration_error"] <= 1
+        assert metrics["ensembles"][strategy]["paired_updates"] == 40
+    assert list(metrics["controls"]) == ["lookup"]
+    for figure in ("learning_curves", "calibration", "noise"):
+        assert (clone / "reports" / f"{figure}.png").stat().st_size > 1000
+    for name in ("tandem-1", "tandem-ensemble"):
+        predictions = (clone / "reports" / "predictions" / f"{name}.tsv").read_text().splitlines()
+        assert (
+            "\t".join(predictions[0].split("\t")[:6]) == "source\ttarget\talso\tprediction\tlog_probability\tconfidence"
+        )
+        assert len(predictions) == 1 + 60
+
+
+def test_every_run_and_every_ensemble_has_a_reranker(clone: Path) -> None:
+    for strategy in ("supervised", "two_stage", "tandem"):
+        files = {path.name for path in (clone / "models" / "rerank" / strategy).iterdir()}
+        assert files == {"0.json", "1.json", "ensemble.json"}
 
 
 def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone: Path) -> None:
@@ -99,18 +113,29 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
     client = MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
     for child in children:
         assert child.info.status == "FINISHED"
-        assert {"dev_word_accuracy", "test_word_accuracy", "test_character_error_rate"} <= set(child.data.metrics)
+        assert {
+            "dev_word_accuracy",
+            "dev_rerank_gain",
+            "test_word_accuracy",
+            "test_greedy_accuracy",
+            "test_calibration_error",
+            "test_character_error_rate",
+        } <= set(child.data.metrics)
+        assert child.data.params["decoding.order"] == "rerank"
         curve = client.get_metric_history(child.info.run_id, "dev_word_accuracy")
         assert [point.step for point in curve] == [10, 20]
         assert "mlflow.source.git.commit" in child.data.tags
-        assert [file.path for file in client.list_artifacts(child.info.run_id)] == [
-            f"{child.data.tags['tandem.strategy']}-{child.data.tags['tandem.seed']}.tsv"
-        ]
+        name = f"{child.data.tags['tandem.strategy']}-{child.data.tags['tandem.seed']}"
+        assert [file.path for file in client.list_artifacts(child.info.run_id)] == ["reranker", f"{name}.tsv"]
+    assert {"tandem_ensemble_word_accuracy", "tandem_greedy_accuracy", "lookup_word_accuracy"} <= set(
+        parent.data.metrics
+    )
     assert (
         "tandem and two_stage" in parent.data.tags["mlflow.note.content"]
         or "tandem" in parent.data.tags["mlflow.note.content"]
     )
-    assert "metrics.json" in [file.path for file in client.list_artifacts(parent.info.run_id)]
+    files = [file.path for file in client.list_artifacts(parent.info.run_id)]
+    assert {"metrics.json", "calibration.png", "noise.png", "predictions"} <= set(files)
 
 
 def test_a_second_repro_does_nothing(clone: Path) -> None:
@@ -120,10 +145,10 @@ def test_a_second_repro_does_nothing(clone: Path) -> None:
     assert len(runs(clone)) == before
 
 
-def test_a_changed_parameter_of_tandem_reruns_tandem_and_the_evaluation_alone(clone: Path) -> None:
+def test_a_changed_parameter_of_tandem_reruns_tandem_and_what_follows_alone(clone: Path) -> None:
     output = run(clone, "dvc", "exp", "run", "--set-param=tandem.updates=30")
     ran = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
-    assert ran == {"tandem@0", "tandem@1", "evaluate"}
+    assert ran == {"tandem@0", "tandem@1", "rerank", "evaluate"}
     comparisons = [found for found in runs(clone) if found.data.tags["tandem.kind"] == "comparison"]
     assert len(comparisons) == 2
     newest = max(comparisons, key=lambda found: found.info.start_time)
@@ -132,12 +157,13 @@ def test_a_changed_parameter_of_tandem_reruns_tandem_and_the_evaluation_alone(cl
     assert reused == {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
 
 
-def test_predictions_come_ranked_with_log_probabilities(clone: Path) -> None:
-    output = run(clone, "tandem", "predict", "F AO R K", "S K UW L", "--n-best", "3")
-    header, *rows = [line.split("\t") for line in output.splitlines()]
-    assert header == ["source", "rank", "prediction", "log_probability"]
-    assert [row[:2] for row in rows] == [[source, str(n)] for source in ("F AO R K", "S K UW L") for n in (1, 2, 3)]
-    assert all(float(row[3]) < 0 for row in rows)
+def test_predictions_come_ranked_with_log_probabilities_and_confidences(clone: Path) -> None:
+    for which in ([], ["--ensemble"], ["--order", "greedy"]):
+        output = run(clone, "tandem", "predict", "F AO R K", "S K UW L", "--n-best", "3", *which)
+        header, *rows = [line.split("\t") for line in output.splitlines()]
+        assert header == ["source", "rank", "prediction", "log_probability", "confidence"]
+        assert [row[:2] for row in rows] == [[source, str(n)] for source in ("F AO R K", "S K UW L") for n in (1, 2, 3)]
+        assert all(float(row[3]) < 0 <= float(row[4]) <= 1 for row in rows)
 
 
 def test_the_matcher_finds_counterparts_in_a_list(clone: Path) -> None:

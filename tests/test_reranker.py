@@ -1,5 +1,6 @@
 """The reranker: it learns what counts, stays with the network unless dev says otherwise, knows how sure it is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline.evidence import FEATURES, Features
 from pipeline.inference import Prediction
 from pipeline.reranker import FEWEST_SOURCES, OWN_ORDER, Reranker, _fit_weights, _Items
 
-LISTED, MODEL = FEATURES.index("listed"), FEATURES.index("log_probability")
+LISTED, TRAINED, MODEL = (FEATURES.index(name) for name in ("listed", "trained", "log_probability"))
 Lists = list[list[Prediction]]
 
 
@@ -48,15 +49,15 @@ def test_it_learns_what_counts() -> None:
 
 
 def test_the_gradient_is_that_of_the_likelihood() -> None:
-    features, lists, _, accepted = toy(200, seed=0)
-    items = _Items.of(features, lists, accepted)
+    features, lists, sources, accepted = toy(200, seed=0)
+    items = _Items.of(features, lists, sources, accepted)
     weights = _fit_weights(items, strength=1e-6)
     varying = [MODEL, LISTED]
 
     def loss(some: np.ndarray) -> float:
         all_ = OWN_ORDER.copy()
         all_[varying] = some
-        scores = items.scores(all_).reshape(200, -1)
+        scores = (items.values @ all_).reshape(200, -1)
         right = items.right.reshape(200, -1)
         return float((np.log(np.exp(scores).sum(axis=1)) - scores[right]).sum())
 
@@ -64,27 +65,28 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
 
 
 def test_a_strong_pull_keeps_the_own_order_and_a_weak_one_lets_go() -> None:
-    features, lists, _, accepted = toy(200, seed=0)
-    items = _Items.of(features, lists, accepted)
+    features, lists, sources, accepted = toy(200, seed=0)
+    items = _Items.of(features, lists, sources, accepted)
     pulled = [_fit_weights(items, strength)[LISTED] for strength in (1e9, 100.0, 1.0)]
     assert pulled[0] == pytest.approx(0, abs=1e-4)
     assert pulled == sorted(pulled)
 
 
 def test_units_of_features_do_not_matter() -> None:
-    features, lists, _, accepted = toy(200, seed=0)
+    features, lists, sources, accepted = toy(200, seed=0)
     values = features.values.copy()
     values[:, LISTED] *= 1000
     weights, scaled = (
-        _fit_weights(_Items.of(some, lists, accepted), 10.0) for some in (features, Features(values, features.offsets))
+        _fit_weights(_Items.of(some, lists, sources, accepted), 10.0)
+        for some in (features, Features(values, features.offsets))
     )
     assert scaled[LISTED] * 1000 == pytest.approx(weights[LISTED], rel=1e-3)
 
 
 def test_several_right_candidates_count_together() -> None:
-    features, lists, _, accepted = toy(300, seed=0)
+    features, lists, sources, accepted = toy(300, seed=0)
     both = [some | {lists[item][-1].text} for item, some in enumerate(accepted)]
-    assert np.isfinite(_fit_weights(_Items.of(features, lists, both), 1.0)).all()
+    assert np.isfinite(_fit_weights(_Items.of(features, lists, sources, both), 1.0)).all()
 
 
 def test_without_dev_the_own_order_stays() -> None:
@@ -106,6 +108,44 @@ def test_with_a_tiny_dev_the_own_order_stays(items: int) -> None:
 def test_a_source_that_comes_again_and_again_is_one() -> None:
     features, lists, _, accepted = toy(500, seed=0)
     assert Reranker.fit(features, lists, ["same"] * 500, accepted, seed=0).strength is None
+
+
+def together(items: int, seed: int) -> tuple[Features, Lists, list[str], list[set[str]]]:
+    """Items whose right candidate is the one that is either listed or trained, not both and not neither."""
+    features, lists, sources, _ = toy(items, seed)
+    rng = np.random.default_rng(seed)
+    listed = rng.random((items, 4)) < 0.5
+    odd = rng.integers(4, size=items)
+    trained = listed ^ (np.arange(4) == odd[:, None])
+    features.values[:, LISTED], features.values[:, TRAINED] = listed.ravel(), trained.ravel()
+    return features, lists, sources, [{row[place].text} for row, place in zip(lists, odd, strict=True)]
+
+
+def test_trees_learn_what_counts_only_together_where_dev_is_large() -> None:
+    reranker = Reranker.fit(*together(1200, seed=0), seed=0)
+    assert reranker.trees is not None
+    test = together(300, seed=1)
+    assert accuracy(replace(reranker, trees=None), test) < 0.7
+    assert accuracy(reranker, test) > 0.95
+    assert Reranker.fit(*together(900, seed=0), seed=0).trees is None
+
+
+def test_trees_that_gain_no_more_than_chance_are_left_out() -> None:
+    assert Reranker.fit(*toy(1200, seed=0), seed=0).trees is None
+
+
+def test_won_and_lost_items_are_weighed_against_chance() -> None:
+    features = Features(np.zeros((40, len(FEATURES))), np.arange(21) * 2)
+    lists = [[Prediction("a", 0.0), Prediction("b", 0.0)]] * 20
+    items = _Items.of(features, lists, [str(item) for item in range(20)], [{"b"}] * 7 + [{"a"}] * 13)
+    first = np.tile([1.0, 0.0], 20)
+    won = first.copy()
+    won[:14:2] = -1.0  # the second candidate of the seven items where it is right: 7 > sqrt(7)
+    assert items.clearly_better(won, than=first)
+    assert not items.clearly_better(first, than=won)
+    mixed = won.copy()
+    mixed[14:22:2] = -1.0  # and four where it is wrong: 7 - 4 < sqrt(11)
+    assert not items.clearly_better(mixed, than=first)
 
 
 def test_where_nothing_beats_the_own_order_it_stays() -> None:
@@ -153,11 +193,14 @@ def test_the_same_seed_gives_the_same_reranker() -> None:
     assert Reranker.fit(*toy(200, seed=0), seed=3) == Reranker.fit(*toy(200, seed=0), seed=3)
 
 
-@pytest.mark.parametrize("items", [0, 300])
+@pytest.mark.parametrize("items", [0, 300, 1200])
 def test_save_then_load_is_the_identity(items: int, tmp_path: Path) -> None:
-    reranker = Reranker.fit(*toy(items, seed=0), seed=0) if items else Reranker()
+    reranker = Reranker.fit(*together(items, seed=0), seed=0) if items else Reranker()
     reranker.save(tmp_path / "reranker.json")
-    assert Reranker.load(tmp_path / "reranker.json") == reranker
+    loaded = Reranker.load(tmp_path / "reranker.json")
+    assert replace(loaded, trees=None) == replace(reranker, trees=None)
+    features, lists, _, _ = toy(50, seed=1)
+    assert loaded.rerank(features, lists) == reranker.rerank(features, lists)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"weights": {"length": 1.0}}'])

@@ -3,6 +3,13 @@
 import argparse
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+T = TypeVar("T")
 
 
 def seed_argument(description: str | None) -> int:
@@ -11,3 +18,8 @@ def seed_argument(description: str | None) -> int:
     parser.add_argument("--seed", type=int, required=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return int(parser.parse_args().seed)
+
+
+def watched(steps: Sequence[T], title: str) -> Iterator[T]:
+    """The steps one by one, on a terminal with a progress bar."""
+    yield from track(steps, title, console=Console(stderr=True), disable=not sys.stderr.isatty())

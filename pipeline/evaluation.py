@@ -1,0 +1,72 @@
+"""The test set as trained runs, ensembles and controls predict it. What the results say is `comparison`'s."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline import scoring
+from pipeline.choice import chooser
+from pipeline.comparison import BEAM, GREEDY, RunResult
+from pipeline.config import Order, Params
+from pipeline.controls import controls
+from pipeline.evidence import Evidence
+from pipeline.prepared import Prepared
+from pipeline.reranker import Reranker
+from pipeline.rerankers import RunGroup
+from pipeline.runs import HISTORY, Record
+from pipeline.strategies import PRETRAIN, needs_pretraining, run_folder
+
+
+def evaluate(group: RunGroup, params: Params, prepared: Prepared, evidence: Evidence | None) -> RunResult:
+    """Decode and score the test set with a run or an ensemble, and add up what was spent."""
+    records = group.records(prepared.digest)
+    spent = list(records)
+    if needs_pretraining(group.strategy, params):
+        spent += [Record.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
+    model, sources = group.load(), [example.source for example in prepared.test]
+    choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
+    first = [row[0] for row in choices]
+    orders = {GREEDY: [row[0].text for row in model.predict(sources)]}
+    if params.decoding.order is not Order.GREEDY:
+        orders[BEAM] = [max(row, key=lambda choice: choice.log_probability).text for row in choices]
+    return RunResult(
+        strategy=group.strategy,
+        seed=group.seeds[0],
+        sources=sources,
+        targets=[example.target for example in prepared.test],
+        predictions=[choice.text for choice in first],
+        scores=score([choice.text for choice in first], prepared),
+        updates=sum(record.batches for record in spent),
+        paired_updates=sum(record.updates for record in records),
+        seconds=sum(record.seconds for record in spent),
+        history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
+        log_probabilities=[choice.log_probability for choice in first],
+        confidences=[choice.confidence for choice in first],
+        orders={name: score(texts, prepared)["correct"].to_numpy() for name, texts in orders.items()},
+    )
+
+
+def evaluate_controls(prepared: Prepared) -> list[RunResult]:
+    """Score the test set as each control predicts it."""
+    sources = [example.source for example in prepared.test]
+    found = controls(prepared.train, sources, prepared.source_alphabet, prepared.target_alphabet)
+    return [
+        RunResult(
+            strategy=name,
+            seed=0,
+            sources=sources,
+            targets=[example.target for example in prepared.test],
+            predictions=predictions,
+            scores=score(predictions, prepared),
+            updates=0,
+            paired_updates=0,
+            seconds=0.0,
+        )
+        for name, predictions in found.items()
+    ]
+
+
+def score(predictions: Sequence[str], prepared: Prepared) -> pd.DataFrame:
+    """The scores of predictions for the test set, as `scoring.score` gives them."""
+    targets, accepted = [item.target for item in prepared.test], [item.accepted for item in prepared.test]
+    return scoring.score(predictions, targets, accepted, prepared.target_alphabet.kind)

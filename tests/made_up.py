@@ -1,0 +1,57 @@
+"""Runs whose scores can be worked out by hand, and what else a report is made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.alphabet import Symbols
+from pipeline.comparison import Metrics, RunResult, compare
+from pipeline.scoring import score
+
+HALF = [1, 1, 0, 0] * 25
+MOST = [1, 1, 1, 0] * 25
+
+
+def run(strategy: str, seed: int, right: Sequence[int], **changes: Any) -> RunResult:
+    """A run on the items 00, 01, 02, ...: `right` says which it got; wrong is one symbol of two."""
+    targets = [f"{item:02}" for item in range(len(right))]
+    predictions = [target if is_right else f"x{target[1]}" for target, is_right in zip(targets, right, strict=True)]
+    scores = score(predictions, targets, [{target} for target in targets], Symbols.CHARACTERS)
+    sources = [f"source {target}" for target in targets]
+    values = {"updates": 20, "paired_updates": 10, "seconds": 1.0, **changes}
+    return RunResult(strategy, seed, sources, targets, predictions, scores, **values)
+
+
+def history(*accuracies: float, every: int = 10) -> pd.DataFrame:
+    updates = every * np.arange(1, len(accuracies) + 1)
+    return pd.DataFrame({"update": updates, "dev_word_accuracy": accuracies, "dev_character_error_rate": 0.5})
+
+
+def compared(*results: RunResult, seen: Sequence[bool] | None = None, **settings: Any) -> Metrics:
+    items = len(results[0].targets)
+    lengths = [2] * items
+    return compare(results, [False] * items if seen is None else seen, lengths, **{"resamples": 500, **settings})
+
+
+def several(strategies: tuple[str, ...], targets: list[str], history: bool = True) -> list[RunResult]:
+    """Two seeds of each strategy; strategy i errs on every item whose number i + 2 divides."""
+    results = []
+    for place, strategy in enumerate(strategies):
+        for seed in range(2):
+            predictions = [f"{t}$" if item % (place + 2) == 0 else t for item, t in enumerate(targets)]
+            scores = score(predictions, targets, [{t} for t in targets], Symbols.CHARACTERS)
+            curve = pd.DataFrame({"update": [10, 20], "dev_word_accuracy": [0.1 * place, 0.2], "other": 0.0})
+            looks = curve if history else pd.DataFrame()
+            certain = list(np.linspace(0.05, 0.95, len(targets)))
+            spent: dict[str, Any] = {"updates": 40, "paired_updates": 20, "seconds": 1.5, "history": looks}
+            known: dict[str, Any] = {"confidences": certain, "log_probabilities": np.log(certain).tolist()}
+            results.append(RunResult(strategy, seed, targets, targets, predictions, scores, **spent, **known))
+    return results
+
+
+def rewrites(*texts: str) -> pd.DataFrame:
+    """Rows as `LearnedNoise.rewrites` gives them, each text once in every place."""
+    counts = {"count": 3, "seen": 4, "probability": 0.75}
+    return pd.DataFrame([{"before": "^", "target": text, "after": text, "source": text, **counts} for text in texts])
