@@ -144,11 +144,11 @@ def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
     # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
     from pipeline.rerankers import RerankRecord, RunGroup
     from pipeline.runs import RECORD, Record
-    from pipeline.strategies import MODELS, run_folder
+    from pipeline.strategies import MODELS, STRATEGIES, run_folder
 
     seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{RECORD}"))
     if not seeds:
-        there = ", ".join(sorted(path.name for path in MODELS.glob("*"))) or "none"
+        there = ", ".join(name for name in STRATEGIES if (MODELS / name).is_dir()) or "none"
         raise UserError(f"no trained run of strategy '{strategy}' in {MODELS} (there: {there}): run `dvc repro`")
     if ensemble:
         try:

@@ -5,7 +5,7 @@ Everything is learned from the training pairs and the unpaired targets. How much
 """
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +34,12 @@ FEATURES = (
     "pair_count", "pair_share",  # how often the pairs give this very source the candidate, and in which share
     "edits", "edits_per_symbol", "unchanged",  # from the source, where the alphabets share symbols
     "length", "length_ratio",  # symbols; distance of the logarithm of the ratio of lengths from that of the pairs
-    "source_count",  # how often the pairs have this source: the same for all its candidates
-    "similarity",  # as the caller measures it
+    "source_count",  # how often the pairs have this source: the same for all its candidates, of use to trees
 )  # fmt: skip
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
 NBest = Sequence[Sequence[Prediction]]
-Similarity = Callable[[Sequence[str], Sequence[str]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +79,12 @@ class Evidence:
     channel: Channel
     listed: Tally | None
     neighbourhood: Neighbourhood | None
-    similarity: Similarity | None = None
 
     @classmethod
-    def learn(cls, prepared: Prepared, held_out: bool, similarity: Similarity | None = None) -> "Evidence":
+    def learn(cls, prepared: Prepared, held_out: bool) -> "Evidence":
         """Count, and learn language model and channel.
 
-        held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`). similarity: of
-        row-aligned sources and candidates, such as `Matcher.similarities`.
+        held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`).
         """
         sources, targets = prepared.train_sources, prepared.train_targets
         same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
@@ -110,7 +106,6 @@ class Evidence:
             channel=Channel.learn(sources, targets, same, len(prepared.source_alphabet)),
             listed=None if held_out else Tally.of(fingerprints(prepared.targets)),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
-            similarity=similarity,
         )
 
     def further_candidates(self, sources: Sequence[str], n_best: NBest, count: int = NEIGHBOURS) -> list[list[str]]:
@@ -177,7 +172,6 @@ class Evidence:
             "unchanged": np.array([a == b for a, b in zip(source_strings, texts, strict=True)]),
             "length": lengths,
             "length_ratio": np.abs(_length_ratio(source_lengths, lengths) - self.length_ratio),
-            "similarity": self.similarity(source_strings, texts) if self.similarity else np.zeros(len(texts)),
         }
         return Features(np.column_stack([columns[name] for name in FEATURES]).astype(np.float64), offsets)
 

@@ -48,7 +48,6 @@ def test_features_by_hand(prepared: Prepared) -> None:
     assert found["edits_per_symbol"] == pytest.approx([1 / 3, 2 / 3, 1, 1 / 3])
     assert found["unchanged"] == [0, 0, 0, 0]
     assert found["length"] == [3, 3, 4, 2]
-    assert found["similarity"] == [0, 0, 0, 0]
 
 
 def test_an_unchanged_source_is_told_apart(prepared: Prepared) -> None:
@@ -88,14 +87,6 @@ def test_what_lies_far_below_the_best_is_all_the_same(prepared: Prepared) -> Non
     lists = [Prediction("und", -1.0), Prediction("unt", -40.0), Prediction("uhr", -np.inf)]
     found = features(Evidence.learn(prepared, held_out=False), "vnd", lists)
     assert found["log_probability"] == [-1, -1 - MODEL_RANGE, -1 - MODEL_RANGE]
-
-
-def test_the_caller_may_bring_a_similarity(prepared: Prepared) -> None:
-    def similarity(sources: Any, texts: Any) -> Any:
-        return np.array([len(source) + 10 * len(text) for source, text in zip(sources, texts, strict=True)])
-
-    evidence = Evidence.learn(prepared, held_out=False, similarity=similarity)
-    assert features(evidence, "vnd", n_best("und", "u"))["similarity"] == [33, 13]
 
 
 def test_a_source_without_candidates_is_refused(prepared: Prepared) -> None:
