@@ -112,6 +112,16 @@ def test_probabilities_sum_to_one() -> None:
     np.testing.assert_allclose(np.exp(edits.further).sum(axis=0) + np.exp(edits.stop), 1)
 
 
+def test_a_symbol_that_no_pair_has_most_likely_stays_as_it_is() -> None:
+    source_alphabet, target_alphabet = (Alphabet(Symbols.CHARACTERS, tuple(symbols)) for symbols in ("abcx", "abcx"))
+    sources, targets = (StringStore.of(["abc"] * 9, alphabet) for alphabet in (source_alphabet, target_alphabet))
+    same = same_symbols(source_alphabet, target_alphabet)
+    edits = learn_edits(sources, targets, same, len(source_alphabet), iterations=5)
+    first = edits.first[:, target_alphabet.encode("x")[0]]
+    assert np.argmax(first) == source_alphabet.encode("x")[0]
+    assert np.exp(first.max()) > 0.9
+
+
 def test_every_iteration_makes_the_pairs_likelier() -> None:
     sources, targets, source_alphabet, target_alphabet = stores(SOUNDS, Symbols.SPACES)
     same = same_symbols(source_alphabet, target_alphabet)

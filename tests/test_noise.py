@@ -146,6 +146,13 @@ def test_a_symbol_that_sources_lack_falls_back_to_its_most_frequent_piece() -> N
     assert learned.sample(["ct"]) == ["K T"]
 
 
+def test_a_symbol_that_only_the_alphabet_of_the_sources_has_falls_back_so_too() -> None:
+    sources, targets = Alphabet(Symbols.CHARACTERS, ("a", "h", "s", "š")), Alphabet(Symbols.CHARACTERS, ("a", "š"))
+    pairs = StringStore.of(["sha", "sha"], sources), StringStore.of(["ša", "ša"], targets)
+    noise = LearnedNoise.learn(*pairs, same_symbols(sources, targets), len(sources), strength=1e9)
+    assert sources.decode(noise.sample(padded(["ša"], targets), np.random.default_rng(0))[0]) == "sha"
+
+
 def test_a_source_that_would_be_empty_is_the_fallback() -> None:
     learned = Learned([("d", "de")] * 20 + [("te", "te")], strength=1e-9)
     assert set(learned.sample(["e"] * 200)) == {"e"}

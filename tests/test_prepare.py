@@ -49,6 +49,18 @@ def test_alphabets_hold_what_training_may_see_and_nothing_of_dev_and_test(tmp_pa
     assert prepared.target_alphabet.symbols == ("a", "b", "d", "\u2028")
 
 
+def test_sources_written_in_the_symbols_of_targets_know_all_of_these(tmp_path: Path) -> None:
+    train = [Example("vnd", "und"), Example("da\u017f", "das")]
+    write_prepared(tmp_path, Corpus(**{**vars(CORPUS), "train": train}), Symbols.CHARACTERS, Symbols.CHARACTERS)
+    assert "".join(Prepared.open(tmp_path).source_alphabet.symbols) == "abdnsuv\u017f"
+
+
+def test_sources_that_share_few_symbols_with_targets_keep_their_own(tmp_path: Path) -> None:
+    train = [Example("\u03b1\u03b2a", "aba")]
+    write_prepared(tmp_path, Corpus(**{**vars(CORPUS), "train": train}), Symbols.CHARACTERS, Symbols.CHARACTERS)
+    assert "".join(Prepared.open(tmp_path).source_alphabet.symbols) == "a\u03b1\u03b2"
+
+
 def test_the_stores_hold_train_pairs_and_unpaired_targets_row_by_row(tmp_path: Path) -> None:
     prepared = Prepared.open(write(tmp_path))
     assert prepared.train_sources.padded(np.arange(2)).tolist() == [[4, 5], [5, 0]]
