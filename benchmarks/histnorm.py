@@ -42,7 +42,7 @@ DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 
 PLAIN = {"tandem.schedule": ["paired", "autoencode"], "noise.kind": "none"}
 NOISE = {"tandem.schedule": ["paired", "autoencode"]}
-FINETUNE = {"two_stage.updates": 500, "two_stage.finetune": 500}
+FROZEN = {"two_stage.updates": 1000, "two_stage.finetune": 0}
 MORE_SYNTHETIC = ["paired", "autoencode", "synthetic", "synthetic", "synthetic", "synthetic"]
 RECIPES = {
     "identity": Recipe("identity"),
@@ -60,7 +60,7 @@ RECIPES = {
     "tandem_beam": Recipe("tandem", decoding="beam"),
     "tandem_ensemble": Recipe("tandem", decoding="rerank", ensemble=True),
     # What else was tried.
-    "two_stage_finetune": Recipe("two_stage", FINETUNE, "rerank"),
+    "two_stage_frozen": Recipe("two_stage", FROZEN, "rerank"),
     "tandem_finetune": Recipe("tandem", {"tandem.updates": 800, "tandem.finetune": 200}, "rerank"),
     "tandem_pretrained": Recipe("tandem", {"tandem.start": "pretrained"}, "rerank"),
     "tandem_no_autoencode": Recipe("tandem", {"tandem.schedule": ["paired", "synthetic", "synthetic"]}, "rerank"),
