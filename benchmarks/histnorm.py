@@ -43,7 +43,6 @@ DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 PLAIN = {"tandem.schedule": ["paired", "autoencode"], "noise.kind": "none"}
 NOISE = {"tandem.schedule": ["paired", "autoencode"]}
 FROZEN = {"two_stage.updates": 1000, "two_stage.finetune": 0}
-MORE_SYNTHETIC = ["paired", "autoencode", "synthetic", "synthetic", "synthetic", "synthetic"]
 RECIPES = {
     "identity": Recipe("identity"),
     "lookup": Recipe("lookup"),
@@ -62,10 +61,7 @@ RECIPES = {
     # What else was tried.
     "two_stage_frozen": Recipe("two_stage", FROZEN, "rerank"),
     "tandem_finetune": Recipe("tandem", {"tandem.updates": 800, "tandem.finetune": 200}, "rerank"),
-    "tandem_pretrained": Recipe("tandem", {"tandem.start": "pretrained"}, "rerank"),
     "tandem_no_autoencode": Recipe("tandem", {"tandem.schedule": ["paired", "synthetic", "synthetic"]}, "rerank"),
-    "tandem_more_synthetic": Recipe("tandem", {"tandem.schedule": MORE_SYNTHETIC}, "rerank"),
-    "tandem_learned_noise": Recipe("tandem", {"noise.kind": "learned"}, "rerank"),
 }
 
 
