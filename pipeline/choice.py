@@ -35,7 +35,7 @@ class Chooser:
         different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
         lists = self.candidates(list(different))
         rows = [different[source] for source in sources]
-        features = self.evidence.features(list(different), lists).of(np.array(rows, dtype=np.int64))
+        features = self.evidence.features(list(different), lists).take(np.array(rows, dtype=np.int64))
         reranker = Reranker.fit(features, [lists[row] for row in rows], sources, accepted, seed)
         return replace(self, reranker=reranker)
 

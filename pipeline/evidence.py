@@ -52,11 +52,17 @@ class Features:
     values: Reals
     offsets: Integers
 
-    def of(self, sources: Integers) -> "Features":
-        """Those of some of the sources, int64 [M], in that order; one may come again."""
+    def rows(self, sources: Integers) -> Integers:
+        """The candidates of some of the sources, int64 [M], in that order; a source may come again."""
         starts, sizes = self.offsets[sources], np.diff(self.offsets)[sources]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        return Features(self.values[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)], offsets)
+        ends = np.cumsum(sizes)
+        rows: Integers = np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
+        return rows
+
+    def take(self, sources: Integers) -> "Features":
+        """The features of these sources alone."""
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[sources])])
+        return Features(self.values[self.rows(sources)], offsets)
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,11 +138,9 @@ class Reranker:
 
 
 @dataclass(frozen=True, eq=False)
-class _Items:
-    """Candidates of all items, one behind the other, and which of them are right; items of a group share the source."""
+class _Items(Features):
+    """Features of the candidates of all items, and which are right; items of a group share the source."""
 
-    values: Reals
-    offsets: Integers
     right: Booleans
     groups: Integers
 
@@ -159,17 +157,10 @@ class _Items:
         """Whether an item has a right candidate."""
         return np.logical_or.reduceat(self.right, self.offsets[:-1])
 
-    def rows(self, items: Integers) -> Integers:
-        """The candidates of some items."""
-        starts, sizes = self.offsets[items], self.offsets[items + 1] - self.offsets[items]
-        ends = np.cumsum(sizes)
-        return np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
-
     def some(self, items: Integers) -> "_Items":
-        rows = self.rows(items)
-        sizes = self.offsets[items + 1] - self.offsets[items]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        return _Items(self.values[rows], offsets, self.right[rows], self.groups[items])
+        """These items alone."""
+        features = self.take(items)
+        return _Items(features.values, features.offsets, self.right[self.rows(items)], self.groups[items])
 
     def first(self, scores: Reals) -> Integers:
         """The best candidate of each item."""

@@ -50,15 +50,7 @@ class Trees:
             raise ValueError("trees are fitted to rows some of which were right and some wrong")
         both = np.concatenate([np.flatnonzero(right > 0), np.flatnonzero(wrong > 0)])
         is_right = np.arange(len(both)) < np.count_nonzero(right > 0)
-        fitted = HistGradientBoostingClassifier(
-            learning_rate=LEARNING_RATE,
-            max_iter=ROUNDS,
-            max_leaf_nodes=LEAVES,
-            min_samples_leaf=FEWEST_ROWS,
-            l2_regularization=1.0,
-            early_stopping=False,
-            random_state=seed,
-        )
+        fitted = estimator(seed)
         weights = np.where(is_right, right[both], wrong[both])
         with threadpool_limits(limits=1, user_api="openmp"):  # several wait for each other on a busy machine
             fitted.fit(rows[both], is_right, sample_weight=weights)
@@ -117,6 +109,19 @@ class Trees:
         if not ((trees.roots >= 0) & (trees.roots < nodes)).all():
             raise ValueError("its trees have no roots")
         return trees
+
+
+def estimator(seed: int) -> HistGradientBoostingClassifier:
+    """What fits the trees, not yet fitted."""
+    return HistGradientBoostingClassifier(
+        learning_rate=LEARNING_RATE,
+        max_iter=ROUNDS,
+        max_leaf_nodes=LEAVES,
+        min_samples_leaf=FEWEST_ROWS,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=seed,
+    )
 
 
 def _integers(content: Sequence[int]) -> Integers:

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
 
-from pipeline.trees import FEWEST_ROWS, LEARNING_RATE, LEAVES, ROUNDS, Trees
+from pipeline.trees import Trees, estimator
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +29,7 @@ def test_two_columns_that_count_only_together_are_learned(trees: Trees) -> None:
 def test_the_arrays_compute_what_scikit_learn_does(data: tuple[np.ndarray, np.ndarray], trees: Trees) -> None:
     rows, right = data
     order = np.argsort(~right, kind="stable")
-    fitted = HistGradientBoostingClassifier(
-        learning_rate=LEARNING_RATE,
-        max_iter=ROUNDS,
-        max_leaf_nodes=LEAVES,
-        min_samples_leaf=FEWEST_ROWS,
-        l2_regularization=1.0,
-        early_stopping=False,
-        random_state=0,
-    ).fit(rows[order], right[order])
+    fitted = estimator(seed=0).fit(rows[order], right[order])
     np.testing.assert_allclose(trees(rows), fitted.decision_function(rows), atol=1e-9)
 
 
