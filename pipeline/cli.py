@@ -17,7 +17,7 @@ from pipeline.errors import UserError, explain_user_errors
 if TYPE_CHECKING:
     from pipeline.choice import Chooser, OwnOrder
     from pipeline.inference import TrainedModel
-    from pipeline.rerankers import RunGroup
+    from pipeline.rerankers import RerankRecord, RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -170,10 +170,10 @@ def _chooser(runs: "RunGroup", order: Order | None, beam: int | None, n_best: in
 
     model = runs.load()
     try:
-        last = RerankRecord.load().decoding
-        default, width = last.order, max(beam or last.beam, n_best)
+        record = RerankRecord.load()
+        default, width = record.decoding.order, max(beam or record.decoding.beam, n_best)
         if (order or default) is Order.RERANK:
-            return _reranking(runs, model, width)
+            return _reranking(runs, model, record, width)
     except UserError as error:
         if order is Order.RERANK:
             raise
@@ -183,13 +183,13 @@ def _chooser(runs: "RunGroup", order: Order | None, beam: int | None, n_best: in
     return OwnOrder(model, n_best if (order or default) is Order.GREEDY else width)
 
 
-def _reranking(runs: "RunGroup", model: "TrainedModel", beam: int) -> "Chooser | OwnOrder":
+def _reranking(runs: "RunGroup", model: "TrainedModel", record: "RerankRecord", beam: int) -> "Chooser | OwnOrder":
     from pipeline.choice import chooser, learn_evidence
     from pipeline.prepared import Prepared
     from pipeline.reranker import Reranker
-    from pipeline.rerankers import RERANKERS, RerankRecord
+    from pipeline.rerankers import RERANKERS
 
-    record, prepared = RerankRecord.load(), Prepared.open()
+    prepared = Prepared.open()
     if record.decoding.order is not Order.RERANK:
         raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
     if record.data != prepared.digest:
