@@ -19,10 +19,12 @@ from rich.table import Table
 from pipeline.config import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.errors import explain_user_errors
 from pipeline.prepared import PREPARED, Prepared
+from pipeline.plans import Plan, Task
+from pipeline.records import Record, run_folder
 from pipeline.runs import run_training
 from pipeline.strategies import new_network
 from pipeline.streams import streams
-from pipeline.training import Plan, Task, TrainingSteps
+from pipeline.training import TrainingSteps
 
 WARM_UP = 5  # batches that compile and are not timed
 
@@ -81,8 +83,10 @@ def main() -> None:
 def accuracy(params: Params, model: Model, prepared: Prepared) -> float:
     """Dev accuracy after training in tandem."""
     with TemporaryDirectory() as folder:
-        changed = replace(params, model=model)
-        return run_training("tandem", changed, prepared, params.seeds[0], models=Path(folder)).dev_word_accuracy
+        changed, seed, models = replace(params, model=model), params.seeds[0], Path(folder)
+        for _ in run_training("tandem", changed, prepared, seed, models):
+            pass
+        return Record.load(run_folder("tandem", seed, models)).dev_word_accuracy
 
 
 if __name__ == "__main__":

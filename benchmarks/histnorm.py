@@ -29,7 +29,7 @@ from typing import Literal
 from benchmarks.board import Board
 from benchmarks.cells import Cell, prepare
 from benchmarks.chart import draw
-from benchmarks.processes import side_by_side
+from pipeline.processes import side_by_side
 from benchmarks.published import NOTE, Published, ablation_tables, comparison_table, verdict
 from benchmarks.recipes import NOT_OURS, Recipe, measure
 from benchmarks.resampling import Accuracies

@@ -17,8 +17,8 @@ from pipeline.choice import fitted_chooser, learn_evidence
 from pipeline.config import Params, changed, flatten
 from pipeline.inference import TrainedModel
 from pipeline.prepared import Prepared
-from pipeline.runs import RECORD, Record, run_parameters, run_training
-from pipeline.strategies import PRETRAIN, needs_pretraining, run_folder
+from pipeline.records import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
+from pipeline.runs import run_training
 
 NOT_OURS = ("data", "prepare")  # sections of params.yaml: a benchmark has its own data
 
@@ -95,5 +95,6 @@ def train(strategy: str, params: Params, prepared: Prepared, seed: int, models: 
         if (folder / RECORD).exists():
             spent += Record.load(folder).seconds
         else:
-            run_training(name, params, prepared, seed, models=models / key)
+            for _ in run_training(name, params, prepared, seed, models / key):
+                pass
     return run_folder(strategy, seed, models / key), spent

@@ -1,14 +1,18 @@
-"""Tensorflow and Keras, imported without tensorflow's start-up messages.
+"""Tensorflow and Keras, imported without tensorflow's start-up messages and without what only Keras' extras need.
 
 Its C++ side greets on standard error whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow issue 100442), twice. What fails
 raises in Python as well.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Keras imports these where it finds them, for its wrappers, plots and images: a third of its start-up.
+EXTRAS = ("matplotlib", "pandas", "PIL", "scipy", "sklearn", "torch")
 
 
 @contextmanager
@@ -24,7 +28,19 @@ def _no_standard_error() -> Iterator[None]:
         os.close(nowhere)
 
 
-with _no_standard_error():
+@contextmanager
+def _not_found(names: tuple[str, ...]) -> Iterator[None]:
+    """Let imports of packages that are not loaded yet fail."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # how Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+with _no_standard_error(), _not_found(EXTRAS):
     import keras
     import tensorflow as tf
 

@@ -142,9 +142,8 @@ def _read_sources(path: Path | None) -> list[str]:
 
 def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
     # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
+    from pipeline.records import MODELS, RECORD, STRATEGIES, Record, run_folder
     from pipeline.rerankers import RerankRecord, RunGroup
-    from pipeline.runs import RECORD, Record
-    from pipeline.strategies import MODELS, STRATEGIES, run_folder
 
     seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{RECORD}"))
     if not seeds:

@@ -198,6 +198,7 @@ class Noise:
 class Training:
     """`training`: the loop that all strategies share."""
 
+    threads: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     warmup: Annotated[int, Field(ge=0)]

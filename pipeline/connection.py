@@ -3,6 +3,7 @@
 It knows what the runs are tagged with and not what is written to them, which is `pipeline.tracking`.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -185,9 +186,20 @@ def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str,
         client.log_batch(run_id, params=entries[start : start + PARAMETERS_PER_BATCH], synchronous=True)
 
 
-def _connect(uri: str) -> "MlflowClient":
+def import_mlflow() -> None:
+    """Import it before it is needed, where there is time; whatever is wrong with it shows when it is used."""
+    with contextlib.suppress(Exception):
+        _settle_environment()
+        import mlflow  # noqa: F401
+
+
+def _settle_environment() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _connect(uri: str) -> "MlflowClient":
+    _settle_environment()
     from mlflow import MlflowClient
 
     # It tells when it makes a store, and prints a traceback for errors that it raises as well.

@@ -10,20 +10,22 @@ from pipeline.comparison import BEAM, GREEDY, RunResult
 from pipeline.config import Order, Params
 from pipeline.controls import controls
 from pipeline.evidence import Evidence
+from pipeline.inference import TrainedModel
 from pipeline.prepared import Prepared
+from pipeline.records import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
 from pipeline.reranker import Reranker
 from pipeline.rerankers import RunGroup
-from pipeline.runs import HISTORY, Record
-from pipeline.strategies import PRETRAIN, needs_pretraining, run_folder
 
 
-def evaluate(group: RunGroup, params: Params, prepared: Prepared, evidence: Evidence | None) -> RunResult:
+def evaluate(
+    group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
+) -> RunResult:
     """Decode and score the test set with a run or an ensemble, and add up what was spent."""
     records = group.records(prepared.digest)
     spent = list(records)
     if needs_pretraining(group.strategy, params):
         spent += [Record.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
-    model, sources = group.load(), [example.source for example in prepared.test]
+    sources = [example.source for example in prepared.test]
     choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
     first = [row[0] for row in choices]
     orders = {GREEDY: [row[0].text for row in model.predict(sources)]}

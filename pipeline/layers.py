@@ -1,7 +1,8 @@
-"""Layers of our own: a tied dense layer, a stack of recurrent layers that can also be stepped, attention."""
+"""Layers of our own: a tied dense layer, dropout, a stack of recurrent layers that can also be stepped, attention."""
 
 from typing import Any
 
+from pipeline import lstm
 from pipeline.backend import keras, tf
 from pipeline.config import Cell
 
@@ -96,6 +97,26 @@ def _upstream(inputs: Any, name: str) -> keras.layers.Layer | None:
     return None
 
 
+@keras.saving.register_keras_serializable(package="tandem")
+class Dropout(keras.layers.Dropout):
+    """`keras.layers.Dropout` from 16 random bits for each number where Keras draws 32 and makes a fraction of them.
+
+    The share that is set to zero is `rate` to the nearest 1/65536, and what stays is scaled by just that share.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Float32 of any shape -> the same shape; as it is unless in training."""
+        dropped = round(self.rate * 2**16)
+        if not training or not dropped:
+            return inputs
+        size = tf.size(inputs)
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        pairs = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32)
+        numbers = tf.reshape(tf.bitcast(pairs, tf.int16), [-1])[:size]
+        kept = tf.reshape(numbers >= dropped - 2**15, tf.shape(inputs))
+        return inputs * (tf.cast(kept, inputs.dtype) * (2**16 / (2**16 - dropped)))
+
+
 class RecurrentStack(keras.layers.Layer):
     """Recurrent layers on top of each other, runnable over a sequence or step by step with the same weights.
 
@@ -110,16 +131,16 @@ class RecurrentStack(keras.layers.Layer):
         self.supports_masking = True
         self.units = units
         self.bidirectional = bidirectional
-        kind = {Cell.LSTM: keras.layers.LSTM, Cell.GRU: keras.layers.GRU}[cell]
+        kind = {Cell.LSTM: lstm.LSTM, Cell.GRU: keras.layers.GRU}[cell]
 
         def layer(index: int) -> keras.layers.Layer:
             if not bidirectional:
                 return kind(units, return_sequences=True, return_state=True, name=f"layer_{index}")
             inner = kind(units // 2, return_sequences=True, return_state=True, name=f"direction_{index}")
-            return keras.layers.Bidirectional(inner, name=f"layer_{index}")
+            return lstm.Bidirectional(inner, name=f"layer_{index}")
 
         self.recurrent = [layer(index) for index in range(layers)]
-        self.dropouts = [keras.layers.Dropout(dropout, name=f"dropout_{index}") for index in range(layers)]
+        self.dropouts = [Dropout(dropout, name=f"dropout_{index}") for index in range(layers)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights for inputs [B, S, D]."""
@@ -137,8 +158,8 @@ class RecurrentStack(keras.layers.Layer):
     ) -> tuple[tf.Tensor, States]:
         """Inputs float32 [B, S, D] -> outputs float32 [B, S, H] and each layer's last states.
 
-        present: bool [B, S], false where there is padding, which leaves the states as they are. (Keras gives a meaning
-        of its own to an argument called mask.)
+        present: bool [B, S], false where there is padding, which follows the string and leaves the states as they are.
+        (Keras gives a meaning of its own to an argument called mask.)
 
         The last state of a bidirectional layer is that of its forward direction beside that of its backward one.
         """

@@ -17,7 +17,7 @@ from pipeline.alphabet import PADDING, START
 from pipeline.backend import keras, tf
 from pipeline.config import Bridge, DecoderKind, Model
 from pipeline.errors import UserError
-from pipeline.layers import Attention, RecurrentStack, States, TiedDense
+from pipeline.layers import Attention, Dropout, RecurrentStack, States, TiedDense
 
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
@@ -54,6 +54,14 @@ class Encoder(keras.Model):
         repeats = model.decoder is DecoderKind.REPEAT
         self.embedding = keras.layers.Dense(model.embedding, name="embedding") if repeats else None
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for ids [B, S]. Keras would find the shapes by running the whole, a second of tracing."""
+        if not self.projection.built:
+            self.projection.build(input_shape)
+        self.recurrent.build((*input_shape, self.projection.output_dim))
+        if self.embedding is not None:
+            self.embedding.build((None, self.recurrent.units))
+
     def call(self, ids: tf.Tensor, training: bool = False) -> Encoded:
         """ids int32 [B, S], 0 is padding, which never changes what is encoded.
 
@@ -86,13 +94,26 @@ class Decoder(keras.Model):
         self.symbols: Any = table if reads_symbols else None
         self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
         self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
-        self.dropout = keras.layers.Dropout(model.dropout, name="dropout")
+        self.dropout = Dropout(model.dropout, name="dropout")
         self.dense = keras.layers.Dense(model.projection, name="dense")
         if model.tie_weights:
             table.build((None, None))
             self.output_symbols: Any = TiedDense(table, name="output_symbols")
         else:
             self.output_symbols = keras.layers.Dense(symbols, name="output_symbols")
+        self._input_width = model.projection if self.autoregressive else model.embedding
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for target ids [B, T]."""
+        if self.symbols is not None and not self.symbols.built:
+            self.symbols.build(input_shape)
+        states = (*input_shape, self.recurrent.units)
+        self.recurrent.build((*input_shape, self._input_width))
+        if self.attention is not None:
+            self.attention.build(states)
+        self.dropout.build(states)
+        self.dense.build(states)
+        self.output_symbols.build((*input_shape, self.dense.units))
 
     def call(self, encoded: Encoded, target_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         """target_ids int32 [B, T] closed by END -> logits float32 [B, T, V]; those of step t see only symbols before t.
@@ -162,8 +183,9 @@ class Network(keras.Model):
         self.decoder = Decoder(sizes.target_symbols, model, name="decoder")
         lent = self.decoder.symbols if model.tie_weights else None
         self.encoder_b = Encoder(sizes.target_symbols, model, lent, name="encoder_b")
-        one = tf.ones((1, 1), tf.int32)
-        self((one, one, one))
+        for part in (self.encoder_a, self.decoder, self.encoder_b):
+            part.build((None, None))
+        self.built = True
 
     @cached_property
     def predictor(self) -> Joined:
@@ -202,10 +224,15 @@ def save_network(network: Network, folder: Path) -> None:
     network.save_weights(folder / WEIGHTS)
 
 
-def load_network(folder: Path) -> Network:
-    """Read what `save_network` wrote; raises `UserError` where it is missing or damaged."""
+def load_network(folder: Path, into: Network | None = None) -> Network:
+    """Read what `save_network` wrote; raises `UserError` where it is missing or damaged.
+
+    into: a network that is no longer needed. If it has the same architecture it gets the weights and is given back, and
+    what was compiled for it goes on to serve.
+    """
     try:
-        network = Network.from_config(json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8")))
+        config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
+        network = into if into is not None and into.get_config() == config else Network.from_config(config)
         network.load_weights(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no trained network ({error}): run `dvc repro`") from error

@@ -8,10 +8,9 @@ from typing import Any
 from pipeline import scoring
 from pipeline.comparison import COMPARISONS, CONTROLS, ENSEMBLES, Metrics, RunResult, calibration_error, strategies
 from pipeline.config import Params, flatten
+from pipeline.records import PRETRAIN, needs_pretraining, run_folder, run_parameters
 from pipeline.reranker import Reranker
 from pipeline.rerankers import RunGroup
-from pipeline.runs import run_parameters
-from pipeline.strategies import PRETRAIN, needs_pretraining, run_folder
 from pipeline.summary import table, verdict
 from pipeline.tracking import Comparison, Tracker, numbers
 

@@ -1,7 +1,7 @@
 """The folder models/rerank: a reranker for every run and every ensemble, and what all of them were fitted with."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from pipeline.config import Decoding
 from pipeline.errors import UserError
 from pipeline.inference import TrainedModel
-from pipeline.runs import Record
-from pipeline.strategies import MODELS, STRATEGIES, run_folder
+from pipeline.records import MODELS, STRATEGIES, Record, run_folder
 
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
@@ -84,9 +83,9 @@ class RunGroup:
             records.append(record)
         return records
 
-    def load(self) -> TrainedModel:
-        """The model of the run, or of all together."""
-        return TrainedModel.load(*(run_folder(self.strategy, seed) for seed in self.seeds))
+    def load(self, instead_of: TrainedModel | None = None) -> TrainedModel:
+        """The model of the run, or of all together; `instead_of` as for `TrainedModel.load`."""
+        return TrainedModel.load(*(run_folder(self.strategy, seed) for seed in self.seeds), instead_of=instead_of)
 
 
 def single_runs(seeds: Sequence[int]) -> list[RunGroup]:
@@ -98,3 +97,12 @@ def ensembles(seeds: Sequence[int], decoding: Decoding) -> list[RunGroup]:
     """The seeds of each strategy together, where `decoding` asks for it and there are several."""
     wanted = decoding.ensemble and len(seeds) > 1
     return [RunGroup(strategy, tuple(seeds)) for strategy in STRATEGIES] if wanted else []
+
+
+def loaded(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
+    """Each group with its model, which serves until the next is asked for: one architecture is compiled once."""
+    models: dict[int, TrainedModel] = {}
+    for group in groups:
+        members = len(group.seeds)
+        models[members] = group.load(models.get(members))
+        yield group, models[members]

@@ -16,6 +16,7 @@ BATCH = 256  # strings decoded at once
 FORCED_BATCH = 1024  # strings scored at once
 
 Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Scoring = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,11 @@ def beam_search(members: Sequence[Joined], longest: int, beam: int) -> Search:
     return search
 
 
-def forced_log_probabilities(
-    members: Sequence[Joined], sources: StringStore, targets: StringStore
-) -> NDArray[np.float32]:
-    """Log probability of each source's given target, row-aligned, float32 [rows]; members as for `greedy_search`."""
+def forced_scoring(members: Sequence[Joined]) -> Scoring:
+    """Compile: source_ids int32 [B, S], target_ids int32 [B, T] -> log probabilities of these targets, float32 [B].
+
+    members: as for `greedy_search`.
+    """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
     def score(source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
@@ -133,12 +135,17 @@ def forced_log_probabilities(
         symbols = tf.gather(log_probabilities, target_ids, batch_dims=2)
         return tf.reduce_sum(tf.where(tf.equal(target_ids, PADDING), 0.0, symbols), axis=1)
 
+    return score
+
+
+def log_probabilities(scoring: Scoring, sources: StringStore, targets: StringStore) -> NDArray[np.float32]:
+    """Run a compiled scoring over row-aligned sources and targets, in batches of similar length, float32 [rows]."""
     rows = np.arange(len(sources))
     order = np.argsort(sources.lengths(rows) + targets.lengths(rows), kind="stable")
     found = np.empty(len(sources), dtype=np.float32)
     for start in range(0, len(order), FORCED_BATCH):
         some = order[start : start + FORCED_BATCH]
-        found[some] = score(sources.padded(some), targets.padded(some, end=True)).numpy()
+        found[some] = scoring(sources.padded(some), targets.padded(some, end=True)).numpy()
     return found
 
 

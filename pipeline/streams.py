@@ -8,8 +8,8 @@ from pipeline.batches import BatchStream, Corruption, Ids
 from pipeline.config import NoiseKind, Params
 from pipeline.errors import UserError
 from pipeline.noise import LearnedNoise, UniformNoise
+from pipeline.plans import Plan, Task
 from pipeline.prepared import Prepared
-from pipeline.training import Plan, Task
 
 # Made-up pairs come in another order than the autoencoder's targets, or both would see the same ones at the same time.
 SYNTHETIC_SEED = 2**31

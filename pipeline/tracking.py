@@ -126,9 +126,10 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._finished:
+            return
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-            if not self._finished:
-                self.finish("FINISHED")
+            self.finish("FINISHED")
         elif isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code == TERMINATED):
             self.finish("KILLED")
         else:

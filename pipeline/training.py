@@ -7,41 +7,21 @@ progress bar, MLflow) iterates over what it yields.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
+from itertools import count
 from typing import Any
 
 import numpy as np
 
+from pipeline.adam import Adam
 from pipeline.alphabet import END, PADDING
-from pipeline.backend import keras, tf
-from pipeline.batches import BatchStream
+from pipeline.backend import tf
+from pipeline.batches import Batch, BatchStream
 from pipeline.config import Decay, Training
 from pipeline.errors import UserError
 from pipeline.network import Network
-
-
-class Task(StrEnum):
-    """What one batch trains, and which parts it may change."""
-
-    PAIRED = "paired"  # A -> B: encoder A and the decoder
-    AUTOENCODE = "autoencode"  # B -> B: encoder B and the decoder
-    SYNTHETIC = "synthetic"  # made-up A -> B: encoder A and the decoder
-    EMBEDDING = "embedding"  # encoder A(a) towards encoder B(b): encoder A
-    FROZEN_DECODER = "frozen_decoder"  # A -> B: encoder A
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which tasks run, in which order and for how long.
-
-    schedule: the tasks of one cycle. counted: the task whose batches are the updates that budget, learning rate and
-    evaluations are measured in. updates: the budget.
-    """
-
-    schedule: Sequence[Task]
-    counted: Task
-    updates: int
+from pipeline.plans import Plan, Task
 
 
 @dataclass(frozen=True)
@@ -119,14 +99,12 @@ def train(
     steps = TrainingSteps(network, settings)
     progress, tally = progress or Progress(), _Tally()
     before = progress.update
-    next_batch = dict.fromkeys(plan.schedule, 0)
+    batches = _batches(plan.schedule, streams)
     best_weights = network.get_weights()
     looks_without_progress = 0
-    position = 0
     while (update := progress.update - before) < plan.updates and looks_without_progress < settings.patience:
         started = time.perf_counter()
-        task = plan.schedule[position % len(plan.schedule)]
-        batch = streams[task][next_batch[task]]
+        task, batch = next(batches)
         rate = learning_rate(settings, update, plan.updates)
         loss, norm = steps(task, batch.source_ids, batch.target_ids, rate)
         if not math.isfinite(loss):
@@ -136,8 +114,6 @@ def train(
                 f"or training.clip_norm (now {settings.clip_norm})"
             )
         tally.add(task, loss, norm)
-        next_batch[task] += 1
-        position += 1
         progress.batches += 1
         progress.symbols += int(np.count_nonzero(batch.target_ids))
         if task is not plan.counted:
@@ -159,6 +135,22 @@ def train(
     network.set_weights(best_weights)
 
 
+def _batches(schedule: Sequence[Task], streams: Mapping[Task, BatchStream]) -> Iterator[tuple[Task, Batch]]:
+    """The endless sequence of a schedule's batches; the next is prepared while the one before is trained on."""
+
+    def prepare(position: int) -> tuple[Task, Batch]:
+        cycle, place = divmod(position, len(schedule))
+        task = schedule[place]
+        return task, streams[task][cycle * schedule.count(task) + schedule[:place].count(task)]
+
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        upcoming = worker.submit(prepare, 0)
+        for position in count(1):
+            ready = upcoming.result()
+            upcoming = worker.submit(prepare, position)
+            yield ready
+
+
 def learning_rate(settings: Training, update: int, updates: int) -> float:
     """The rate of the update that follows `update` finished ones: linear warm-up, then constant or cosine to zero."""
     warm = min(1.0, (update + 1) / (settings.warmup + 1))
@@ -173,14 +165,15 @@ class TrainingSteps:
     def __init__(self, network: Network, settings: Training) -> None:
         self._network = network
         self._settings = settings
-        self._optimizer = keras.optimizers.Adam(settings.learning_rate)
+        self._optimizer = Adam(settings.learning_rate)
         self._optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
         lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
         encoder_b = [variable for variable in network.encoder_b.trainable_variables if id(variable) not in lent]
+        paired = self._compile(self._paired_loss, encoder_a + decoder)
         self._steps = {
-            Task.PAIRED: self._compile(self._paired_loss, encoder_a + decoder),
-            Task.SYNTHETIC: self._compile(self._paired_loss, encoder_a + decoder),
+            Task.PAIRED: paired,
+            Task.SYNTHETIC: paired,
             Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
             Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a),
             Task.FROZEN_DECODER: self._compile(self._paired_loss, encoder_a),
@@ -209,7 +202,7 @@ class TrainingSteps:
         ids = tf.TensorSpec([None, None], tf.int32)
         kernels = [variable for variable in variables if len(variable.shape) > 1]
 
-        @tf.function(input_signature=[ids, ids, tf.TensorSpec([], tf.float32)])
+        @tf.function(input_signature=[ids, ids, tf.TensorSpec([], tf.float32)], autograph=False)
         def step(source_ids: tf.Tensor, target_ids: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 loss = loss_of(source_ids, target_ids)
@@ -217,6 +210,8 @@ class TrainingSteps:
                 if self._settings.l2:
                     objective += self._settings.l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
             gradients = tape.gradient(objective, [variable.value for variable in variables])
+            # That of a table comes as rows which repeat: unsummed, neither their norm nor Adam's squares are right.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)
             self._optimizer.learning_rate.assign(rate)
             self._optimizer.apply(gradients, variables)

@@ -19,9 +19,8 @@ from pipeline.corpus import Corpus, Example
 from pipeline.evidence import FEATURES
 from pipeline.network import Network, Sizes, save_network
 from pipeline.prepared import PREPARED, Prepared, write_prepared
+from pipeline.records import Record, run_folder, save_record
 from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
-from pipeline.runs import Record, save_record
-from pipeline.strategies import run_folder
 from tests.conftest import PROJECT, small_model
 
 Call = Callable[..., tuple[int, str, str]]

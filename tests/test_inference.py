@@ -57,6 +57,30 @@ def test_equal_sources_have_equal_predictions_in_their_places(folders: list[Path
 
 
 @pytest.mark.parametrize("members", [1, 2])
+def test_a_model_in_the_place_of_another_predicts_as_one_loaded_anew(folders: list[Path], members: int) -> None:
+    before, after = folders[:members], folders[::-1][:members]
+    old = TrainedModel.load(*before)
+    old.predict(SOURCES)
+    old.log_probabilities(SOURCES, ["a", "b", "c", "d"])
+    model, anew = TrainedModel.load(*after, instead_of=old), TrainedModel.load(*after)
+    assert model.networks == old.networks
+    assert model.predict(SOURCES) == anew.predict(SOURCES)
+    assert model.predict(SOURCES, n_best=3) == anew.predict(SOURCES, n_best=3)
+    targets = ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(model.log_probabilities(SOURCES, targets), anew.log_probabilities(SOURCES, targets))
+
+
+def test_a_model_of_another_architecture_is_loaded_anew(folders: list[Path], tmp_path: Path) -> None:
+    other = TrainedModel.load(folders[0])
+    keras.utils.set_random_seed(0)
+    save_network(Network(small_model(units=8), other.networks[0].sizes), tmp_path)
+    save_alphabets(tmp_path, other.source_alphabet, other.target_alphabet)
+    model = TrainedModel.load(tmp_path, instead_of=other)
+    assert model.networks[0] is not other.networks[0]
+    assert model.predict(SOURCES) == TrainedModel.load(tmp_path).predict(SOURCES)
+
+
+@pytest.mark.parametrize("members", [1, 2])
 def test_a_given_target_scores_what_the_search_says_of_it(folders: list[Path], members: int) -> None:
     model = TrainedModel.load(*folders[:members])
     for source, predictions in zip(SOURCES, model.predict(SOURCES, n_best=4), strict=True):

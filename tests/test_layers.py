@@ -1,4 +1,4 @@
-"""Tied dense layers, stepped recurrent layers, attention."""
+"""Tied dense layers, dropout, stepped recurrent layers, attention."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.backend import keras, tf
 from pipeline.config import Cell
-from pipeline.layers import Attention, RecurrentStack, TiedDense
+from pipeline.layers import Attention, Dropout, RecurrentStack, TiedDense
 
 
 def tied_autoencoder(seed: int = 0) -> keras.Model:
@@ -140,3 +140,32 @@ def test_attention_sums_to_one_over_what_is_there() -> None:
     weights = attention.weights_of(states, memory, present).numpy()
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-6)
     assert (weights[0, :, 2:] == 0).all()
+
+
+@pytest.mark.parametrize("size", [(400, 501), (3, 7)])  # an even and an odd number of numbers
+def test_dropout_zeroes_its_share_and_scales_the_rest_to_the_same_mean(size: tuple[int, int]) -> None:
+    keras.utils.set_random_seed(0)
+    layer, x = Dropout(0.3), tf.ones(size)
+    found = layer(x, training=True).numpy()
+    assert set(np.unique(found)) == {0.0, np.float32(2**16 / (2**16 - round(0.3 * 2**16)))}
+    if size[0] > 100:
+        assert found.mean() == pytest.approx(1.0, abs=0.01)
+        assert np.corrcoef(found[:-1].ravel(), found[1:].ravel())[0, 1] == pytest.approx(0.0, abs=0.01)
+        assert np.corrcoef(found[:, :-1].ravel(), found[:, 1:].ravel())[0, 1] == pytest.approx(0.0, abs=0.01)
+
+
+def test_dropout_differs_from_call_to_call_and_not_from_run_to_run() -> None:
+    runs = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        layer = Dropout(0.5)
+        compiled = tf.function(lambda x, layer=layer: layer(x, training=True))
+        runs.append([compiled(tf.ones((4, 50))).numpy() for _ in range(2)])
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0][0], runs[0][1])
+
+
+@pytest.mark.parametrize(("rate", "training"), [(0.5, False), (0.0, True)])
+def test_without_training_or_rate_dropout_changes_nothing(rate: float, training: bool) -> None:
+    x = tf.random.normal((3, 4))
+    np.testing.assert_array_equal(Dropout(rate)(x, training=training), x)

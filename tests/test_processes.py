@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.processes import side_by_side
 from pipeline.errors import UserError
+from pipeline.processes import jobs_for, side_by_side
 
 MISTAKE, CRASH, THREADS = -1, -2, -3
 
@@ -49,3 +49,20 @@ def test_a_mistake_of_the_user_comes_back_as_it_is(jobs: int) -> None:
 def test_a_process_that_dies_is_noticed() -> None:
     with pytest.raises(RuntimeError, match="exit code 3"):
         list(side_by_side(tenfold, [1, CRASH, 2], 2))
+
+
+@pytest.mark.parametrize(
+    ("items", "cores", "jobs"),
+    [(1, 2, 1), (2, 2, 2), (3, 2, 3), (4, 2, 2), (5, 2, 3), (3, 1, 1), (3, 16, 3), (0, 2, 1)],
+)
+def test_no_core_waits_for_a_last_round_of_a_few(
+    items: int, cores: int, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.processes.cpu_count", lambda: cores)
+    assert jobs_for(items, threads=1) == jobs
+
+
+def test_each_process_counts_with_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.processes.cpu_count", lambda: 8)
+    assert jobs_for(items=8, threads=4) == 2
+    assert jobs_for(items=8, threads=100) == 1

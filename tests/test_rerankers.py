@@ -7,9 +7,8 @@ import pytest
 
 from pipeline.config import Decoding, Order
 from pipeline.errors import UserError
+from pipeline.records import Record, run_folder, save_record
 from pipeline.rerankers import RerankRecord, RunGroup, ensembles, single_runs
-from pipeline.runs import Record, save_record
-from pipeline.strategies import run_folder
 
 DECODING = Decoding(order=Order.RERANK, beam=8, neighbours=0, ensemble=True, seed=3)
 

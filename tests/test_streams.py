@@ -8,9 +8,9 @@ import pytest
 from pipeline.alphabet import END, PADDING, UNKNOWN, Symbols
 from pipeline.corpus import Corpus, Example
 from pipeline.errors import UserError
+from pipeline.plans import Plan, Task
 from pipeline.prepared import Prepared, write_prepared
 from pipeline.streams import streams
-from pipeline.training import Plan, Task
 from tests.conftest import changed_params
 
 OLD_TO_NEW = str.maketrans("ck", "kc")

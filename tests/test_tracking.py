@@ -140,7 +140,7 @@ def test_a_comparison_is_one_parent_with_a_child_for_each_strategy_and_seed(proj
 def test_a_run_holds_its_parameters_curves_artifacts_and_tags(
     project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DVC_STAGE", "tandem@0")
+    monkeypatch.setenv("DVC_STAGE", "tandem")
     monkeypatch.setenv("DVC_EXP_NAME", "loud-gull")
     (project / "predictions.tsv").write_text("a\tb\n", encoding="utf-8")
     with Tracker.start(params, DIGEST, "tandem", 0, PARAMETERS) as tracker:
@@ -158,7 +158,7 @@ def test_a_run_holds_its_parameters_curves_artifacts_and_tags(
     assert list((project / "mlartifacts").rglob("predictions.tsv"))
     tags = run.data.tags
     assert (tags["tandem.strategy"], tags["tandem.seed"], tags["tandem.data"]) == ("tandem", "0", "cmudict-01234567")
-    assert (tags["DVC_STAGE"], tags["DVC_EXP_NAME"]) == ("tandem@0", "loud-gull")
+    assert (tags["DVC_STAGE"], tags["DVC_EXP_NAME"]) == ("tandem", "loud-gull")
     (parent,) = runs(project, "comparison")
     assert "DVC_STAGE" not in parent.data.tags
 

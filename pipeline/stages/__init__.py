@@ -13,11 +13,15 @@ T = TypeVar("T")
 
 
 def seed_argument(description: str | None) -> int:
-    """The seed that a training stage was called with; from now on SIGTERM ends it as Ctrl-C does, cleaning up."""
+    """The seed that a stage was called with."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, required=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return int(parser.parse_args().seed)
+
+
+def end_on_sigterm() -> None:
+    """From now on SIGTERM ends this process as Ctrl-C does, cleaning up."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def watched(steps: Sequence[T], title: str) -> Iterator[T]:

@@ -11,7 +11,7 @@ from pipeline.examples import examples
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.publication import publish
 from pipeline.report import write_predictions, write_report
-from pipeline.rerankers import RERANKERS, RerankRecord, ensembles, single_runs
+from pipeline.rerankers import RERANKERS, RerankRecord, ensembles, loaded, single_runs
 from pipeline.stages import watched
 from pipeline.streams import learned_noise
 from pipeline.summary import verdict
@@ -30,7 +30,10 @@ def main() -> None:
         raise UserError(f"{RERANKERS} was made with other data or parameters than there are now: run `dvc repro`")
     evidence = learn_evidence(params.decoding, prepared, held_out)
     groups = [*single_runs(params.seeds), *ensembles(params.seeds, params.decoding)]
-    found = {group: evaluate(group, params, prepared, evidence) for group in watched(groups, "evaluate")}
+    found = {
+        group: evaluate(group, model, params, prepared, evidence)
+        for group, model in loaded(watched(groups, "evaluate"))
+    }
     runs = [result for group, result in found.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)
     metrics = compare(

@@ -16,9 +16,8 @@ from pipeline.matcher import FOLDER, Matcher
 from pipeline.matching import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
 from pipeline.negatives import Negatives, find_negatives
 from pipeline.prepared import PREPARED, Prepared
-from pipeline.runs import HISTORY, Record
-from pipeline.stages import seed_argument
-from pipeline.strategies import run_folder
+from pipeline.records import HISTORY, Record, run_folder
+from pipeline.stages import end_on_sigterm, seed_argument
 from pipeline.tracking import Comparison
 
 METRICS = Path("reports/matcher.json")
@@ -30,6 +29,7 @@ LOOK_TARGETS, METRIC_TARGETS = 10_000, 200_000
 @explain_user_errors
 def main() -> None:
     """Train on the pairs against hard negatives, calibrate on dev, measure on dev and test."""
+    end_on_sigterm()
     params, seed = load_params(), seed_argument(__doc__)
     prepared = Prepared.open(PREPARED)
     unpaired = unpaired_targets(prepared, METRIC_TARGETS, seed)

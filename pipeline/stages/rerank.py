@@ -5,7 +5,7 @@ from pipeline.config import load_params
 from pipeline.errors import explain_user_errors
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.reranker import Reranker
-from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
+from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
 from pipeline.stages import watched
 
 
@@ -15,9 +15,10 @@ def main() -> None:
     params, prepared = load_params(), Prepared.open(PREPARED)
     decoding, held_out = params.decoding, params.prepare.hold_out_targets
     evidence = learn_evidence(decoding, prepared, held_out)
-    for group in watched([*single_runs(params.seeds), *ensembles(params.seeds, decoding)], "rerank"):
+    groups = [*single_runs(params.seeds), *ensembles(params.seeds, decoding)]
+    for group, model in loaded(watched(groups, "rerank")):
         group.records(prepared.digest)
-        reranker = fitted_chooser(group.load(), decoding, evidence, prepared).reranker
+        reranker = fitted_chooser(model, decoding, evidence, prepared).reranker
         group.reranker.parent.mkdir(parents=True, exist_ok=True)
         reranker.save(group.reranker)
         print(summary(group, reranker), flush=True)

@@ -1,14 +1,17 @@
-"""Work in several processes side by side, each with one thread: small matrices leave further threads half idle."""
+"""Work in several processes side by side, each with few threads: small matrices leave further threads half idle."""
 
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import TypeVar, cast
+
+from joblib import cpu_count
 
 from pipeline.errors import UserError
 
@@ -16,31 +19,49 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # What tensorflow and the libraries below numpy read when they are first imported.
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
-def side_by_side(work: Callable[[T], Iterable[R]], items: Iterable[T], jobs: int) -> Iterator[R]:
+def jobs_for(items: int, threads: int) -> int:
+    """How many processes with so many threads each to run at once, so that no core idles in a last round of a few.
+
+    At most twice as many as the cores have room for: three items on two cores all run at once, in one and a half times
+    the time of one.
+    """
+    room = max(1, cpu_count() // threads)
+    rounds = max(1, items // room)
+    return max(1, -(-items // rounds))
+
+
+def side_by_side(
+    work: Callable[[T], Iterable[R]], items: Iterable[T], jobs: int, threads: int = 1, imports: Sequence[str] = ()
+) -> Iterator[R]:
     """All that `work` yields for the items, each as it comes, from up to `jobs` processes that live to the end.
 
-    With one job everything happens in this process, with all its threads. A `UserError` of `work` is raised here; a
-    process that ends with any other error raises RuntimeError. Both end the other processes.
+    They start now, and not when the first result is asked for. imports: modules that all need; they are imported once
+    and the processes forked from there, so they must not compute anything when imported (a tensorflow that has
+    computed hangs when forked). A `UserError` of `work` is raised here; a process that ends with any other error
+    raises RuntimeError. Both end the other processes.
     """
-    if jobs == 1:
-        for item in items:
-            yield from work(item)
-        return
     waiting = deque(items)
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(imports))
     running: dict[Connection, BaseProcess] = {}
-    try:
+    with _environment(dict.fromkeys(THREADS, str(threads))):
         while waiting and len(running) < jobs:  # all start now: a later one might import code that has changed
-            connection, process = _start(work)
+            connection, process = _start(context, work)
             running[connection] = process
             connection.send(waiting.popleft())
+    return _results(running, waiting)
+
+
+def _results(running: dict[Connection, BaseProcess], waiting: deque[T]) -> Iterator[R]:
+    try:
         while running:
             for connection in cast(list[Connection], wait(list(running))):
                 try:
                     found = connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionError):
                     running[connection].join()
                     raise RuntimeError(f"a process ended with exit code {running[connection].exitcode}") from None
                 if isinstance(found, UserError):
@@ -57,12 +78,10 @@ def side_by_side(work: Callable[[T], Iterable[R]], items: Iterable[T], jobs: int
             unfinished.terminate()
 
 
-def _start(work: Callable[[T], Iterable[R]]) -> tuple[Connection, BaseProcess]:
-    context = get_context("spawn")  # a forked tensorflow hangs
+def _start(context: ForkServerContext, work: Callable[[T], Iterable[R]]) -> tuple[Connection, BaseProcess]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs), daemon=True)
-    with _environment(ONE_THREAD):
-        process.start()
+    process.start()
     theirs.close()  # now the pipe ends when the process does
     return ours, process
 

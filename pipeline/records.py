@@ -1,0 +1,69 @@
+"""Run folders: where each training is kept, what it depends on, and the record of what it spent and reached.
+
+Strategies are known by name. `pretrain` is none of its own: it is the first stage of `two_stage`, and where
+`tandem.start` says so the start of `tandem`.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.config import Params, Start, flatten
+from pipeline.errors import UserError
+
+PRETRAIN = "pretrain"
+STRATEGIES = ("supervised", "two_stage", "tandem")
+MODELS = Path("models")
+HISTORY = "history.csv"
+RECORD = "run.json"
+
+
+def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
+    """Where a run is kept."""
+    return models / strategy / str(seed)
+
+
+def needs_pretraining(strategy: str, params: Params) -> bool:
+    """Whether a strategy starts from the autoencoder of `pretrain`."""
+    return strategy == "two_stage" or (strategy == "tandem" and params.tandem.start is Start.PRETRAINED)
+
+
+def run_parameters(strategy: str, params: Params) -> dict[str, object]:
+    """The parameters that a run depends on, by dotted name."""
+    own = [PRETRAIN, strategy] if needs_pretraining(strategy, params) else [strategy]
+    relevant = {"data", "prepare", "model", "noise", "training", *own}
+    return {name: value for name, value in flatten(params).items() if name.split(".")[0] in relevant}
+
+
+@dataclass(frozen=True)
+class Record:
+    """run.json: what a run spent and what it reached on the development data.
+
+    updates: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in
+    training and in looking at the development data. best_update: after which the kept weights stood.
+    """
+
+    strategy: str
+    seed: int
+    data: str
+    parameters: int
+    updates: int
+    batches: int
+    symbols: int
+    seconds: float
+    best_update: int
+    dev_word_accuracy: float
+    dev_character_error_rate: float
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """Read the record of a run folder; raises `UserError` where there is none."""
+        try:
+            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{folder} is not a finished training run ({error}): run `dvc repro`") from error
+
+
+def save_record(record: Record, folder: Path) -> None:
+    """Write run.json, the last file of a run."""
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
