@@ -1,10 +1,11 @@
 """Symbols and their ids; splitting a string into symbols. The special ids live here and nowhere else."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ PADDING, START, END, UNKNOWN = range(4)
 SPECIALS = 4
 UNKNOWN_SYMBOL = "\N{REPLACEMENT CHARACTER}"
 LARGEST_ALPHABET = 2**16 - SPECIALS
+CODE_POINTS = 0x110000
+
+STRINGS_AT_ONCE = 2**16
 
 # The two sides in a folder of prepared data, of a run or of a matcher.
 SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
@@ -57,6 +61,11 @@ class Alphabet:
     @classmethod
     def of(cls, strings: Iterable[str], kind: Symbols) -> "Alphabet":
         """The alphabet of all symbols in `strings`, in code point order."""
+        if kind is Symbols.CHARACTERS:
+            seen = np.zeros(CODE_POINTS, dtype=bool)
+            for part in in_parts(strings):
+                seen[_code_points(part)] = True
+            return cls(kind, tuple(map(chr, np.flatnonzero(seen))))
         found: set[str] = set()
         for string in strings:
             found.update(split(string, kind))
@@ -86,7 +95,7 @@ class Alphabet:
 
     @cached_property
     def _ids_by_code_point(self) -> Ids:
-        table = np.full(0x110000, UNKNOWN, dtype=np.uint16)
+        table = np.full(CODE_POINTS, UNKNOWN, dtype=np.uint16)
         for symbol, index in self._ids.items():
             table[ord(symbol)] = index
         return table
@@ -101,12 +110,10 @@ class Alphabet:
         offsets = np.zeros(len(strings) + 1, dtype=np.int64)
         if self.kind is Symbols.CHARACTERS:
             np.cumsum(np.fromiter(map(len, strings), np.int64, len(strings)), out=offsets[1:])
-            # Lone surrogates are code points too, so that any Python string passes.
-            code_points = np.frombuffer("".join(strings).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-            return self._ids_by_code_point[code_points], offsets
+            return self._ids_by_code_point[_code_points(strings)], offsets
         symbols = [split(string, self.kind) for string in strings]
         np.cumsum(np.fromiter(map(len, symbols), np.int64, len(strings)), out=offsets[1:])
-        ids = (self._ids.get(symbol, UNKNOWN) for row in symbols for symbol in row)
+        ids = map(self._ids.get, chain.from_iterable(symbols), repeat(UNKNOWN))
         return np.fromiter(ids, np.uint16, offsets[-1]), offsets
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -143,3 +150,15 @@ def split(string: str, kind: Symbols) -> list[str]:
 def join(symbols: Iterable[str], kind: Symbols) -> str:
     """The inverse of `split`."""
     return ("" if kind is Symbols.CHARACTERS else " ").join(symbols)
+
+
+def in_parts(strings: Iterable[str]) -> Iterator[list[str]]:
+    """The strings in lists of many: quick to work on, and small beside millions."""
+    rest = iter(strings)
+    while part := list(islice(rest, STRINGS_AT_ONCE)):
+        yield part
+
+
+def _code_points(strings: Sequence[str]) -> NDArray[np.uint32]:
+    # Lone surrogates are code points too, so that any Python string passes.
+    return np.frombuffer("".join(strings).encode("utf-32-le", "surrogatepass"), dtype="<u4")

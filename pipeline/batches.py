@@ -6,6 +6,7 @@ sees the batches that an uninterrupted one does.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +61,25 @@ class BatchStream:
 
     def rows(self, k: int) -> Rows:
         """The rows of batch k, int64 [B]."""
+        window, within = divmod(k, self._window_size)
+        return self._window(window)[within].copy()
+
+    @cached_property
+    def _window_size(self) -> int:
         # No window longer than an epoch: sorting would bring the repetitions of a row into one batch.
-        window_size = int(np.clip(len(self.sources) // self.batch_size, 1, WINDOW))
-        window, within = divmod(k, window_size)
-        rows = self._shuffled_rows(window * window_size * self.batch_size, window_size * self.batch_size)
+        return int(np.clip(len(self.sources) // self.batch_size, 1, WINDOW))
+
+    @cached_property
+    def _window(self) -> Callable[[int], Rows]:
+        """Rows of the batches of a window, int64 [batches, B]; the last window asked for is kept."""
+        return lru_cache(maxsize=1)(self._sorted_window)
+
+    def _sorted_window(self, window: int) -> Rows:
+        count = self._window_size * self.batch_size
+        rows = self._shuffled_rows(window * count, count)
         by_length = np.argsort(self.sources.lengths(rows) + self.targets.lengths(rows), kind="stable")
-        order = np.random.default_rng((self.seed, ORDER_STREAM, window)).permutation(window_size)
-        start = order[within] * self.batch_size
-        return rows[by_length[start : start + self.batch_size]]
+        order = np.random.default_rng((self.seed, ORDER_STREAM, window)).permutation(self._window_size)
+        return rows[by_length].reshape(self._window_size, self.batch_size)[order]
 
     def _shuffled_rows(self, start: int, count: int) -> Rows:
         """Positions start to start + count of the endless sequence of shuffled epochs."""

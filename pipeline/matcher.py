@@ -37,6 +37,7 @@ WEIGHTS, SETTINGS = "matcher.weights.h5", "matcher.json"
 WIDTHS = (2, 3, 4)  # symbols that a convolution sees at once
 STRINGS_AT_ONCE = 512  # embedded in one batch
 SOURCES_AT_ONCE = 64  # compared with a whole index at once
+VALUES_AT_ONCE = 1024  # of which the highest is looked at before the others
 
 Vectors = NDArray[np.float32]
 
@@ -258,23 +259,31 @@ class Index:
 
         Exact: every target is compared, by one matrix product.
         """
+        count = min(top, len(self.targets))
+        if count == 0:
+            return [[] for _ in sources]
         found = []
         embeddings = self.matcher.embed_sources(sources)
         for start in range(0, len(sources), SOURCES_AT_ONCE):
             cosines = embeddings[start : start + SOURCES_AT_ONCE] @ self.embeddings.T
-            found += [self._best(row, top) for row in cosines]
+            best = np.array([_highest(row, count) for row in cosines])
+            logits = self.matcher.similarity.logits(np.take_along_axis(cosines, best, axis=1))
+            for rows, similarities in zip(best, tf.sigmoid(logits).numpy(), strict=True):
+                matches = zip(rows, similarities, strict=True)
+                found.append([Match(self.targets[row], float(similarity)) for row, similarity in matches])
         return found
 
-    def _best(self, cosines: Vectors, top: int) -> list[Match]:
-        count = min(top, len(cosines))
-        if count == 0:
-            return []
-        # All that reach the last place, not any `count` of them, so that the order of the list decides between equals.
-        last = -np.partition(-cosines, count - 1)[count - 1]
-        reach = np.flatnonzero(cosines >= last)
-        best = reach[np.argsort(-cosines[reach], kind="stable")][:count]
-        similarities = tf.sigmoid(self.matcher.similarity.logits(cosines[best])).numpy()
-        return [Match(self.targets[row], float(value)) for row, value in zip(best, similarities, strict=True)]
+
+def _highest(values: Vectors, count: int) -> Rows:
+    """Where the `count` highest values stand, the highest first, equal ones in their order."""
+    highest_of_parts = np.maximum.reduceat(values, np.arange(0, len(values), VALUES_AT_ONCE))
+    # At least `count` values reach the last of the `count` highest of these, and seldom many more.
+    bound = np.partition(highest_of_parts, -count)[-count] if count <= len(highest_of_parts) else -np.inf
+    candidates = np.flatnonzero(values >= bound)
+    # All that reach the last place, not any `count` of them, so that the order of the values decides between equals.
+    last = np.partition(values[candidates], -count)[-count]
+    reach = candidates[values[candidates] >= last]
+    return reach[np.argsort(-values[reach], kind="stable")][:count]
 
 
 def _normalized(strings: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ from pipeline.negatives import Hard, Negatives, accepted_by_source
 
 WARMUP = 50  # updates over which the learning rate rises from zero
 CLIP_NORM = 1.0  # of the gradient, over all weights
-ROWS_AT_ONCE = 256  # compared with a whole list at once
+ROWS_AT_ONCE, CELLS_AT_ONCE = 256, 2**26  # at most, in comparing some sources with a whole list of targets
 
 
 class MatchingStream:
@@ -211,9 +211,10 @@ def right_ranks(matcher: Matcher, examples: Sequence[Example], targets: Sequence
     embeddings = matcher.embed_targets(pool)
     sources = matcher.embed_sources([example.source for example in examples])
     ranks = []
-    for start in range(0, len(examples), ROWS_AT_ONCE):
-        cosines = sources[start : start + ROWS_AT_ONCE] @ embeddings.T
-        for row, example in zip(cosines, examples[start : start + ROWS_AT_ONCE], strict=True):
+    at_once = min(ROWS_AT_ONCE, max(1, CELLS_AT_ONCE // max(1, len(pool))))
+    for start in range(0, len(examples), at_once):
+        cosines = sources[start : start + at_once] @ embeddings.T
+        for row, example in zip(cosines, examples[start : start + at_once], strict=True):
             right = [places[target] for target in example.accepted if target in places]
             if not right:
                 raise ValueError(f"no accepted target of {example.source!r} is in the list")

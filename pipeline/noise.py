@@ -6,6 +6,7 @@ Both are pure functions of the ids and the generator they are given. How pairs a
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from zipfile import BadZipFile
@@ -25,6 +26,7 @@ Integers = NDArray[np.int64]
 NEIGHBOURS = (1, -1, 2, -2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times is used with probability n / (n + STRENGTH)
 TELLING = 1.5  # how many times likelier a longer context makes a piece that is worth showing
+LARGEST_TABLE = 2**24  # cells; contexts are found in it at once, else by binary search
 BEFORE, AFTER = "^", "$"  # start and end of a string in the table of rewrites
 
 
@@ -237,10 +239,25 @@ class LearnedNoise:
         V = len(self.fallback)
         contexts = [symbols]
         for neighbour in _neighbours(ids, self.neighbours):
-            wanted = contexts[-1] * V + neighbour
-            found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-            contexts.append(np.where((contexts[-1] >= 0) & (self.keys[found] == wanted), V + found, -1))
+            contexts.append(self._find(contexts[-1] * V + neighbour))
         return contexts
+
+    def _find(self, keys: Integers) -> Integers:
+        """The contexts of keys, -1 for what is no key: those of unseen contexts are negative, at least -V."""
+        if self._contexts_by_key is not None:
+            return self._contexts_by_key[keys].astype(np.int64)
+        found = self.keys[:-1].searchsorted(keys)
+        return np.where(self.keys[found] == keys, found + len(self.fallback), -1)
+
+    @cached_property
+    def _contexts_by_key(self) -> NDArray[np.int32] | None:
+        """A table for all possible keys and, from the end, for those of unseen contexts; None if it would be large."""
+        V, contexts = len(self.fallback), len(self.entries)
+        if contexts * V > LARGEST_TABLE:
+            return None
+        table = np.full(contexts * V, -1, dtype=np.int32)
+        table[self.keys] = np.arange(V, V + len(self.keys))
+        return table
 
     def _draw(self, symbols: Integers, contexts: list[Integers], rng: np.random.Generator) -> Integers:
         """A piece for each symbol."""
@@ -248,14 +265,23 @@ class LearnedNoise:
         open_ = np.arange(len(symbols))
         for context in reversed(contexts):
             here = context[open_]
-            start, end = (self.cumulative[self.entries[np.maximum(here, 0) + last]] for last in (0, 1))
-            seen = np.where(here >= 0, end - start, 0)
+            seen = self._seen[here]
             drawn = rng.random(len(open_)) * (seen + self.strength)
             used = drawn < seen
-            entry = np.searchsorted(self.cumulative, (start + drawn.astype(np.int64))[used], side="right") - 1
-            pieces[open_[used]] = self.pieces[entry]
+            starts = self.cumulative[self.entries[here[used]]]
+            pieces[open_[used]] = self._occurrences[starts + drawn[used].astype(np.int64)]
             open_ = open_[~used]
         return pieces
+
+    @cached_property
+    def _seen(self) -> Integers:
+        """How often each context was seen, and from the end, at -1, 0."""
+        return np.append(np.diff(self.cumulative[self.entries]), 0)
+
+    @cached_property
+    def _occurrences(self) -> Integers:
+        """The pieces of each context, as often as they were counted."""
+        return np.repeat(self.pieces, np.diff(self.cumulative))
 
 
 def _neighbours(ids: Padded, places: Sequence[int] | Integers) -> Iterator[Integers]:

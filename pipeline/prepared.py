@@ -15,6 +15,7 @@ from pipeline.alphabet import (
     UNKNOWN,
     Alphabet,
     Symbols,
+    in_parts,
     load_alphabets,
     save_alphabets,
 )
@@ -47,7 +48,7 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
     save_alphabets(folder, source_alphabet, target_alphabet)
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
         _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
-    _write_rows(folder / TARGETS, ((target,) for target in corpus.targets))
+    _write_strings(folder / TARGETS, corpus.targets)
     StringStore.of(sources, source_alphabet).save(folder / TRAIN_SOURCES)
     StringStore.of(targets, target_alphabet).save(folder / TRAIN_TARGETS)
     StringStore.of(corpus.targets, target_alphabet).save(folder / UNPAIRED)
@@ -143,8 +144,13 @@ def _longest(strings: StringStore) -> int:
 
 
 def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    _write_strings(path, map("\t".join, rows))
+
+
+def _write_strings(path: Path, strings: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines("\t".join(row) + "\n" for row in rows)
+        for part in in_parts(strings):
+            file.write("\n".join([*part, ""]))
 
 
 def _write_rejected(path: Path, rejected: Sequence[Rejected] | None) -> None:

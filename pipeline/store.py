@@ -1,19 +1,47 @@
-"""Strings on disk as one flat array of symbol ids plus row offsets, opened with memory mapping."""
+"""Strings by the million: packed in memory, and on disk as one flat array of symbol ids plus row offsets."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alphabet import END, Alphabet, Ids
+from pipeline.alphabet import END, Alphabet, Ids, in_parts
 from pipeline.errors import UserError
 
 Rows = NDArray[np.int64]
 
-ROWS_AT_ONCE = 2**18
+
+@dataclass(frozen=True)
+class PackedStrings(Collection[str]):
+    """Strings without line feeds, to be gone through in order; a list of them takes several times the memory.
+
+    parts: many strings each, with a line feed between two. count: of the strings.
+    """
+
+    parts: tuple[str, ...]
+    count: int
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> "PackedStrings":
+        """Pack strings as they come."""
+        parts, count = [], 0
+        for part in in_parts(strings):
+            parts.append("\n".join(part))
+            count += len(part)
+        return cls(tuple(parts), count)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(part.split("\n") for part in self.parts)
+
+    def __contains__(self, string: object) -> bool:
+        return isinstance(string, str) and string in iter(self)
 
 
 @dataclass(frozen=True)
@@ -27,14 +55,16 @@ class StringStore:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, strings: Sequence[str], alphabet: Alphabet) -> "StringStore":
+    def of(cls, strings: Collection[str], alphabet: Alphabet) -> "StringStore":
         """A store in memory."""
+        ids, offsets, row = bytearray(), np.zeros(len(strings) + 1, dtype=np.int64), 0
         # In parts, because encoding needs many times the memory of the ids it gives.
-        starts = range(0, max(len(strings), 1), ROWS_AT_ONCE)
-        parts = [alphabet.encode_all(strings[start : start + ROWS_AT_ONCE]) for start in starts]
-        offsets = np.zeros(len(strings) + 1, dtype=np.int64)
-        np.cumsum(np.concatenate([np.diff(part) for _, part in parts]), out=offsets[1:])
-        return cls(np.concatenate([ids for ids, _ in parts]), offsets)
+        for part in in_parts(strings):
+            part_ids, part_offsets = alphabet.encode_all(part)
+            offsets[row : row + len(part) + 1] = offsets[row] + part_offsets
+            ids += part_ids.data
+            row += len(part)
+        return cls(np.frombuffer(ids, dtype=np.uint16), offsets)
 
     @classmethod
     def open(cls, prefix: Path) -> "StringStore":

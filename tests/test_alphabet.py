@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import alphabet
 from pipeline.alphabet import END, LARGEST_ALPHABET, PADDING, START, UNKNOWN, Alphabet, Symbols, join, split
 from pipeline.errors import UserError
 
@@ -36,8 +37,11 @@ def test_join_is_the_inverse_of_split(strings: list[str], kind: Symbols) -> None
 
 
 @settings(deadline=None)
-@given(characters, st.sampled_from(Symbols))
-def test_encoding_all_is_encoding_each_end_to_end(strings: list[str], kind: Symbols) -> None:
+@given(
+    st.tuples(characters, st.just(Symbols.CHARACTERS)) | st.tuples(spaced, st.just(Symbols.SPACES)),
+)
+def test_encoding_all_is_encoding_each_end_to_end(strings_of_kind: tuple[list[str], Symbols]) -> None:
+    strings, kind = strings_of_kind
     alphabet = Alphabet.of(strings[::2], kind)
     ids, offsets = alphabet.encode_all(strings)
     assert (ids.dtype, offsets.dtype) == (np.uint16, np.int64)
@@ -50,6 +54,18 @@ def test_symbols_are_numbered_from_4_in_code_point_order() -> None:
     assert alphabet.symbols == ("a", "b", "č")
     assert alphabet.encode("čab").tolist() == [6, 4, 5]
     assert len(alphabet) == 7
+
+
+@settings(deadline=None)
+@given(characters, spaced, st.integers(1, 5))
+def test_an_alphabet_holds_every_symbol_once_in_code_point_order(
+    words: list[str], sounds: list[str], strings_at_once: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alphabet, "STRINGS_AT_ONCE", strings_at_once)
+        of_words, of_sounds = Alphabet.of(words, Symbols.CHARACTERS), Alphabet.of(sounds, Symbols.SPACES)
+    assert of_words.symbols == tuple(sorted(set("".join(words))))
+    assert of_sounds.symbols == tuple(sorted({symbol for sound in sounds for symbol in sound.split(" ") if symbol}))
 
 
 def test_phonemes_are_symbols_as_a_whole() -> None:

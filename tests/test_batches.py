@@ -47,6 +47,16 @@ def test_a_batch_is_the_same_whatever_was_asked_for_before() -> None:
     assert np.array_equal(batches[77].target_ids, alone[77].target_ids)
 
 
+@given(st.lists(st.integers(0, 200), min_size=1))
+def test_batches_asked_for_back_and_forth_are_those_of_a_new_stream(order: list[int]) -> None:
+    batches = stream(500, 16)
+    for k in order:
+        rows = batches.rows(k)
+        assert np.array_equal(rows, stream(500, 16).rows(k))
+        rows[:] = 0  # what the caller does with them changes no later batch
+    assert np.array_equal(batches.rows(order[0]), stream(500, 16).rows(order[0]))
+
+
 def test_seeds_give_different_batches() -> None:
     assert not np.array_equal(stream(500, 16, seed=0).rows(0), stream(500, 16, seed=1).rows(0))
 

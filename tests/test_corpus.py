@@ -2,13 +2,16 @@
 
 import gzip
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupShuffleSplit
 
+from pipeline import raw as raw_files
 from pipeline.alphabet import Symbols
 from pipeline.config import Data, DataSource, OnBadRow, Prepare
 from pipeline.corpus import (
@@ -175,6 +178,31 @@ def test_whatever_the_bytes_each_line_is_a_row_or_rejected_with_its_number(
     assert all(1 <= row.line <= lines for row in rejected)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from("ab c\u030c\u010d\r\x0c\u0301\u00a0\u2028"), max_size=6)),
+    st.sampled_from(Symbols),
+    st.integers(1, 40),
+)
+def test_a_list_of_targets_is_read_as_each_of_its_lines_alone(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], kind: Symbols, bytes_at_once: int
+) -> None:
+    whole, alone = (tmp_path_factory.getbasetemp() / name for name in ("whole.txt", "alone.txt"))
+    whole.write_bytes("".join(line + "\n" for line in lines).encode())
+    rows: list[str] = []
+    rejected: list[Rejected] = []
+    for number, line in enumerate(lines, start=1):
+        alone.write_bytes(line.encode() + b"\n")
+        bad: list[Rejected] = []
+        rows += read_targets(alone, kind, 4, bad)
+        rejected += [replace(row, file=whole.as_posix(), line=number) for row in bad]
+    found: list[Rejected] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_files, "BYTES_AT_ONCE", bytes_at_once)
+        assert read_targets(whole, kind, 4, found) == rows
+    assert found == rejected
+
+
 # Splitting
 
 
@@ -207,11 +235,20 @@ def test_a_split_of_repeated_targets_is_as_close_as_it_gets() -> None:
     assert len(split_by_target(examples, 1, seed=0)[1]) == 10
 
 
+def test_a_split_draws_as_scikit_learn_does() -> None:
+    examples = [Example(str(number), f"{number % 37}") for number in range(100)]
+    rest, split_off = split_by_target(examples, 20, seed=5)
+    drawn = GroupShuffleSplit(1, test_size=len({example.target for example in split_off}), random_state=5)
+    [(rest_rows, split_off_rows)] = drawn.split(examples, groups=[int(example.target) for example in examples])
+    assert rest == [examples[row] for row in rest_rows]
+    assert split_off == [examples[row] for row in split_off_rows]
+
+
 def test_files_without_dev_and_test_are_split(raw: Path) -> None:
     corpus = read_corpus(files(raw, TEN_PAIRS, ["x", "y"]), prepare(dev=2, test=3))
     assert [len(part) for part in (corpus.train, corpus.dev, corpus.test)] == [5, 2, 3]
     assert len({pair.target for part in (corpus.train, corpus.dev, corpus.test) for pair in part}) == 10
-    assert corpus.targets == ["x", "y"]
+    assert list(corpus.targets) == ["x", "y"]
     assert corpus.rejected is None
 
 
@@ -244,8 +281,8 @@ def test_fewer_pairs_are_a_part_of_more_pairs_in_file_order_and_change_nothing_e
 def test_targets_are_sampled_in_order_and_repeated_ones_stay(raw: Path) -> None:
     listed = list("uvwxyzuvwxyz")
     data = files(raw, TEN_PAIRS, listed)
-    assert read_corpus(data, prepare()).targets == listed
-    sample = read_corpus(data, prepare(targets=11)).targets
+    assert list(read_corpus(data, prepare()).targets) == listed
+    sample = list(read_corpus(data, prepare(targets=11)).targets)
     assert any(sample == listed[:gap] + listed[gap + 1 :] for gap in range(12))
 
 
@@ -266,7 +303,8 @@ def test_dev_and_test_targets_are_held_out_of_the_unpaired_ones(raw: Path) -> No
 
 
 def test_every_accepted_spelling_is_held_out() -> None:
-    assert hold_out(["right", "write", "wrong"], [Example("R AY T", "right", ("rite", "write"))]) == ["wrong"]
+    held_out_for = [Example("R AY T", "right", ("rite", "write"))]
+    assert list(hold_out(["right", "write", "wrong"], held_out_for)) == ["wrong"]
 
 
 def test_skipped_rows_of_all_files_are_counted(raw: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline import matching
 from pipeline.alphabet import Symbols
 from pipeline.corpus import Example
 from pipeline.errors import UserError
@@ -136,12 +137,14 @@ class Fixed(Matcher):
 VECTORS = {"b": [1.0, 0.0], "bb": [1.0, 0.0], "e": [0.8, 0.6], "k": [0.6, 0.8], "t": [0.0, 1.0]}
 
 
-def test_ranks_by_hand() -> None:
+def test_ranks_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     matcher = Fixed(VECTORS)
     examples = [Example("b", "e"), Example("b", "t", ("k",)), Example("b", "bb")]
     targets = ["e", "k", "t", "bb", "e"]
     assert right_ranks(matcher, examples, targets).tolist() == [2, 3, 1]
     assert right_ranks(matcher, [Example("b", "bb")], ["b", "bb"]).tolist() == [2]  # an equal one stands before it
+    monkeypatch.setattr(matching, "CELLS_AT_ONCE", 2 * len(set(targets)))  # two sources, then one
+    assert right_ranks(matcher, examples, targets).tolist() == [2, 3, 1]
     by_hand = {"mean_reciprocal_rank": (1 / 2 + 1 / 3 + 1) / 3, "recall_at_1": 1 / 3, "recall_at_5": 1}
     assert retrieval(matcher, examples, targets) == pytest.approx(by_hand)
 

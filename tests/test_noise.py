@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import noise
 from pipeline.alignment import same_symbols
 from pipeline.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet, Symbols
 from pipeline.errors import UserError
@@ -167,6 +168,13 @@ def test_learned_noise_gives_rows_of_symbols_none_of_them_empty(targets: list[st
     assert_padded(ids)
     assert ((ids >= UNKNOWN) | (ids == PADDING)).all()
     assert (ids < len(learned.source_alphabet)).all()
+
+
+def test_contexts_are_the_same_by_table_and_by_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = ["stunde", "rose", "xyz", "hause", "e"] * 20
+    by_table = Learned(HISTORIC).sample(targets)
+    monkeypatch.setattr(noise, "LARGEST_TABLE", 0)
+    assert Learned(HISTORIC).sample(targets) == by_table
 
 
 def test_padding_never_changes_what_is_sampled() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import store
+from pipeline import alphabet
 from pipeline.alphabet import END, Alphabet, Symbols
 from pipeline.errors import UserError
-from pipeline.store import StringStore
+from pipeline.store import PackedStrings, StringStore
 
 ABC = Alphabet(Symbols.CHARACTERS, ("a", "b", "c"))  # ids 4, 5, 6
 
@@ -47,18 +47,29 @@ def test_no_rows_and_empty_rows_are_matrices_of_width_zero() -> None:
 @settings(deadline=None)
 @given(st.lists(st.text()), st.booleans())
 def test_a_padded_row_decodes_to_its_string(strings: list[str], end: bool) -> None:
-    alphabet = Alphabet.of(strings, Symbols.CHARACTERS)
-    padded = StringStore.of(strings, alphabet).padded(np.arange(len(strings)), end)
-    assert [alphabet.decode(row) for row in padded] == strings
+    symbols = Alphabet.of(strings, Symbols.CHARACTERS)
+    padded = StringStore.of(strings, symbols).padded(np.arange(len(strings)), end)
+    assert [symbols.decode(row) for row in padded] == strings
 
 
 def test_encoding_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     strings = ["ab", "", "cab", "c", "aa"]
     whole = StringStore.of(strings, ABC)
-    monkeypatch.setattr(store, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(alphabet, "STRINGS_AT_ONCE", 2)
     parts = StringStore.of(strings, ABC)
     assert parts.ids.tolist() == whole.ids.tolist()
     assert parts.offsets.tolist() == whole.offsets.tolist()
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n"))), st.integers(1, 5))
+def test_packed_strings_are_gone_through_as_they_came(strings: list[str], strings_at_once: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alphabet, "STRINGS_AT_ONCE", strings_at_once)
+        packed = PackedStrings.of(iter(strings))
+    assert list(packed) == strings
+    assert len(packed) == len(strings)
+    assert all(string in packed for string in strings)
+    assert "\n" not in packed
 
 
 @pytest.mark.parametrize("strings", [["ab", "", "cab"], ["", ""], []])
