@@ -137,10 +137,16 @@ class Decoder(keras.Model):
         return tf.nest.pack_sequence_as(zeros, each)
 
     def step(self, encoded: Encoded, previous_ids: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
-        """One symbol further: previous_ids int32 [B] -> logits float32 [B, V] and the states after it."""
+        """One symbol further: previous_ids int32 [N] -> logits float32 [N, V] and the states after it.
+
+        N is a multiple of the strings encoded: several beginnings of each, side by side, look at the one memory of
+        theirs. `encoded["vector"]` has a row for each beginning.
+        """
         inputs = self.symbols(previous_ids) if self.autoregressive else encoded["vector"]
         outputs, states = self.recurrent.step(inputs, states)
-        return self._logits(outputs[:, None, :], encoded, training=False)[:, 0], states
+        strings = tf.shape(encoded["memory"] if "memory" in encoded else outputs)[0]
+        logits = self._logits(tf.reshape(outputs, [strings, -1, self.recurrent.units]), encoded, training=False)
+        return tf.reshape(logits, [-1, logits.shape[-1]]), states
 
     def _logits(self, outputs: tf.Tensor, encoded: Encoded, training: bool) -> tf.Tensor:
         if self.attention is not None:

@@ -87,10 +87,8 @@ def beam_search(members: Sequence[Joined], longest: int, beam: int) -> Search:
     def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         B = tf.shape(source_ids)[0]
         K = beam
-        encoded = [
-            tf.nest.map_structure(lambda tensor: tf.repeat(tensor, K, axis=0), member.encoder(source_ids))
-            for member in members
-        ]
+        encoded = [member.encoder(source_ids) for member in members]
+        encoded = [{**one, "vector": tf.repeat(one["vector"], K, axis=0)} for one in encoded]
         states = _start(members, encoded)
         previous = tf.fill([B * K], START)
         ended = tf.zeros([B, K], tf.bool)
