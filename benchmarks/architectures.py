@@ -18,8 +18,8 @@ from rich.table import Table
 
 from pipeline.config import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.errors import explain_user_errors
-from pipeline.prepared import PREPARED, Prepared
 from pipeline.plans import Plan, Task
+from pipeline.prepared import PREPARED, Prepared
 from pipeline.records import Record, run_folder
 from pipeline.runs import run_training
 from pipeline.strategies import new_network

@@ -28,8 +28,8 @@ class Board(Comparison):
         name = Path(os.path.relpath(results.out.absolute(), project_root())).as_posix()
         key = hashlib.sha256(json.dumps([EXPERIMENT, name]).encode()).hexdigest()[:16]
         tags = {"tandem.data": name, "mlflow.source.name": "benchmarks.histnorm", "mlflow.source.type": "LOCAL"}
-        connection = Connection(EXPERIMENT, key, tags, settings)
-        return cls(connection, connection.parent)
+        connection = Connection(EXPERIMENT, key, tags)
+        return cls(connection, connection.open_parent(settings))
 
     def complete(self, results: Results, runs: Iterable[tuple[Cell, str]] | None = None) -> None:
         """Publish those of `runs`, by default of all in the files, that have no complete child yet."""
@@ -39,7 +39,7 @@ class Board(Comparison):
                 self._publish(results, cell, strategy, metrics[cell, strategy])
 
     def _publish(self, results: Results, cell: Cell, strategy: str, metrics: Mapping[str, float]) -> None:
-        run_id = self.connection.new_child(_name(cell, strategy), cell.fold, {})
+        run_id = self.connection.new_child(self.run_id, _name(cell, strategy), cell.fold, {})
         title = f"{_name(cell, strategy)} fold {cell.fold}"
         if run_id:  # the name by default says "seed" where it is the fold
             self.connection.attempt("name the run", lambda client: client.update_run(run_id, name=title))

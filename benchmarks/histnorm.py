@@ -29,13 +29,13 @@ from typing import Literal
 from benchmarks.board import Board
 from benchmarks.cells import Cell, prepare
 from benchmarks.chart import draw
-from pipeline.processes import side_by_side
 from benchmarks.published import NOTE, Published, ablation_tables, comparison_table, verdict
 from benchmarks.recipes import NOT_OURS, Recipe, measure
 from benchmarks.resampling import Accuracies
 from benchmarks.results import Measurement, Results
 from pipeline.config import Params, changed, flatten, load_params
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.processes import side_by_side
 
 DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 

@@ -93,7 +93,7 @@ def test_key_is_the_same_for_the_same_inputs_and_ignores_where_runs_are_tracked(
     key = comparison_key(params, DIGEST)
     assert len(key) == 16
     assert int(key, 16) >= 0
-    assert comparison_key(replace(params, tracking=Tracking(experiment="other")), DIGEST) == key
+    assert comparison_key(replace(params, tracking=Tracking(experiment="other", model="another")), DIGEST) == key
 
 
 def test_key_changes_with_a_parameter_and_with_the_data(params: Params) -> None:

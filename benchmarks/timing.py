@@ -1,0 +1,170 @@
+"""Competitors timed in turn: each in a process of its own with its own number of threads, one at work at a time.
+
+What is compared is done round by round, so that whatever else the machine does falls on all alike; ratios are taken
+within a round, and their median counts.
+"""
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import cast
+from unittest.mock import patch
+
+import psutil
+
+from pipeline.errors import UserError
+from pipeline.processes import THREADS
+
+QUIET = 0.2  # cores in use by other processes that leave too few to the competitors; a round with more is done again
+TRIES = 3  # at most, and the quietest counts
+
+
+@dataclass(frozen=True)
+class Round:
+    """What was done in so many seconds: by name symbols, strings, operations.
+
+    cpu_seconds: of all threads. others: how many cores other processes kept busy meanwhile, on average.
+    """
+
+    done: Mapping[str, float]
+    seconds: float
+    cpu_seconds: float = 0.0
+    others: float = 0.0
+
+    @classmethod
+    def together(cls, rounds: Sequence["Round"]) -> "Round":
+        """Of several processes that began at the same time."""
+        done = {name: sum(one.done[name] for one in rounds) for name in rounds[0].done}
+        return cls(done, max(one.seconds for one in rounds), sum(one.cpu_seconds for one in rounds))
+
+    def rate(self, name: str) -> float:
+        """So many per second."""
+        return self.done[name] / self.seconds
+
+
+DoRound = Callable[[], Round]
+Make = Callable[[], DoRound]  # sets up and warms up; a function that can be pickled, perhaps partial
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some values, with the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of at least one value."""
+        return cls(median(values), min(values), max(values))
+
+
+def ratios(ours: Sequence[Round], theirs: Sequence[Round], name: str) -> Spread:
+    """How many times the rate of `theirs` `ours` has, round by round."""
+    return Spread.of([one.rate(name) / other.rate(name) for one, other in zip(ours, theirs, strict=True)])
+
+
+def timed(work: Callable[[], Mapping[str, float]]) -> Round:
+    """One round of `work`, which says what it has done."""
+    started = time.perf_counter()
+    done = work()
+    return Round(done, time.perf_counter() - started)
+
+
+def in_turn(competitors: Mapping[str, Make], rounds: int, threads: int, copies: int = 1) -> dict[str, list[Round]]:
+    """Let every competitor do one round after the other, `rounds` times, each on the same `threads` cores.
+
+    copies: processes of a competitor that do their rounds at the same time, each on cores of its own. The order of the
+    competitors turns around from round to round. All are set up and warmed up before the first round.
+    """
+    found: dict[str, list[Round]] = {name: [] for name in competitors}
+    with ExitStack() as running:
+        teams = {
+            name: [running.enter_context(_process(make, threads, copy * threads)) for copy in range(copies)]
+            for name, make in competitors.items()
+        }
+        for number in range(rounds):
+            for name in list(teams)[:: -1 if number % 2 else 1]:
+                found[name].append(_quiet_round(teams[name], available_cores() - threads * copies + QUIET))
+    return found
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quiet_round(team: Sequence[Connection], allowed: float) -> Round:
+    """A round of all of a team, again where other processes used more than the allowed number of cores."""
+    tries: list[Round] = []
+    while not tries or (tries[-1].others > allowed and len(tries) < TRIES):
+        started, busy, own = time.perf_counter(), _busy_seconds(), time.process_time()
+        for connection in team:
+            connection.send(None)
+        done = Round.together([_answer(connection) for connection in team])
+        others = _busy_seconds() - busy - done.cpu_seconds - (time.process_time() - own)
+        tries.append(replace(done, others=max(0.0, others / (time.perf_counter() - started))))
+    return min(tries, key=lambda done: done.others)
+
+
+@contextmanager
+def _process(make: Make, threads: int, first_core: int) -> Iterator[Connection]:
+    """A competitor that is ready: the next one sets itself up undisturbed."""
+    context = get_context("spawn")  # a forked tensorflow hangs
+    ours, theirs = context.Pipe()
+    # Pickled, so that nothing that computes is imported before the process knows its cores.
+    cores = range(first_core, first_core + threads)
+    process = context.Process(target=_serve, args=(pickle.dumps(make), cores, theirs), daemon=True)
+    with patch.dict(os.environ, dict.fromkeys(THREADS, str(threads))):
+        process.start()
+    theirs.close()  # now the pipe ends when the process does
+    try:
+        _answer(ours)
+        yield ours
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _answer(connection: Connection) -> Round:
+    try:
+        answer = connection.recv()
+    except (EOFError, ConnectionError):
+        raise RuntimeError("the process of a competitor has ended") from None
+    if isinstance(answer, UserError):
+        raise answer
+    return cast(Round, answer)
+
+
+def _serve(make: bytes, cores: range, connection: Connection) -> None:
+    """Set up, say so, then do a round for each message."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
+    if hasattr(os, "sched_setaffinity"):  # a thread that prepares batches is not to have a further one
+        available = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, [available[core] for core in cores])
+    try:
+        do_round: DoRound = pickle.loads(make)()  # noqa: S301 - from the parent
+        connection.send(Round({}, 0.0))
+        while True:
+            connection.recv()
+            before = time.process_time()
+            done = do_round()
+            connection.send(replace(done, cpu_seconds=time.process_time() - before))
+    except EOFError:
+        return
+    except UserError as error:  # any other shows its traceback here
+        connection.send(error)
+
+
+def _busy_seconds() -> float:
+    """Of all cores since the machine started."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
