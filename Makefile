@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+PORT ?= 5001
 
-.PHONY: repro test slow-test lint ui clean
+.PHONY: repro test slow-test lint ui serve clean
 
 repro: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro
@@ -25,6 +26,9 @@ lint: $(INSTALLED)
 
 ui: $(INSTALLED)
 	$(BIN)/tandem ui
+
+serve: $(INSTALLED)
+	$(BIN)/tandem serve --port $(PORT)
 
 $(INSTALLED): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -4,7 +4,6 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ import typer
 
 from pipeline.config import Order
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.sources import check_sources
 
 if TYPE_CHECKING:
     from pipeline.choice import Chooser, OwnOrder
@@ -38,7 +38,7 @@ def predict(
         Path | None, typer.Option("--input", help="File with a source per line, may be .gz; - is standard input.")
     ] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
-    strategy: Annotated[str, typer.Option(help="supervised, two_stage or tandem.")] = "tandem",
+    strategy: Annotated[str | None, typer.Option(help="supervised, two_stage or tandem. Default: tandem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the seed with the highest dev accuracy.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
     order: Annotated[
@@ -47,15 +47,25 @@ def predict(
     beam: Annotated[
         int | None, typer.Option(min=1, max=100, help="Beginnings kept while searching. Default: as in the last repro.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="In place of a run of models/: models:/tandem@champion, runs:/... or a folder.")
+    ] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""
     if sources and input_file:
         raise UserError("give sources on the command line or --input, not both")
     if ensemble and seed is not None:
         raise UserError("give --seed or --ensemble, not both")
-    rows = list(_checked(sources)) if sources else _read_sources(input_file)
-    runs = _choose_runs(strategy, seed, ensemble)
-    chooser = _chooser(runs, order, beam, n_best)
+    if model and (strategy or ensemble or seed is not None):
+        raise UserError("give --model or a run by --strategy, --seed or --ensemble, not both")
+    check_sources(sources or [])
+    rows = sources or _read_sources(input_file)
+    if model:
+        from pipeline.registry import load_model
+
+        chooser = load_model(model).chooser(n_best, beam, order)
+    else:
+        chooser = _chooser(_choose_runs(strategy or "tandem", seed, ensemble), order, beam, n_best)
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
     for source, choices in zip(rows, chooser.choose(rows), strict=True):
         for rank, choice in enumerate(choices[:n_best], start=1):
@@ -69,7 +79,7 @@ def match(
     top: Annotated[int, typer.Option(min=1, help="Targets per source.")] = 5,
 ) -> None:
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
-    rows = list(_checked(sources))
+    check_sources(sources)
     from pipeline.corpus import read_targets
     from pipeline.matcher import FOLDER, Index, Matcher
 
@@ -80,7 +90,7 @@ def match(
         raise UserError(f"{among} is empty: --among needs at least one target to choose from")
     index = Index(matcher, targets)
     print("source", "rank", "target", "similarity", sep="\t")
-    for source, matches in zip(rows, index.search(rows, top), strict=True):
+    for source, matches in zip(sources, index.search(sources, top), strict=True):
         for rank, found in enumerate(matches, start=1):
             print(source, rank, found.target, f"{found.similarity:.4f}", sep="\t")
 
@@ -101,33 +111,76 @@ def compare() -> None:
 
 
 @app.command()
+def sizes(
+    out: Annotated[Path, typer.Option(help="Folder for sizes.csv and sizes.png.")] = Path("sizes"),
+) -> None:
+    """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
+    from pipeline.config import load_params
+    from pipeline.figures import accuracy_by_pairs, save
+    from pipeline.records import STRATEGIES
+    from pipeline.sizes import collect, table
+
+    rows, confidence = collect(), load_params().evaluate.confidence
+    if rows["pairs"].nunique() < 2:
+        raise UserError(
+            "there are no comparisons with different numbers of pairs: "
+            "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(out / "sizes.csv", index=False, lineterminator="\n")
+    alone = rows[rows["strategy"].isin(STRATEGIES)]
+    save(accuracy_by_pairs(alone, confidence), out / "sizes.png", "Words right in the test set by pairs to learn from")
+    print(f"{table(rows)}\n\nThe same as a plot: {out / 'sizes.png'}")
+
+
+@app.command()
+def publish() -> None:
+    """Give MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
+    from pipeline import publication
+    from pipeline.config import load_params
+
+    if not publication.publish(load_params()):
+        raise SystemExit(1)
+    print("MLflow has all of the comparison")
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config import load_params
-    from pipeline.connection import is_server, project_root, runs_page, tracking_uri, ui_command
+    from pipeline.connection import find_artifacts, is_server, project_root, runs_page, tracking_uri, ui_command
 
     root, experiment = project_root(), load_params().tracking.experiment
     if is_server(tracking_uri(root)):
         print(f"the tracking server has its own UI: {ui_command(root)}")
         return
+    find_artifacts(root, experiment)
     page = runs_page(root, experiment)
     command = [sys.executable, "-m", *shlex.split(ui_command(root)), "--port", str(port)]
     print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 
 
+@app.command()
+def serve(
+    model: Annotated[
+        str | None, typer.Option(help="models:/..., runs:/... or a folder. Default: the registered champion.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
+) -> None:
+    """Answer HTTP requests with a model, on this machine only. It runs the code that the model was logged with."""
+    from pipeline import endpoint
+    from pipeline.config import load_params
+
+    address = model or f"models:/{load_params().tracking.model}@champion"
+    endpoint.check_model(address)
+    print(f"{address} answers at http://{endpoint.HOST}:{port}/invocations", flush=True)
+    endpoint.serve(address, port)
+
+
 def main() -> None:
     """Run the command line; mistakes of the user end in a sentence and exit code 2."""
     explain_user_errors(app)()
-
-
-def _checked(sources: list[str]) -> Iterator[str]:
-    for number, source in enumerate(sources, start=1):
-        if not source.strip():
-            raise UserError(f"source {number} is empty")
-        if any(control in source for control in "\t\n\r\0"):
-            raise UserError(f"source {number}, {source!r}, has a tab, line break or NUL in it")
-        yield source
 
 
 def _read_sources(path: Path | None) -> list[str]:

@@ -297,9 +297,10 @@ class Evaluate:
 
 @dataclass(frozen=True, config=STRICT)
 class Tracking:
-    """`tracking`: where runs go in MLflow."""
+    """`tracking`: where runs and models go in MLflow."""
 
     experiment: Annotated[str, Field(min_length=1, max_length=200)]
+    model: Annotated[str, Field(pattern=r"^[^/:'\"]+$", max_length=200)]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,16 +1,19 @@
 """The test set as trained runs, ensembles and controls predict it. What the results say is `comparison`'s."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from pipeline import scoring
 from pipeline.choice import chooser
-from pipeline.comparison import BEAM, GREEDY, RunResult
+from pipeline.comparison import BEAM, GREEDY, RunResult, calibration_error
 from pipeline.config import Order, Params
 from pipeline.controls import controls
 from pipeline.evidence import Evidence
 from pipeline.inference import TrainedModel
+from pipeline.outcome import TestedRun
 from pipeline.prepared import Prepared
 from pipeline.records import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
 from pipeline.reranker import Reranker
@@ -46,6 +49,29 @@ def evaluate(
         confidences=[choice.confidence for choice in first],
         orders={name: score(texts, prepared)["correct"].to_numpy() for name, texts in orders.items()},
     )
+
+
+def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
+    """What a single run spent and reached on dev and test; its predictions stand below `reports`."""
+    record, reranker = Record.load(run_folder(group.strategy, group.seeds[0])), Reranker.load(group.reranker)
+    metrics = {
+        "dev_best_word_accuracy": record.dev_word_accuracy,
+        "dev_best_character_error_rate": record.dev_character_error_rate,
+        "test_word_accuracy": scoring.accuracy(result.scores),
+        "test_character_error_rate": scoring.error_rate(result.scores),
+        **{f"test_{order}_accuracy": float(right.mean()) for order, right in result.orders.items()},
+        "parameters": record.parameters,
+        "best_update": record.best_update,
+        "updates": result.updates,
+        "seconds": result.seconds,
+    }
+    if (error := calibration_error([result])) is not None:
+        metrics["test_calibration_error"] = error
+    if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
+        metrics["dev_rerank_accuracy"] = reranker.accuracy
+        metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
+    run = TestedRun(record, metrics, reports / group.predictions, group.reranker, models="")
+    return replace(run, models=run.models_now())
 
 
 def evaluate_controls(prepared: Prepared) -> list[RunResult]:

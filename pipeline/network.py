@@ -144,7 +144,7 @@ class Decoder(keras.Model):
         """
         inputs = self.symbols(previous_ids) if self.autoregressive else encoded["vector"]
         outputs, states = self.recurrent.step(inputs, states)
-        strings = tf.shape(encoded["memory"] if "memory" in encoded else outputs)[0]
+        strings = tf.shape(encoded.get("memory", outputs))[0]
         logits = self._logits(tf.reshape(outputs, [strings, -1, self.recurrent.units]), encoded, training=False)
         return tf.reshape(logits, [-1, logits.shape[-1]]), states
 

@@ -4,6 +4,7 @@ Strategies are known by name. `pretrain` is none of its own: it is the first sta
 `tandem.start` says so the start of `tandem`.
 """
 
+import csv
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ STRATEGIES = ("supervised", "two_stage", "tandem")
 MODELS = Path("models")
 HISTORY = "history.csv"
 RECORD = "run.json"
+
+Row = dict[str, float]  # of history.csv: its columns `STEP`, `SECONDS` since training began, and what was measured
+STEP, SECONDS = "update", "seconds"
 
 
 def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
@@ -67,3 +71,12 @@ class Record:
 def save_record(record: Record, folder: Path) -> None:
     """Write run.json, the last file of a run."""
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+
+
+def load_history(folder: Path) -> list[Row]:
+    """The rows of history.csv without their empty cells; raises `UserError` where there is none."""
+    try:
+        with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
+            return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / HISTORY} cannot be used ({error}): run `dvc repro`") from error

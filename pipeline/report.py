@@ -1,14 +1,15 @@
-"""The files that a comparison leaves in `reports`. Numbers come from `comparison`, words from `summary`."""
+"""The files that a comparison leaves in `reports`.
+
+Numbers come from `comparison`, words from `summary`, figures from `findings`, the page for readers from `page`.
+"""
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from pipeline import figures
 from pipeline.comparison import (
     Metrics,
     RunResult,
@@ -21,48 +22,40 @@ from pipeline.comparison import (
 )
 from pipeline.corpus import Example
 from pipeline.curves import curves_table
+from pipeline.figures import save
+from pipeline.findings import PLOTS, Findings
 from pipeline.markdown import escape, markdown_table, percent
+from pipeline.page import page
 from pipeline.summary import calibration_errors, table, verdict
 
 CALIBRATION = "How far the confidence of predictions is from the share of them that is right, on average."
 
-FIGURES: dict[str, tuple[str, Callable[[Sequence[RunResult], Metrics, pd.DataFrame], Figure]]] = {
-    "learning_curves": ("Learning curves", lambda results, metrics, rewrites: figures.learning_curves(results)),
-    "word_accuracy": ("Word accuracy", lambda results, metrics, rewrites: figures.word_accuracy(metrics)),
-    "accuracy_by_length": (
-        "Word accuracy by source length",
-        lambda results, metrics, rewrites: figures.accuracy_by_length(metrics),
-    ),
-    "calibration": ("Reliability of confidences", lambda results, metrics, rewrites: figures.calibration(results)),
-    "noise": ("What the pairs make of targets", lambda results, metrics, rewrites: figures.noise(rewrites)),
-}
 
-
-def write_report(
-    folder: Path, metrics: Metrics, examples: pd.DataFrame, results: Sequence[RunResult], rewrites: pd.DataFrame
-) -> None:
+def write_report(folder: Path, found: Findings) -> None:
     """Write all that a comparison leaves behind into `folder`, but for predictions.
 
-    metrics.json; comparison.md; curves.csv, accuracy.csv and by_length.csv for `dvc plots`; calibration.csv, with the
-    reliability curves; noise.csv, with `rewrites` as `LearnedNoise.rewrites` gives them; examples.csv; and the plots of
-    `FIGURES` as PNG.
+    index.html, the page for readers; metrics.json; comparison.md; curves.csv, accuracy.csv and by_length.csv for
+    `dvc plots`; calibration.csv, with the reliability curves; confusions.csv, noise.csv and examples.csv; and the
+    figures of `PLOTS` as PNG.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
+    content = json.dumps(found.metrics, indent=2, ensure_ascii=False, allow_nan=False)
     _write(folder / "metrics.json", content + "\n")
     tables = {
-        "curves": curves_table(results),
-        "accuracy": accuracy_table(metrics),
-        "by_length": by_length_table(metrics),
-        "calibration": calibration_table(results),
-        "noise": rewrites,
-        "examples": examples,
+        "curves": curves_table(found.results),
+        "accuracy": accuracy_table(found.metrics),
+        "by_length": by_length_table(found.metrics),
+        "calibration": calibration_table(found.results),
+        "confusions": found.confusions,
+        "noise": found.rewrites,
+        "examples": found.examples,
     }
     for name, rows in tables.items():
         rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    for name, (_, draw) in FIGURES.items():
-        figures.save(draw(results, metrics, rewrites), folder / f"{name}.png")
-    _write(folder / "comparison.md", comparison_page(metrics, examples))
+    for name, plot in PLOTS.items():
+        save(plot.draw(found), folder / f"{name}.png", plot.title)
+    _write(folder / "comparison.md", comparison_page(found.metrics, found.examples))
+    _write(folder / "index.html", page(found))
 
 
 def write_predictions(path: Path, result: RunResult, test: Sequence[Example]) -> None:
@@ -84,7 +77,7 @@ def write_predictions(path: Path, result: RunResult, test: Sequence[Example]) ->
 
 def comparison_page(metrics: Metrics, examples: pd.DataFrame) -> str:
     """comparison.md: the verdict, the tables, the plots beside it, and the examples."""
-    plots = "\n".join(f"![{title}]({name}.png)\n" for name, (title, _) in FIGURES.items())
+    plots = "\n".join(f"![{plot.title}]({name}.png)\n" for name, plot in PLOTS.items())
     sections = [
         f"# Comparison\n\n{escape(verdict(metrics))}\n",
         table(metrics),

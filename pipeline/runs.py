@@ -16,12 +16,13 @@ from pipeline.errors import UserError
 from pipeline.network import Network, save_network
 from pipeline.plans import Task, phases
 from pipeline.prepared import Prepared
-from pipeline.records import HISTORY, MODELS, Record, run_folder, save_record
+from pipeline.records import HISTORY, MODELS, SECONDS, Record, Row, run_folder, save_record
 from pipeline.search import decode, greedy_search
 from pipeline.store import StringStore
 from pipeline.strategies import start
 from pipeline.streams import streams
 from pipeline.training import DevScore, Progress, train
+from pipeline.usage import Usage
 
 
 class DevEvaluation:
@@ -53,9 +54,7 @@ class DevEvaluation:
         return DevScore(scoring.accuracy(scores), scoring.error_rate(scores))
 
 
-def run_training(
-    strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS
-) -> Iterator[dict[str, float]]:
+def run_training(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Iterator[Row]:
     """Train a strategy, or `pretrain`; gives each row of history.csv as it comes, and in the end the run folder stands.
 
     Whoever calls it has to iterate to the end.
@@ -64,12 +63,15 @@ def run_training(
     network = start(strategy, params, prepared, seed, models)
     plans = phases(strategy, params)
     evaluation = DevEvaluation(network, prepared, plans[0].counted)
-    looks: list[dict[str, float]] = []
-    progress = Progress()
+    looks: list[Row] = []
+    progress, usage, spent = Progress(), Usage(), (0, 0.0)
     for plan in plans:
         for _ in train(network, plan, streams(plan, prepared, params, seed), params.training, evaluation, progress):
             if progress.look:
-                looks.append(progress.look.row())
+                symbols, seconds = progress.symbols - spent[0], progress.seconds - spent[1]
+                spent = progress.symbols, progress.seconds
+                speed = {SECONDS: round(progress.seconds, 3), "symbols_per_second": round(symbols / seconds, 1)}
+                looks.append({**progress.look.row(), **speed, **usage.row()})
                 yield looks[-1]
     if progress.best is None:
         raise UserError(f"{strategy} made no update")

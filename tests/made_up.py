@@ -8,6 +8,9 @@ import pandas as pd
 
 from pipeline.alphabet import Symbols
 from pipeline.comparison import Metrics, RunResult, compare
+from pipeline.confusions import confusions
+from pipeline.examples import examples
+from pipeline.findings import Findings
 from pipeline.scoring import score
 
 HALF = [1, 1, 0, 0] * 25
@@ -55,3 +58,19 @@ def rewrites(*texts: str) -> pd.DataFrame:
     """Rows as `LearnedNoise.rewrites` gives them, each text once in every place."""
     counts = {"count": 3, "seen": 4, "probability": 0.75}
     return pd.DataFrame([{"before": "^", "target": text, "after": text, "source": text, **counts} for text in texts])
+
+
+def findings(results: Sequence[RunResult], metrics: Metrics | None = None, **changes: Any) -> Findings:
+    """What a report is made of; each target is all that its item accepts."""
+    targets = results[0].targets
+    values: dict[str, Any] = {
+        "metrics": metrics or compare(results, [False] * len(targets), list(map(len, targets)), resamples=100),
+        "results": results,
+        "examples": examples(results),
+        "rewrites": rewrites("a"),
+        "confusions": confusions(results, [{target} for target in targets], Symbols.CHARACTERS),
+        "pairs": 100,
+        "targets": 1000,
+        "dev": 50,
+    }
+    return Findings(**{**values, **changes})

@@ -10,22 +10,24 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from pipeline.comparison import RunResult, compare
+from pipeline.comparison import RunResult
 from pipeline.corpus import Example
-from pipeline.examples import examples
+from pipeline.findings import PLOTS
 from pipeline.report import write_predictions, write_report
-from tests.made_up import rewrites, run, several
+from tests.made_up import findings, rewrites, run, several
 
 FILES = {
+    "index.html",
     "metrics.json",
     "comparison.md",
     "curves.csv",
     "accuracy.csv",
     "by_length.csv",
     "calibration.csv",
+    "confusions.csv",
     "noise.csv",
     "examples.csv",
-    *(f"{name}.png" for name in ("learning_curves", "word_accuracy", "accuracy_by_length", "calibration", "noise")),
+    *(f"{name}.png" for name in PLOTS),
 }
 HOSTILE = ["<script>alert(1)</script>", "a|b", "$\\frac{", "`x` *y* [z](u)", "a\nb", "\ud800", "漢\u202e字", '"=1+1"']
 FROM_FILES = [text for text in HOSTILE if text.isprintable()]  # such as data may hold
@@ -39,9 +41,7 @@ def _warnings_are_errors() -> Iterator[None]:
 
 
 def write(folder: Path, results: list[RunResult]) -> str:
-    targets = results[0].targets
-    metrics = compare(results, [False] * len(targets), list(map(len, targets)), resamples=100)
-    write_report(folder, metrics, examples(results), results, rewrites("a", *FROM_FILES))
+    write_report(folder, findings(results, rewrites=rewrites("a", *FROM_FILES)))
     return (folder / "comparison.md").read_text(encoding="utf-8")
 
 

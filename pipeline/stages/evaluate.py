@@ -1,23 +1,23 @@
 """Stage `evaluate`: all that was trained on the test set, the strategies against each other, and the report."""
 
-from pathlib import Path
-
+from pipeline.attention import attention_maps, sources_to_map
 from pipeline.choice import learn_evidence
-from pipeline.comparison import compare
+from pipeline.comparison import compare, focus_of
 from pipeline.config import load_params
+from pipeline.confusions import confusions
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.evaluation import evaluate, evaluate_controls
+from pipeline.evaluation import evaluate, evaluate_controls, tested_run
 from pipeline.examples import examples
+from pipeline.findings import Findings
+from pipeline.outcome import REPORTS, Outcome
 from pipeline.prepared import PREPARED, Prepared
-from pipeline.publication import publish
+from pipeline.records import STRATEGIES
 from pipeline.report import write_predictions, write_report
-from pipeline.rerankers import RERANKERS, RerankRecord, ensembles, loaded, single_runs
+from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
 from pipeline.stages import watched
 from pipeline.streams import learned_noise
 from pipeline.summary import verdict
-from pipeline.tracking import Comparison
 
-REPORTS = Path("reports")
 REWRITES = 1000  # of the learned noise, at most
 
 
@@ -46,12 +46,25 @@ def main() -> None:
         ensembles=[result for group, result in found.items() if group.is_ensemble],
         controls=evaluate_controls(prepared),
     )
-    rewrites = learned_noise(prepared).rewrites(REWRITES, prepared.source_alphabet, prepared.target_alphabet)
-    write_report(REPORTS, metrics, examples(runs), runs, rewrites)
+    focus, won_and_lost = focus_of(STRATEGIES), examples(runs)
+    sources = [example.source for example in prepared.test]
+    mapped = sources_to_map(won_and_lost, sources, prepared.source_alphabet.kind)
+    findings = Findings(
+        metrics=metrics,
+        results=runs,
+        examples=won_and_lost,
+        rewrites=learned_noise(prepared).rewrites(REWRITES, prepared.source_alphabet, prepared.target_alphabet),
+        confusions=confusions(runs, [example.accepted for example in prepared.test], prepared.target_alphabet.kind),
+        pairs=len(prepared.train_sources),
+        targets=len(prepared.targets),
+        dev=len(prepared.dev),
+        attention=attention_maps(RunGroup(focus, params.seeds[:1]).load(), mapped),
+    )
+    write_report(REPORTS, findings)
     for group, result in found.items():
         write_predictions(REPORTS / group.predictions, result, prepared.test)
-    with Comparison.open(params, prepared.digest) as comparison:
-        publish(comparison, params, found, metrics, REPORTS)
+    tested = [tested_run(group, result, REPORTS) for group, result in found.items() if not group.is_ensemble]
+    Outcome.of(params, prepared.digest, tested).save()
     print(verdict(metrics))
 
 

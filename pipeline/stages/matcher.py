@@ -18,7 +18,6 @@ from pipeline.negatives import Negatives, find_negatives
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.records import HISTORY, Record, run_folder
 from pipeline.stages import end_on_sigterm, seed_argument
-from pipeline.tracking import Comparison
 
 METRICS = Path("reports/matcher.json")
 
@@ -39,8 +38,7 @@ def main() -> None:
     negatives = {
         name: find_negatives(examples, listed, predictor, params.matcher, seed) for name, examples in splits.items()
     }
-    comparison = Comparison.open(params, prepared.digest)  # stage evaluate adds the metrics and closes it
-    matcher, looks = train(params, prepared, unpaired, negatives["train"], seed, comparison)
+    matcher, looks = train(params, prepared, unpaired, negatives["train"], seed)
     calibrate(matcher, prepared.dev, negatives["dev"])
     matcher.save(FOLDER)
     pd.DataFrame([look.row() for look in looks]).to_csv(FOLDER / HISTORY, index=False, lineterminator="\n")
@@ -76,9 +74,9 @@ def load_predictor(prepared: Prepared, seed: int) -> TrainedModel:
 
 
 def train(
-    params: Params, prepared: Prepared, unpaired: list[str], negatives: Negatives, seed: int, comparison: Comparison
+    params: Params, prepared: Prepared, unpaired: list[str], negatives: Negatives, seed: int
 ) -> tuple[Matcher, list[Look]]:
-    """A matcher trained until it finds dev targets no better; files, MLflow and the reader see every look."""
+    """A matcher trained until it finds dev targets no better; the reader sees every look."""
     settings = params.matcher
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -90,7 +88,6 @@ def train(
         matcher, stream, settings, lambda: retrieval(matcher, prepared.dev, listed)["mean_reciprocal_rank"]
     ):
         looks.append(look)
-        comparison.log_history(pd.DataFrame([look.row()]), prefix="matcher_")
         print(
             f"matcher {seed}  {look.update}/{settings.updates}  loss {look.loss:.3f}  "
             f"dev mean reciprocal rank {look.dev_score:.3f}",

@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pipeline.config import Params, load_params
 from pipeline.connection import import_mlflow
+from pipeline.environment import Environment
 from pipeline.plans import phases
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.processes import jobs_for, side_by_side
-from pipeline.records import HISTORY, PRETRAIN, run_folder, run_parameters
+from pipeline.records import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 from pipeline.stages import end_on_sigterm
-from pipeline.tracking import STEP, Tracker
+from pipeline.tracking import Child, Comparison
 
 # What a process tells of its seed: that it begins, a row of history.csv, that it is done.
-News = tuple[int, str | dict[str, float]]
+News = tuple[int, str | Row]
 BEGINS, DONE = "begins", "done"
 
 
@@ -34,17 +34,25 @@ def train_seeds(strategy: str) -> None:
     work, jobs = partial(_train, strategy=strategy, params=params), jobs_for(len(seeds), threads)
     news = side_by_side(work, seeds, jobs, threads, imports=["pipeline.runs"])
     import_mlflow()  # meanwhile
+    environment = Environment.here()
+    comparison = Comparison.open(params, prepared.digest, environment)
     prefix = f"{PRETRAIN}_" if strategy == PRETRAIN else ""
-    trackers: dict[int, Tracker] = {}
+    children: dict[int, Child] = {}
     with ExitStack() as open_runs, Watcher(strategy, sum(plan.updates for plan in phases(strategy, params))) as watcher:
+        open_runs.push(comparison.end_if_broken_off)
         for seed, told in news:
             if told == BEGINS:
-                trackers[seed] = open_runs.enter_context(_tracker(strategy, params, prepared.digest, seed))
+                child = _child(comparison, strategy, params, seed, environment)
+                children[seed] = open_runs.enter_context(child)
             elif isinstance(told, dict):
                 watcher.show(seed, told)
-                trackers[seed].log_history(pd.DataFrame([told]), prefix)
-            else:  # the run of a pretraining is gone on with by stage two_stage
-                trackers[seed].finish("SCHEDULED" if strategy == PRETRAIN else "FINISHED")
+                children[seed].log_history([told], prefix)
+            else:
+                environment.save(run_folder(strategy, seed))
+                if strategy == PRETRAIN:  # its run is gone on with by stage two_stage
+                    children[seed].finish("SCHEDULED")
+                else:
+                    children[seed].finish_training(run_folder(strategy, seed))
 
 
 def _train(seed: int, strategy: str, params: Params) -> Iterator[News]:
@@ -56,14 +64,13 @@ def _train(seed: int, strategy: str, params: Params) -> Iterator[News]:
     yield seed, DONE
 
 
-def _tracker(strategy: str, params: Params, data_digest: str, seed: int) -> Tracker:
-    """The run of a strategy and seed in MLflow; that of two_stage begins with its pretraining."""
+def _child(comparison: Comparison, strategy: str, params: Params, seed: int, environment: Environment) -> Child:
+    """The run of a strategy and seed in MLflow; it begins with its pretraining, where there is one."""
     name = "two_stage" if strategy == PRETRAIN else strategy
-    parameters, continuing = run_parameters(name, params), strategy == "two_stage"
-    tracker = Tracker.start(params, data_digest, name, seed, parameters, continuing)
-    if continuing and not tracker.continued:
-        tracker.log_history(pd.read_csv(run_folder(PRETRAIN, seed) / HISTORY), f"{PRETRAIN}_")
-    return tracker
+    child = comparison.start(name, seed, run_parameters(name, params), environment, continuing=strategy == "two_stage")
+    if needs_pretraining(strategy, params) and not child.continued:
+        child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_")
+    return child
 
 
 class Watcher:
@@ -85,7 +92,7 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def show(self, seed: int, row: dict[str, float]) -> None:
+    def show(self, seed: int, row: Row) -> None:
         """Move on to where a seed is by a row of its history.csv."""
         title, update = f"{self._strategy} {seed}", int(row[STEP])
         losses = [f"{name.removeprefix('loss_')} loss {row[name]:.3f}" for name in row if name.startswith("loss_")]

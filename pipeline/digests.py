@@ -1,0 +1,27 @@
+"""Digests: whether files are the same as they were, by their content."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+DIGITS = 16  # of a digest, hexadecimal
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """The same for the same files with the same content, `DIGITS` long; raises `UserError` if one is missing."""
+    whole = hashlib.sha256()
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}): run `dvc repro`") from error
+        whole.update(f"{path.as_posix()}\0{content}\0".encode())
+    return whole.hexdigest()[:DIGITS]
+
+
+def joined(*parts: str) -> str:
+    """The digest of several texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,90 @@
+"""environment.json: what a training ran in, which software on which machine, from which state of the code.
+
+It is kept in the run folder, so that a run which DVC restores from its cache still says where it comes from.
+"""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Self
+
+ENVIRONMENT = "environment.json"
+STAGE, EXPERIMENT = "DVC_STAGE", "DVC_EXP_NAME"  # set by DVC
+SHOWN = ("tensorflow", "keras", "numpy")  # packages with a tag of their own
+WRITTEN_BY_REPRO = "dvc.lock"  # a change there is none of the code
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where something ran; commit and clean (whether the code is that of the commit) are None outside of git."""
+
+    python: str
+    platform: str
+    processors: int
+    packages: dict[str, str]
+    commit: str | None
+    clean: bool | None
+    stage: str | None
+    experiment: str | None
+
+    @classmethod
+    def here(cls) -> Self:
+        """The environment of this process."""
+        found = {package.metadata["Name"]: package.version for package in distributions()}
+        commit, clean = _state_of_code()
+        return cls(
+            python=platform.python_version(),
+            platform=platform.platform(),
+            processors=os.cpu_count() or 1,
+            packages=dict(sorted(found.items(), key=lambda item: item[0].lower())),
+            commit=commit,
+            clean=clean,
+            stage=os.environ.get(STAGE) or None,
+            experiment=os.environ.get(EXPERIMENT) or None,
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read what `save` wrote into a run folder; None where that cannot be read."""
+        try:
+            return cls(**json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def save(self, folder: Path) -> None:
+        """Write environment.json."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        (folder / ENVIRONMENT).write_text(text + "\n", encoding="utf-8")
+
+    def tags(self) -> dict[str, str]:
+        """What a run in MLflow is tagged with."""
+        found = {
+            "mlflow.source.git.commit": self.commit,
+            "tandem.git_clean": None if self.clean is None else json.dumps(self.clean),
+            STAGE: self.stage,
+            EXPERIMENT: self.experiment,
+            "tandem.python": self.python,
+            "tandem.platform": self.platform,
+            **{f"tandem.{name}": self.packages.get(name) for name in SHOWN},
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _state_of_code() -> tuple[str | None, bool | None]:
+    commit = _git("rev-parse", "--verify", "HEAD")
+    changes = _git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:
+        return None, None
+    return commit.strip(), all(Path(line[3:]).name == WRITTEN_BY_REPRO for line in changes.splitlines())
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError, UnicodeError):
+        return None

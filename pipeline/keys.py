@@ -1,0 +1,73 @@
+"""Which comparison something belongs to: a key that is the same for equal parameters, data and code."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Params, flatten
+
+# Modules that show results and do not decide them: a change there does not make another comparison.
+VIEW_ONLY = (
+    "attention.py",
+    "bundle.py",
+    "captions.py",
+    "cli.py",
+    "completion.py",
+    "confusions.py",
+    "connection.py",
+    "curves.py",
+    "datasets.py",
+    "digests.py",
+    "endpoint.py",
+    "environment.py",
+    "examples.py",
+    "figures.py",
+    "findings.py",
+    "heatmaps.py",
+    "keys.py",
+    "local_store.py",
+    "manifest.py",
+    "markdown.py",
+    "outcome.py",
+    "page.py",
+    "publication.py",
+    "registry.py",
+    "report.py",
+    "served.py",
+    "serving.py",
+    "sizes.py",
+    "sources.py",
+    "stages/publish.py",
+    "stored.py",
+    "summary.py",
+    "svg.py",
+    "tracking.py",
+    "usage.py",
+)
+
+# Modules and parameters of stage prepare alone: the digest of the data that it prepared stands for them.
+PREPARE_ONLY = ("corpus.py", "raw.py", "stages/prepare.py")
+PREPARE_SECTIONS = ("data", "prepare")
+BEYOND_PREPARE = "prepare.hold_out_targets"  # decides what speaks for a candidate, too
+
+
+def decisive_parameters(params: Params) -> dict[str, Any]:
+    """The parameters, by dotted name, that decide a comparison on data that are prepared."""
+    left_out = (*PREPARE_SECTIONS, "tracking")
+    return {
+        name: value
+        for name, value in flatten(params).items()
+        if name == BEYOND_PREPARE or name.split(".")[0] not in left_out
+    }
+
+
+def comparison_key(params: Params, data_digest: str) -> str:
+    """The comparison that a stage belongs to, 16 hexadecimal digits."""
+    parts = [json.dumps(decisive_parameters(params), sort_keys=True), data_digest]
+    package = Path(__file__).parent
+    for path in sorted([*package.glob("*.py"), *package.glob("stages/*.py")]):
+        name = path.relative_to(package).as_posix()
+        if name not in VIEW_ONLY and name not in PREPARE_ONLY:
+            parts += [name, path.read_text(encoding="utf-8")]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

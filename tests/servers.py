@@ -1,0 +1,49 @@
+"""Servers on loopback, each a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+SECONDS = 120  # until it answers
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def running(
+    command: Sequence[str], folder: Path, ping: str, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """A server that is there when `ping` answers, and is gone afterwards with all that it started."""
+    log = folder / "server.log"
+    with log.open("wb") as file:
+        own = {**os.environ, **(environment or {})}
+        server = subprocess.Popen(command, cwd=folder, env=own, stdout=file, stderr=file, start_new_session=True)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not answers(ping):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(log.read_text(encoding="utf-8"))
+            time.sleep(0.2)
+        yield
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)  # the session that was started for it
+            server.wait(timeout=30)
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""A project as `dvc repro` leaves it, made in a second: untrained networks, data, rerankers that trust the pairs."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.alphabet import Symbols, save_alphabets
+from pipeline.backend import keras
+from pipeline.choice import OWN_ORDER
+from pipeline.config import Decoding, Order
+from pipeline.corpus import Corpus, Example
+from pipeline.evidence import FEATURES
+from pipeline.network import Network, Sizes, save_network
+from pipeline.prepared import PREPARED, Prepared, write_prepared
+from pipeline.records import Record, run_folder, save_record
+from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
+from tests.conftest import PROJECT, small_model
+
+PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))
+SOURCES = ["F AO", "K", "K AO F", "F AO"]
+ACCURACIES = {("supervised", 0): 0.25, ("tandem", 0): 0.5, ("tandem", 1): 0.375}  # on dev
+RUNS = tuple(RunGroup(strategy, (seed,)) for strategy, seed in ACCURACIES)
+
+
+def make_project(folder: Path, order: Order = Order.RERANK, reranked: bool = True) -> None:
+    """Write params.yaml, data/prepared and models/; reranked: whether rerankers say what they reach on dev."""
+    train = [Example(source, target) for source, target in PAIRS]
+    corpus = Corpus(train, [Example("R AO", "dev")], [Example("R", "test")], ["fork", "for", "ko"], 0, None, "made up")
+    write_prepared(folder / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
+    prepared = Prepared.open(folder / PREPARED)
+    (folder / RERANKERS).mkdir(parents=True)
+    decoding = Decoding(order=order, beam=2, neighbours=2, ensemble=False, seed=0)
+    RerankRecord(prepared.digest, (0, 1), held_out=False, decoding=decoding).save(folder / RERANKERS)
+    weights = tuple(100.0 * (name == "pair_share") for name in FEATURES)
+    for number, ((strategy, seed), accuracy) in enumerate(ACCURACIES.items()):
+        keras.utils.set_random_seed(number)
+        network = Network(small_model(), Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), 6))
+        run = folder / run_folder(strategy, seed)
+        save_network(network, run)
+        save_alphabets(run, prepared.source_alphabet, prepared.target_alphabet)
+        (run / "history.csv").write_text(f"update,seconds,dev_word_accuracy\n10,1.5,{accuracy}\n", encoding="utf-8")
+        save_record(Record(strategy, seed, prepared.digest, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+        reranker = folder / RunGroup(strategy, (seed,)).reranker
+        reranker.parent.mkdir(exist_ok=True)
+        replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25 if reranked else None).save(reranker)
+    shutil.copy(PROJECT / "params.yaml", folder)

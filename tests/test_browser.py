@@ -1,0 +1,117 @@
+"""What a user sees in the MLflow UI, in headless Chromium. The screenshots stay in test-output/."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.conftest import PROJECT, shipped_params
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCREENSHOTS = PROJECT / "test-output"
+PATIENCE = 60_000  # milliseconds: the UI loads its parts when they are first needed
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def address(clone: Path) -> Iterator[str]:
+    """The UI of the clone's store, as `tandem ui` opens it."""
+    port = free_port()
+    command = [sys.executable, "-m", "pipeline.cli", "ui", "--port", str(port)]
+    with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        said = next(line for line in server.stdout if line.startswith("open "))
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield said.split()[1]
+        subprocess.run(["pkill", "-TERM", "-P", str(server.pid)], check=False)
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+    opened.set_default_timeout(PATIENCE)
+    opened.goto(address)
+    yield opened
+    opened.close()
+
+
+def shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.wait_for_timeout(1500)  # animations
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def newest_comparison(clone: Path) -> tuple[str, str]:
+    """Name and id of its parent run."""
+    client = MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(shipped_params()["tracking"]["experiment"])
+    assert experiment is not None
+    kind = "tags.`tandem.kind` = 'comparison'"
+    (run, *_) = client.search_runs([experiment.experiment_id], kind, order_by=["attributes.start_time DESC"])
+    return run.info.run_name, run.info.run_id
+
+
+def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Page, clone: Path) -> None:
+    name, _ = newest_comparison(clone)
+    parent = page.locator(".ag-row").filter(has_text=name)
+    parent.locator("[col-id*='Run Name'] button").first.click()
+    for strategy in ("supervised", "two_stage", "tandem"):
+        expect(page.locator(".ag-row").filter(has_text=f"{strategy}-seed0").first).to_be_visible()
+    shoot(page, "runs")
+    for child in ("two_stage-seed0", "tandem-seed0"):
+        page.locator(".ag-row").filter(has_text=child).first.locator(".ag-checkbox-input").check(force=True)
+    page.get_by_role("button", name=re.compile("^Compare")).click()
+    expect(page.get_by_text("Comparing 2 Runs")).to_be_visible(timeout=PATIENCE)
+    shoot(page, "compare")
+    page.get_by_role("link", name="dev_word_accuracy", exact=True).first.click()
+    for child in ("two_stage-seed0", "tandem-seed0"):
+        expect(page.get_by_text(f"{child} (dev_word_accuracy)").first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".scatterlayer .trace")).not_to_have_count(0)
+    shoot(page, "curves")
+
+
+def test_the_comparison_shows_its_verdict_and_its_report(page: Page, clone: Path, address: str) -> None:
+    _, run_id = newest_comparison(clone)
+    run_page = f"{address.split('?')[0]}/{run_id}"
+    page.goto(run_page)
+    expect(page.get_by_text(re.compile("test items and 2 seeds")).first).to_be_visible(timeout=PATIENCE)
+    shoot(page, "comparison")
+    page.goto(f"{run_page}/artifacts")
+    page.get_by_text("index.html", exact=True).first.click()
+    report = page.frame_locator("iframe").first
+    expect(report.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE)
+    expect(report.get_by_text("two_stage").first).to_be_visible()
+    shoot(page, "report")
