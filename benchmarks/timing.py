@@ -24,6 +24,7 @@ from pipeline.processes import THREADS
 
 QUIET = 0.2  # cores in use by other processes that leave too few to the competitors; a round with more is done again
 TRIES = 3  # at most, and the quietest counts
+PATIENCE = 10  # seconds until a process that should end is made to
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def _process(make: Make, threads: int, first_core: int) -> Iterator[Connection]:
         _answer(ours)
         yield ours
     finally:
+        ours.close()  # the process ends by itself and tidies up, unless it is in the middle of a round
+        process.join(PATIENCE)
         process.terminate()
         process.join()
 
