@@ -29,7 +29,7 @@ class Board(Comparison):
         key = hashlib.sha256(json.dumps([EXPERIMENT, name]).encode()).hexdigest()[:16]
         tags = {"tandem.data": name, "mlflow.source.name": "benchmarks.histnorm", "mlflow.source.type": "LOCAL"}
         connection = Connection(EXPERIMENT, key, tags)
-        return cls(connection, connection.open_parent(settings))
+        return cls(connection, connection.open_parent(settings, {}))
 
     def complete(self, results: Results, runs: Iterable[tuple[Cell, str]] | None = None) -> None:
         """Publish those of `runs`, by default of all in the files, that have no complete child yet."""

@@ -1,5 +1,6 @@
 """The pipeline as a competitor of the speed benchmark: all that the benchmark knows of its training and its search."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -81,6 +82,7 @@ def save_trained(params: Params, folder: Path, updates: int, weights: Path) -> D
 
 def decoding(folder: Path, weights: Path, beam: int | None, passes: int) -> DoRound:
     """Rounds of decoding all strings so many times, greedily or with a beam."""
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as `pipeline.backend` has it; the cores take a batch each
     sources = sources_to_decode(Prepared.open(folder))
     write = our_decoder(load_network(weights), beam)
 

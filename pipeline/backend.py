@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The matrices are small: cores are better used by several batches, or several trainings, than by one product.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # Keras imports these where it finds them, for its wrappers, plots and images: a third of its start-up.
 EXTRAS = ("matplotlib", "pandas", "PIL", "scipy", "sklearn", "torch")

@@ -82,6 +82,7 @@ def _fill(child: Child, manifest: Manifest, run: TestedRun, sets: Sequence[DataS
 
 def _fill_parent(comparison: Comparison, manifest: Manifest, sets: Sequence[DataSet]) -> None:
     """Add to the parent run the numbers of the comparison, the curve of the matcher and all reports."""
+    comparison.log_parameters(flatten(manifest.params))
     metrics = json.loads((REPORTS / "metrics.json").read_text(encoding="utf-8"))
     comparison.log_metrics(dict(_parent_metrics(metrics)))
     comparison.log_metrics(numbers(json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8")), "matcher"))
@@ -102,11 +103,14 @@ def _as_used(sets: Sequence[DataSet], strategy: str) -> list[DataSet]:
 
 
 def _predictions(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """The columns and the rows of a file of predictions."""
+    """The columns and the rows of a file of predictions.
+
+    The prediction stands second: by the first column the UI groups what several runs have in the second.
+    """
     with path.open(encoding="utf-8", newline="\n") as file:
-        columns, *rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    texts = [name in TEXT for name in columns]
-    return columns, [[cell if text else _value(cell) for cell, text in zip(row, texts, strict=True)] for row in rows]
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    columns = list(dict.fromkeys(["source", "prediction", *(rows[0] if rows else ())]))
+    return columns, [[row[name] if name in TEXT else _value(row[name]) for name in columns] for row in rows]
 
 
 def _value(cell: str) -> float | bool | None:

@@ -148,8 +148,8 @@ class Connection:
 
         return self.attempt("find the runs of the comparison", find) or []
 
-    def open_parent(self, parameters: Mapping[str, Any]) -> str:
-        """Id of the parent run, found or made with these parameters, now running; empty if MLflow is away."""
+    def open_parent(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        """Id of the parent run, found or made with these, now running; empty if MLflow is away."""
 
         def take(client: "MlflowClient") -> str:
             with self._lock:
@@ -158,7 +158,8 @@ class Connection:
                     if run.info.status != "RUNNING":
                         client.update_run(run.info.run_id, status="RUNNING")
                 else:
-                    run = client.create_run(self._experiment, tags={**self._tags, KIND: PARENT}, run_name=self._name)
+                    every = {**self._tags, KIND: PARENT, **tags}
+                    run = client.create_run(self._experiment, tags=every, run_name=self._name)
                     log_parameters(client, run.info.run_id, parameters)
                 return str(run.info.run_id)
 
@@ -215,7 +216,8 @@ class Connection:
         self._client = None
         print(
             f"warning: MLflow could not {action} ({reason_of(error)}). "
-            "Nothing more is sent to it; nothing is lost: the files have everything.",
+            "Nothing more is sent to it, and nothing is lost: the next `dvc repro`, or `tandem publish`, adds from the "
+            "files what is missing.",
             file=sys.stderr,
         )
 

@@ -8,10 +8,12 @@ import sqlite3
 
 from pipeline.config import Params
 from pipeline.connection import find_artifacts, project_root, tracking_uri
+from pipeline.environment import Environment
 from pipeline.local_store import database_of, stored_runs
 from pipeline.manifest import Manifest
 from pipeline.outcome import Outcome
 from pipeline.prepared import Prepared
+from pipeline.tracking import Comparison
 
 
 def publish(params: Params) -> bool:
@@ -25,16 +27,14 @@ def publish(params: Params) -> bool:
     manifest = Manifest(params, outcome)
     if _is_held_locally(manifest):
         return True
-    # Here, because all that follows takes seconds to import.
-    from pipeline.completion import complete
-    from pipeline.environment import Environment
-    from pipeline.tracking import Comparison
-
     comparison = Comparison.find(params, data, Environment.here(), outcome.key)
-    if not manifest.is_held_by(comparison.connection.runs()):
+    connection = comparison.connection
+    if not manifest.is_held_by(connection.runs()) and connection.is_open:
+        from pipeline.completion import complete  # here, because it takes seconds
+
         comparison.reopen(params)
         complete(comparison, manifest)
-    return comparison.connection.is_open
+    return connection.is_open
 
 
 def _is_held_locally(manifest: Manifest) -> bool:

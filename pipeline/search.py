@@ -1,19 +1,25 @@
 """Decoding: from source ids to the most likely target ids, greedily or with a beam, compiled and batched."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from pipeline.alphabet import END, PADDING, SPECIALS, START
 from pipeline.backend import tf
 from pipeline.layers import States
 from pipeline.network import Encoded, Joined
-from pipeline.store import StringStore
+from pipeline.store import Rows, StringStore
 
 BATCH = 256  # strings decoded at once
 FORCED_BATCH = 1024  # strings scored at once
+
+T = TypeVar("T")
 
 Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 Scoring = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -31,12 +37,14 @@ class Candidates:
 
 
 def decode(search: Search, sources: StringStore) -> Candidates:
-    """Run a compiled search over all sources, in batches of similar length."""
+    """Run a compiled search over all sources, in batches of similar length, as many at once as there are cores."""
     order = np.argsort(sources.lengths(np.arange(len(sources))), kind="stable")
-    found = []
-    for start in range(0, len(order), BATCH):
-        ids, log_probabilities = search(sources.padded(order[start : start + BATCH]))
-        found.append((ids.numpy(), log_probabilities.numpy()))
+
+    def run(rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        ids, log_probabilities = search(sources.padded(rows))
+        return ids.numpy(), log_probabilities.numpy()
+
+    found = _side_by_side(run, order, BATCH)
     width = max(ids.shape[2] for ids, _ in found)
     unsort = np.argsort(order)
     padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in found]
@@ -141,10 +149,22 @@ def log_probabilities(scoring: Scoring, sources: StringStore, targets: StringSto
     rows = np.arange(len(sources))
     order = np.argsort(sources.lengths(rows) + targets.lengths(rows), kind="stable")
     found = np.empty(len(sources), dtype=np.float32)
-    for start in range(0, len(order), FORCED_BATCH):
-        some = order[start : start + FORCED_BATCH]
+
+    def run(some: Rows) -> None:
         found[some] = scoring(sources.padded(some), targets.padded(some, end=True)).numpy()
+
+    _side_by_side(run, order, FORCED_BATCH)
     return found
+
+
+def _side_by_side(run: Callable[[Rows], T], order: Rows, size: int) -> list[T]:
+    """What `run` makes of each batch of so many rows, batches in their order."""
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    threads = int(os.environ.get("TF_NUM_INTEROP_THREADS", 0)) or cpu_count()
+    if threads == 1 or len(batches) == 1:
+        return [run(batch) for batch in batches]
+    with ThreadPoolExecutor(threads) as workers:
+        return list(workers.map(run, batches))
 
 
 def _start(members: Sequence[Joined], encoded: Sequence[Encoded]) -> list[States]:

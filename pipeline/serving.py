@@ -36,6 +36,7 @@ MOST_BEGINNINGS = 100_000  # strings of a request times beam: some ten seconds o
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
 REQUIREMENTS = (
     "mlflow-skinny",
+    "joblib",
     "keras",
     "numpy",
     "pandas",

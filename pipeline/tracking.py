@@ -204,7 +204,7 @@ class Comparison(Run):
 
     def reopen(self, params: Params) -> None:
         """Find or make the parent run; from now on it is RUNNING."""
-        self.run_id = self.connection.open_parent(flatten(params))
+        self.run_id = self.connection.open_parent(flatten(params), {"mlflow.source.name": "dvc.yaml"})
 
     def child(self, strategy: str, seed: int) -> Child | None:
         """The finished run of a strategy and seed, to add to; None if it is missing or was broken off."""
@@ -246,7 +246,8 @@ class Comparison(Run):
         """
         end = milliseconds()
         began = end - round(1000 * max((row.get(SECONDS, 0.0) for row in rows), default=0.0))
-        tags = {REUSED: "true", **(environment.tags() if environment else {})}
+        program = {"mlflow.source.name": f"pipeline/stages/{strategy}.py"}
+        tags = {REUSED: "true", **program, **(environment.tags() if environment else {})}
         if os.environ.get(EXPERIMENT):  # shown in this experiment, whichever it was trained in
             tags[EXPERIMENT] = os.environ[EXPERIMENT]
         child = Child(self.connection, self.connection.new_child(self.run_id, strategy, seed, tags, began), is_new=True)

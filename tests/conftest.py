@@ -1,14 +1,18 @@
 """What several test modules need: a small architecture and toy data."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from pipeline.config import Model, Params, Training, changed, load_params
+from pipeline.connection import ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
 
@@ -41,3 +45,47 @@ def _no_outside_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes to a tracking server or a DVC project that the environment names."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with tables and nothing in them, because MLflow takes a second or more to make one."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def cold_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder, its name with a space, that nothing was tracked in so far; the current folder."""
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    root = tmp_path / "my project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def project(cold_project: Path, empty_store: Path) -> Path:
+    """The same with a store in it, which is empty."""
+    shutil.copy(empty_store, cold_project)
+    return cold_project
+
+
+@pytest.fixture
+def params() -> Params:
+    """The shipped parameters."""
+    return load_params(PROJECT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the project as it stands, run once with small parameters."""
+    from tests.clones import make_clone  # it imports this module
+
+    folder = tmp_path_factory.mktemp("clone")
+    make_clone(folder)
+    return folder

@@ -1,10 +1,6 @@
 """The whole pipeline as a user runs it: `dvc repro`, `dvc exp run` and `tandem predict` in a clone, MLflow after it."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,60 +8,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.conftest import PROJECT, shipped_params
+from tests.clones import run
+from tests.conftest import shipped_params
 
 pytestmark = pytest.mark.slow
-
-SMALL = {
-    "seeds=[0,1]",
-    "prepare.pairs=300",
-    "prepare.dev=50",
-    "prepare.test=60",
-    "prepare.targets=500",
-    "model.units=16",
-    "model.projection=8",
-    "training.evaluate_every=10",
-    "matcher.units=8",
-    "matcher.evaluate_every=10",
-    "evaluate.resamples=200",
-    "two_stage.updates=10",
-    "two_stage.finetune=10",
-    *(f"{stage}.updates=20" for stage in ("pretrain", "supervised", "tandem", "matcher")),
-}
-
-
-def run(folder: Path, *command: str) -> str:
-    """Run a command in the clone as in an activated environment; its output."""
-    here = Path(sys.executable).parent
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    environment = kept | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the project as it stands, run once with small parameters."""
-    folder = tmp_path_factory.mktemp("clone")
-    files = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for file in files:
-        if (PROJECT / file).is_file():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / file, folder / file)
-    run(folder, "git", "init", "--quiet")
-    run(folder, "git", "config", "user.email", "someone@example.org")
-    run(folder, "git", "config", "user.name", "Someone")
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", "a clone")
-    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
-    return folder
 
 
 def runs(folder: Path) -> list[Run]:
@@ -128,29 +74,31 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
         assert [point.step for point in curve] == [10, 20]
         assert "mlflow.source.git.commit" in child.data.tags
         name = f"{child.data.tags['tandem.strategy']}-{child.data.tags['tandem.seed']}"
-        assert [file.path for file in client.list_artifacts(child.info.run_id)] == ["reranker", f"{name}.tsv"]
+        files = {file.path for file in client.list_artifacts(child.info.run_id)}
+        assert files == {"environment.json", "predictions.json", "reranker", f"{name}.tsv"}
+        assert {"system/cpu_percent", "symbols_per_second", "gradient_norm", "learning_rate"} <= set(child.data.metrics)
+        assert child.inputs is not None
+        assert len(child.inputs.dataset_inputs) == 4
+        assert child.data.tags["DVC_STAGE"] == child.data.tags["tandem.strategy"]
     assert {"tandem_ensemble_word_accuracy", "tandem_greedy_accuracy", "lookup_word_accuracy"} <= set(
         parent.data.metrics
     )
-    assert (
-        "tandem and two_stage" in parent.data.tags["mlflow.note.content"]
-        or "tandem" in parent.data.tags["mlflow.note.content"]
-    )
-    files = [file.path for file in client.list_artifacts(parent.info.run_id)]
-    assert {"metrics.json", "calibration.png", "noise.png", "predictions"} <= set(files)
+    assert parent.data.tags["mlflow.note.content"].startswith("On 60 test items and 2 seeds, tandem ")
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"index.html", "metrics.json", "calibration.png", "noise.png", "predictions"} <= set(files)
 
 
-def test_a_second_repro_does_nothing(clone: Path) -> None:
+def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone: Path) -> None:
     before = len(runs(clone))
     output = run(clone, "dvc", "repro")
-    assert "Data and pipelines are up to date" in output
+    assert [line for line in output.splitlines() if line.startswith("Running stage")] == ["Running stage 'publish':"]
     assert len(runs(clone)) == before
 
 
 def test_a_changed_parameter_of_tandem_reruns_tandem_and_what_follows_alone(clone: Path) -> None:
     output = run(clone, "dvc", "exp", "run", "--set-param=tandem.updates=30")
     ran = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
-    assert ran == {"tandem", "rerank", "evaluate"}
+    assert ran == {"tandem", "rerank", "evaluate", "publish"}
     comparisons = [found for found in runs(clone) if found.data.tags["tandem.kind"] == "comparison"]
     assert len(comparisons) == 2
     newest = max(comparisons, key=lambda found: found.info.start_time)

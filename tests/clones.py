@@ -1,0 +1,57 @@
+"""A clone of the project as it stands, run once with small parameters, and commands in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import PROJECT
+
+SMALL = {
+    "seeds=[0,1]",
+    "prepare.pairs=300",
+    "prepare.dev=50",
+    "prepare.test=60",
+    "prepare.targets=500",
+    "model.units=16",
+    "model.projection=8",
+    "training.evaluate_every=10",
+    "matcher.units=8",
+    "matcher.evaluate_every=10",
+    "evaluate.resamples=200",
+    "two_stage.updates=10",
+    "two_stage.finetune=10",
+    *(f"{stage}.updates=20" for stage in ("pretrain", "supervised", "tandem", "matcher")),
+}
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command in the clone as in an activated environment; its output."""
+    here = Path(sys.executable).parent
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    environment = kept | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def make_clone(folder: Path) -> None:
+    """A clone of the project as it stands, run once with small parameters."""
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for file in files:
+        if (PROJECT / file).is_file():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / file, folder / file)
+    run(folder, "git", "init", "--quiet")
+    run(folder, "git", "config", "user.email", "someone@example.org")
+    run(folder, "git", "config", "user.name", "Someone")
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", "a clone")
+    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))

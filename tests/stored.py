@@ -1,0 +1,54 @@
+"""What tests ask a store."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, Run, ViewType
+
+from pipeline.connection import tracking_uri
+from pipeline.environment import Environment
+
+PARAMETERS = {"tandem.updates": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
+DIGEST = "0123456789abcdef"
+HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")
+
+
+def client(root: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri(root))
+
+
+def runs(root: Path, kind: str = "", deleted: bool = False) -> list[Run]:
+    """All runs in the store in use, or those of a kind."""
+    store = client(root)
+    view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    experiments = [experiment.experiment_id for experiment in store.search_experiments()]
+    return list(
+        store.search_runs(experiments, f"tags.`tandem.kind` = '{kind}'" if kind else "", view, max_results=1000)
+    )
+
+
+def points(root: Path, run: Run, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client(root).get_metric_history(run.info.run_id, name)]
+
+
+def artifacts(root: Path, run: Run, folder: str | None = None) -> set[str]:
+    return {file.path for file in client(root).list_artifacts(run.info.run_id, folder)}
+
+
+def data_sets(run: Run) -> list[DatasetInput]:
+    assert run.inputs is not None
+    return list(run.inputs.dataset_inputs)
+
+
+def state(root: Path) -> set[object]:
+    """Everything that another look at the store would see to have changed."""
+
+    def of(run: Run) -> Iterable[object]:
+        yield run.info.run_id, run.info.status, run.info.end_time
+        yield from ((run.info.run_id, name, value) for name, value in run.data.tags.items())
+        for name in run.data.metrics:
+            yield run.info.run_id, name, tuple(points(root, run, name))
+
+    versions = client(root).search_model_versions()
+    return {entry for run in runs(root) for entry in of(run)} | {(found.name, found.version) for found in versions}

@@ -1,0 +1,136 @@
+"""Whatever happens to the store or the project, and however DVC runs the stages, MLflow has every comparison once."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+from tests.clones import run
+from tests.servers import free_port
+from tests.stored import artifacts, runs, state
+
+pytestmark = pytest.mark.slow
+
+CHILDREN = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
+
+
+@pytest.fixture(scope="module")
+def copy(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the clone, which these tests may do anything to."""
+    folder = tmp_path_factory.mktemp("copies") / "a copy"
+    shutil.copytree(clone, folder, symlinks=True)
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--allow-empty", "--message", "as the last repro left it")
+    return folder
+
+
+@pytest.fixture
+def project(copy: Path) -> Iterator[Path]:
+    _artifact_repos_cache.clear()  # a process remembers where the artifacts of a run are, which here are in two places
+    yield copy
+    _artifact_repos_cache.clear()
+
+
+def ran(output: str) -> set[str]:
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def comparisons(folder: Path) -> set[str]:
+    """The ids of the parents; each has to be complete, and everything in the folder of the project."""
+    parents = runs(folder, "comparison")
+    children = runs(folder, "run")
+    assert len(runs(folder)) == len(parents) + len(children)
+    assert len({parent.data.tags["tandem.comparison"] for parent in parents}) == len(parents)
+    for parent in parents:
+        own = [child for child in children if child.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+        assert (
+            Counter((child.data.tags["tandem.strategy"], child.data.tags["tandem.seed"]) for child in own) == CHILDREN
+        )
+        for complete in (parent, *own):
+            assert complete.info.status == "FINISHED"
+            assert complete.info.artifact_uri.startswith(f"{(folder / 'mlartifacts').as_uri()}/")
+            assert artifacts(folder, complete)
+        assert all({"dev_word_accuracy", "test_word_accuracy"} <= set(child.data.metrics) for child in own)
+    return {parent.info.run_id for parent in parents}
+
+
+def newest(folder: Path) -> Counter[tuple[str, str | None]]:
+    """The strategies of the newest comparison's children, and whether they were made from files."""
+    parent = max(runs(folder, "comparison"), key=lambda found: found.info.start_time)
+    own = [run for run in runs(folder, "run") if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+    return Counter((child.data.tags["tandem.strategy"], child.data.tags.get("tandem.reused")) for child in own)
+
+
+ALL_REUSED = {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", "true"): 2}
+TANDEM_TRAINED = {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
+
+
+def test_a_store_that_was_deleted_is_filled_by_a_repro_that_trains_nothing(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    shutil.rmtree(project / "mlartifacts")
+    assert ran(run(project, "dvc", "repro")) == {"publish"}
+    assert len(comparisons(project)) == 1
+    assert newest(project) == ALL_REUSED
+
+
+def test_a_repro_in_another_place_adds_nothing(project: Path) -> None:
+    before = state(project)
+    moved = project.rename(project.parent / "moved")
+    try:
+        assert ran(run(moved, "dvc", "repro")) == {"publish"}
+        assert state(moved) == before
+        assert comparisons(moved)
+    finally:
+        moved.rename(project)
+    _artifact_repos_cache.clear()
+    run(project, "tandem", "publish")
+    assert state(project) == before
+    assert comparisons(project)
+
+
+def test_a_parameter_of_prepare_that_changes_no_data_makes_no_other_comparison(project: Path) -> None:
+    before = state(project)
+    assert ran(run(project, "dvc", "exp", "run", "--set-param=prepare.max_symbols=59")) == {"prepare", "publish"}
+    assert state(project) == before
+    run(project, "git", "checkout", "--quiet", "--", ".")
+
+
+def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(project: Path) -> None:
+    before = comparisons(project)
+    run(project, "dvc", "exp", "run", "--temp", "--set-param=tandem.updates=30")
+    assert len(comparisons(project) - before) == 1
+    assert newest(project) == TANDEM_TRAINED
+    assert_no_store_elsewhere(project)
+
+
+def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(project: Path) -> None:
+    before = comparisons(project)
+    run(project, "dvc", "exp", "run", "--queue", "--set-param=tandem.updates=40,50")
+    run(project, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    assert len(comparisons(project) - before) == 2
+    assert newest(project) == TANDEM_TRAINED
+    assert_no_store_elsewhere(project)
+
+
+def test_what_a_server_that_was_away_missed_is_added_by_the_next_repro(project: Path) -> None:
+    before = comparisons(project)
+    away = f"MLFLOW_TRACKING_URI=http://127.0.0.1:{free_port()}"
+    command = f"{away} dvc exp run --set-param=tandem.updates=60 2>&1"
+    output = run(project, "sh", "-c", command)
+    assert ran(output) == {"tandem", "rerank", "evaluate", "publish"}
+    assert output.count("warning: MLflow could not open the store") == 2  # one by each stage that asked it
+    assert comparisons(project) == before
+    assert ran(run(project, "dvc", "repro")) == {"publish"}
+    assert len(comparisons(project) - before) == 1
+    assert newest(project) == ALL_REUSED
+    after = state(project)
+    run(project, "dvc", "repro")
+    assert state(project) == after
+
+
+def assert_no_store_elsewhere(project: Path) -> None:
+    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in project.rglob(name)}
+    assert found == {project / "mlflow.db", project / "mlartifacts"}
