@@ -111,26 +111,25 @@ def compare() -> None:
 
 
 @app.command()
-def sizes(
-    out: Annotated[Path, typer.Option(help="Folder for sizes.csv and sizes.png.")] = Path("sizes"),
-) -> None:
+def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config import load_params
-    from pipeline.figures import accuracy_by_pairs, save
+    from pipeline.figures import accuracy_by_pairs
+    from pipeline.figures import save as save_figure
     from pipeline.records import STRATEGIES
-    from pipeline.sizes import collect, table
+    from pipeline.sizes import FOLDER, collect, save, table
 
-    rows, confidence = collect(), load_params().evaluate.confidence
+    rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
         raise UserError(
             "there are no comparisons with different numbers of pairs: "
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(out / "sizes.csv", index=False, lineterminator="\n")
-    alone = rows[rows["strategy"].isin(STRATEGIES)]
-    save(accuracy_by_pairs(alone, confidence), out / "sizes.png", "Words right in the test set by pairs to learn from")
-    print(f"{table(rows)}\n\nThe same as a plot: {out / 'sizes.png'}")
+    save(rows, params)
+    alone, plot = rows[rows["strategy"].isin(STRATEGIES)], FOLDER / "sizes.png"
+    title = "Words right in the test set by pairs to learn from"
+    save_figure(accuracy_by_pairs(alone, params.evaluate.confidence), plot, title)
+    print(f"{table(rows)}\n\nThe same as a plot: {plot}. In the report: `dvc repro --force --single-item evaluate`")
 
 
 @app.command()

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from pipeline import figures, heatmaps
 from pipeline.attention import AttentionMap
 from pipeline.comparison import Metrics, RunResult, accuracy_table, focus_of, strategies
-
-BY_PAIRS = ["strategy", "pairs", "word_accuracy", "low", "high"]
+from pipeline.sizes import BY_PAIRS
 
 
 @dataclass(frozen=True, eq=False)

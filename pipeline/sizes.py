@@ -18,11 +18,13 @@ from pipeline.markdown import markdown_table, percent
 PARAMS, METRICS, SUMMARY = "params.yaml", "reports/metrics.json", "reports/prepare.json"
 SIZE = "prepare.pairs"
 WORKSPACE = "workspace"
-COLUMNS = ["strategy", "pairs", "word_accuracy", "low", "high"]
+FOLDER, TABLE = Path("sizes"), "sizes.csv"
+RECORD = "params.json"  # the parameters, but for the size, that the table is good for
+BY_PAIRS = ["strategy", "pairs", "word_accuracy", "low", "high"]
 
 
 def collect(root: Path = Path()) -> pd.DataFrame:
-    """Test word accuracy by number of pairs, from the workspace and the experiments of a DVC project, `COLUMNS`.
+    """Test word accuracy by number of pairs, from the workspace and the experiments of a DVC project, `BY_PAIRS`.
 
     Experiments count whose parameters are those of params.yaml in the workspace but for `prepare.pairs`; of several
     with the same number of pairs the newest does. Raises `UserError` where DVC cannot be asked.
@@ -35,7 +37,22 @@ def collect(root: Path = Path()) -> pd.DataFrame:
                 pairs = json.loads(_read(root, revision, SUMMARY))["pairs"]
                 if pairs not in found:
                     found[pairs] = list(_rows(json.loads(_read(root, revision, METRICS)), pairs))
-    return pd.DataFrame([row for pairs in sorted(found) for row in found[pairs]], columns=COLUMNS)
+    return pd.DataFrame([row for pairs in sorted(found) for row in found[pairs]], columns=BY_PAIRS)
+
+
+def save(rows: pd.DataFrame, params: Params, folder: Path = FOLDER) -> None:
+    """Keep what `collect` found, for the report of the next comparison with these parameters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
+    (folder / RECORD).write_text(json.dumps(_but_size(params), indent=1) + "\n", encoding="utf-8")
+
+
+def saved(params: Params, folder: Path = FOLDER) -> pd.DataFrame:
+    """What `save` kept; no rows where there is nothing, or it belongs to other parameters."""
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads((folder / RECORD).read_text(encoding="utf-8")) == _but_size(params):
+            return pd.read_csv(folder / TABLE)[BY_PAIRS]
+    return pd.DataFrame(columns=BY_PAIRS)
 
 
 def table(rows: pd.DataFrame) -> str:
@@ -55,7 +72,7 @@ def _rows(metrics: Metrics, pairs: int) -> Iterator[dict[str, Any]]:
     shown |= {ensemble_title(name): row for name, row in metrics.get(ENSEMBLES, {}).items()}
     for name, row in shown.items():
         accuracy = row["word_accuracy"]
-        yield dict(zip(COLUMNS, (name, pairs, accuracy["mean"], accuracy["low"], accuracy["high"]), strict=True))
+        yield dict(zip(BY_PAIRS, (name, pairs, accuracy["mean"], accuracy["low"], accuracy["high"]), strict=True))
 
 
 def _but_size(params: Params) -> dict[str, object]:

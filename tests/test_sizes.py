@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.sizes import collect, table
-from tests.conftest import PROJECT
+from pipeline.sizes import BY_PAIRS, collect, save, saved, table
+from tests.conftest import PROJECT, changed_params
 
 STAGE = """
 import json, pathlib, ruamel.yaml
@@ -76,3 +77,11 @@ def test_outside_a_project_it_says_where_to_run(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
     with pytest.raises(UserError, match="DVC cannot list experiments"):
         collect(tmp_path)
+
+
+def test_what_was_found_is_kept_for_the_same_parameters_with_any_number_of_pairs(tmp_path: Path) -> None:
+    rows = pd.DataFrame([("tandem", 100, 0.5, 0.4, 0.6)], columns=BY_PAIRS)
+    save(rows, changed_params({}), tmp_path / "sizes")
+    pd.testing.assert_frame_equal(saved(changed_params({"prepare.pairs": 7}), tmp_path / "sizes"), rows)
+    assert saved(changed_params({"tandem.updates": 7}), tmp_path / "sizes").empty
+    assert saved(changed_params({}), tmp_path / "nowhere").empty

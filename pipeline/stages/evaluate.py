@@ -1,5 +1,6 @@
 """Stage `evaluate`: all that was trained on the test set, the strategies against each other, and the report."""
 
+from pipeline import sizes
 from pipeline.attention import attention_maps, sources_to_map
 from pipeline.choice import learn_evidence
 from pipeline.comparison import compare, focus_of
@@ -59,6 +60,7 @@ def main() -> None:
         targets=len(prepared.targets),
         dev=len(prepared.dev),
         attention=attention_maps(RunGroup(focus, params.seeds[:1]).load(), mapped),
+        earlier=sizes.saved(params),
     )
     write_report(REPORTS, findings)
     for group, result in found.items():
