@@ -1,7 +1,7 @@
 """Completing a comparison in MLflow from its files: what is missing there is added, what is there stays."""
 
-import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +71,7 @@ def _fill(child: Child, manifest: Manifest, run: TestedRun, sets: Sequence[DataS
     child.log_parameters({name: value for name, value in parameters.items() if name.startswith("decoding.")})
     child.log_metrics(run.metrics, step=run.record.updates)
     child.log_data(_as_used(sets, run.record.strategy))
-    child.log_table(*_predictions(run.predictions), TABLE)
+    child.log_table(*read_predictions(run.predictions), TABLE)
     child.log_artifact(run.predictions)
     child.log_artifact(run.reranker, "reranker")
     if (environment := run.folder / ENVIRONMENT).exists():
@@ -102,19 +102,23 @@ def _as_used(sets: Sequence[DataSet], strategy: str) -> list[DataSet]:
     ]
 
 
-def _predictions(path: Path) -> tuple[list[str], list[list[Any]]]:
+def read_predictions(path: Path) -> tuple[list[str], list[list[Any]]]:
     """The columns and the rows of a file of predictions.
 
     The prediction stands second: by the first column the UI groups what several runs have in the second.
     """
-    with path.open(encoding="utf-8", newline="\n") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    columns = list(dict.fromkeys(["source", "prediction", *(rows[0] if rows else ())]))
+    # Rows end at a line feed alone, whatever else is in a text.
+    header, *lines = (line.split("\t") for line in path.read_bytes().decode().removesuffix("\n").split("\n"))
+    columns = list(dict.fromkeys(["source", "prediction", *header]))
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
     return columns, [[row[name] if name in TEXT else _value(row[name]) for name in columns] for row in rows]
 
 
 def _value(cell: str) -> float | bool | None:
-    return {"": None, "True": True, "False": False}[cell] if cell in ("", "True", "False") else float(cell)
+    """A number or truth value; None for what JSON cannot say."""
+    if cell in ("True", "False"):
+        return cell == "True"
+    return float(cell) if cell and math.isfinite(float(cell)) else None
 
 
 def _parent_metrics(metrics: Metrics) -> Iterator[tuple[str, float]]:

@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from pipeline.records import load_history
 from tests.clones import run
 from tests.conftest import shipped_params
 
@@ -43,6 +45,18 @@ def test_the_comparison_is_written_as_promised(clone: Path) -> None:
             "\t".join(predictions[0].split("\t")[:6]) == "source\ttarget\talso\tprediction\tlog_probability\tconfidence"
         )
         assert len(predictions) == 1 + 60
+
+
+def test_a_history_adds_up_to_what_its_run_spent(clone: Path) -> None:
+    for folder in (clone / "models" / "tandem").glob("[0-9]"):
+        rows, record = load_history(folder), json.loads((folder / "run.json").read_text())
+        seconds = [0.0, *(row["seconds"] for row in rows)]
+        assert seconds == sorted(seconds)
+        assert seconds[-1] == record["seconds"]
+        spans = [after - before for before, after in pairwise(seconds)]
+        symbols = sum(row["symbols_per_second"] * span for row, span in zip(rows, spans, strict=True))
+        assert symbols == pytest.approx(record["symbols"], rel=0.02)
+        assert all(row["cpu_percent"] > 0 and row["memory_megabytes"] > 50 for row in rows)
 
 
 def test_every_run_and_every_ensemble_has_a_reranker(clone: Path) -> None:
@@ -84,8 +98,8 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
         parent.data.metrics
     )
     assert parent.data.tags["mlflow.note.content"].startswith("On 60 test items and 2 seeds, tandem ")
-    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"index.html", "metrics.json", "calibration.png", "noise.png", "predictions"} <= set(files)
+    reports = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"index.html", "metrics.json", "calibration.png", "noise.png", "predictions"} <= reports
 
 
 def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone: Path) -> None:

@@ -10,7 +10,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from tests.clones import run
 from tests.servers import free_port
-from tests.stored import artifacts, runs, state
+from tests.stored import artifacts, points, runs, state
 
 pytestmark = pytest.mark.slow
 
@@ -64,16 +64,24 @@ def newest(folder: Path) -> Counter[tuple[str, str | None]]:
     return Counter((child.data.tags["tandem.strategy"], child.data.tags.get("tandem.reused")) for child in own)
 
 
+def curves(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """All metrics of the newest comparison's runs, by their names."""
+    parent = max(runs(folder, "comparison"), key=lambda found: found.info.start_time).info.run_id
+    own = [run for run in runs(folder) if parent in (run.info.run_id, run.data.tags.get("mlflow.parentRunId"))]
+    return {run.info.run_name: {name: points(folder, run, name) for name in run.data.metrics} for run in own}
+
+
 ALL_REUSED = {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", "true"): 2}
 TANDEM_TRAINED = {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
 
 
-def test_a_store_that_was_deleted_is_filled_by_a_repro_that_trains_nothing(project: Path) -> None:
+def test_a_store_that_was_deleted_is_filled_by_a_repro_that_trains_nothing(project: Path, clone: Path) -> None:
     (project / "mlflow.db").unlink()
     shutil.rmtree(project / "mlartifacts")
     assert ran(run(project, "dvc", "repro")) == {"publish"}
     assert len(comparisons(project)) == 1
     assert newest(project) == ALL_REUSED
+    assert curves(project) == curves(clone)  # as they were written while training
 
 
 def test_a_repro_in_another_place_adds_nothing(project: Path) -> None:
@@ -100,7 +108,7 @@ def test_a_parameter_of_prepare_that_changes_no_data_makes_no_other_comparison(p
 
 def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(project: Path) -> None:
     before = comparisons(project)
-    run(project, "dvc", "exp", "run", "--temp", "--set-param=tandem.updates=30")
+    run(project, "dvc", "exp", "run", "--temp", "--set-param=tandem.updates=35")
     assert len(comparisons(project) - before) == 1
     assert newest(project) == TANDEM_TRAINED
     assert_no_store_elsewhere(project)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import mlflow
 import pytest
 
 from pipeline.config import Params
@@ -91,6 +92,7 @@ def test_a_table_is_one_that_mlflow_reads_as_such(project: Path, params: Params)
     with start(params) as child:
         child.log_table(["source", "right"], [["ä b", True], ["c", False]], "predictions.json")
     experiment, file = runs(project)[0].info.experiment_id, "predictions.json"
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")  # of that, `load_table` asks the process's own
     table = client(project).load_table(experiment, file, [child.run_id], extra_columns=["run_id"])
     assert table.to_dict("list") == {"source": ["ä b", "c"], "right": [True, False], "run_id": [child.run_id] * 2}
 
