@@ -325,7 +325,8 @@ def test_every_stage_of_a_repro_is_accounted_for() -> None:
     found = overhead.measure(PROJECT, changed_params({**small, "two_stage.finetune": 10}), rounds=1)
     stages = {cost["stage"]: cost for cost in found["stages"]}
     assert {"prepare", "pretrain", "supervised", "two_stage", "tandem", "evaluate"} <= stages.keys()
-    assert all(0 < cost["work"] <= cost["seconds"] for cost in stages.values())
+    assert all(0 <= cost["work"] <= cost["seconds"] for cost in stages.values())
+    assert all(cost["work"] > 0 for stage, cost in stages.items() if stage != "publish")  # which is in MLflow all along
     assert sum(cost["seconds"] for cost in stages.values()) < found["total_seconds"]
     assert len(found["nothing_seconds"]) == len(found["floor_seconds"]) == 1
 
