@@ -19,7 +19,7 @@ from pipeline.search import Candidates, beam_search, decode, greedy_search
 from pipeline.store import StringStore
 from pipeline.strategies import new_network
 from pipeline.streams import streams
-from pipeline.training import DevScore, train
+from pipeline.training import DevScore, Phase
 
 
 def training(params: Params, folder: Path, updates: int) -> DoRound:
@@ -60,7 +60,7 @@ def our_steps(network: Network, params: Params, prepared: Prepared, updates: int
     """
     plan = Plan(SCHEDULE, Task.PAIRED, updates)
     settings = replace(params.training, patience=ENDLESS)
-    for progress in train(network, plan, streams(plan, prepared, params, SEED), settings, lambda: DevScore(0.0, 0.0)):
+    for progress in Phase(network, plan, streams(plan, prepared, params, SEED), settings, lambda: DevScore(0.0, 0.0)):
         yield Spent(progress.update, progress.batches, progress.symbols)
 
 

@@ -210,6 +210,13 @@ class Training:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Checkpoints:
+    """`checkpoints`: how much of a training is lost when it is killed."""
+
+    seconds: Annotated[float, Field(ge=0.0, le=60.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Pretrain:
     """`pretrain`: the autoencoder on unpaired targets."""
 
@@ -313,6 +320,7 @@ class Params:
     model: Model
     noise: Noise
     training: Training
+    checkpoints: Checkpoints
     pretrain: Pretrain
     supervised: Supervised
     two_stage: TwoStage

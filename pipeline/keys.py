@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Params, flatten
 
-# Modules that show results and do not decide them: a change there does not make another comparison.
+# Modules that show or keep results and do not decide them: a change there does not make another comparison.
 VIEW_ONLY = (
+    "application.py",
     "attention.py",
     "bundle.py",
     "captions.py",
+    "checkpoints.py",
     "cli.py",
     "completion.py",
     "confusions.py",
@@ -35,6 +38,7 @@ VIEW_ONLY = (
     "registry.py",
     "report.py",
     "served.py",
+    "service.py",
     "serving.py",
     "sizes.py",
     "sources.py",
@@ -54,7 +58,7 @@ BEYOND_PREPARE = "prepare.hold_out_targets"  # decides what speaks for a candida
 
 def decisive_parameters(params: Params) -> dict[str, Any]:
     """The parameters, by dotted name, that decide a comparison on data that are prepared."""
-    left_out = (*PREPARE_SECTIONS, "tracking")
+    left_out = (*PREPARE_SECTIONS, "checkpoints", "tracking")
     return {
         name: value
         for name, value in flatten(params).items()
@@ -64,10 +68,14 @@ def decisive_parameters(params: Params) -> dict[str, Any]:
 
 def comparison_key(params: Params, data_digest: str) -> str:
     """The comparison that a stage belongs to, 16 hexadecimal digits."""
-    parts = [json.dumps(decisive_parameters(params), sort_keys=True), data_digest]
+    parts = [json.dumps(decisive_parameters(params), sort_keys=True), data_digest, *code_parts()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def code_parts() -> Iterator[str]:
+    """Name and text of each module that decides what a comparison finds."""
     package = Path(__file__).parent
     for path in sorted([*package.glob("*.py"), *package.glob("stages/*.py")]):
         name = path.relative_to(package).as_posix()
         if name not in VIEW_ONLY and name not in PREPARE_ONLY:
-            parts += [name, path.read_text(encoding="utf-8")]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+            yield from (name, path.read_text(encoding="utf-8"))

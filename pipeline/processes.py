@@ -5,10 +5,11 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import TypeVar, cast
 
 from joblib import cpu_count
@@ -40,8 +41,8 @@ def side_by_side(
 
     They start now, and not when the first result is asked for. imports: modules that all need; they are imported once
     and the processes forked from there, so they must not compute anything when imported (a tensorflow that has
-    computed hangs when forked). A `UserError` of `work` is raised here; a process that ends with any other error
-    raises RuntimeError. Both end the other processes.
+    computed hangs when forked). A `UserError` of `work` is raised here, and one for a process that ends with any other
+    error or was killed; both end the other processes. When this process ends, however it does, so do they.
     """
     waiting = deque(items)
     context = get_context("forkserver")
@@ -63,7 +64,7 @@ def _results(running: dict[Connection, BaseProcess], waiting: deque[T]) -> Itera
                     found = connection.recv()
                 except (EOFError, ConnectionError):
                     running[connection].join()
-                    raise RuntimeError(f"a process ended with exit code {running[connection].exitcode}") from None
+                    raise UserError(_last_words(running[connection].exitcode or 0)) from None
                 if isinstance(found, UserError):
                     raise found
                 if found is not None:
@@ -86,9 +87,17 @@ def _start(context: ForkServerContext, work: Callable[[T], Iterable[R]]) -> tupl
     return ours, process
 
 
+def _last_words(exit_code: int) -> str:
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"a process was killed ({name}), perhaps for want of memory: the next `dvc repro` goes on where it was"
+    return f"a process ended with exit code {exit_code}; above stands why"
+
+
 def _serve(work: Callable[[T], Iterable[R]], connection: Connection) -> None:
     """Answer each item with all its results and None, until there are no more items."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
+    Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             item = connection.recv()
@@ -100,6 +109,13 @@ def _serve(work: Callable[[T], Iterable[R]], connection: Connection) -> None:
         except UserError as error:  # any other shows its traceback here
             connection.send(error)
         connection.send(None)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its processes."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

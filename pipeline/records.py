@@ -15,10 +15,11 @@ from pipeline.errors import UserError
 PRETRAIN = "pretrain"
 STRATEGIES = ("supervised", "two_stage", "tandem")
 MODELS = Path("models")
-HISTORY = "history.csv"
+HISTORY = "history.csv"  # the same, byte for byte, whenever the training is done again on the same machine
+TIMINGS = "timings.csv"  # what else was seen at the same looks: how long it took, what it used of the machine
 RECORD = "run.json"
 
-Row = dict[str, float]  # of history.csv: its columns `STEP`, `SECONDS` since training began, and what was measured
+Row = dict[str, int | float]  # of a look: `STEP`, `SECONDS` since training began, and what was measured
 STEP, SECONDS = "update", "seconds"
 
 
@@ -74,9 +75,22 @@ def save_record(record: Record, folder: Path) -> None:
 
 
 def load_history(folder: Path) -> list[Row]:
-    """The rows of history.csv without their empty cells; raises `UserError` where there is none."""
+    """The looks of history.csv, and of timings.csv if there is one, without empty cells.
+
+    Raises `UserError` where there is none, or they do not belong together.
+    """
+    rows = _load_rows(folder / HISTORY)
+    if not (folder / TIMINGS).exists():
+        return rows
+    timings = _load_rows(folder / TIMINGS)
+    if [row.get(STEP) for row in rows] != [timing.get(STEP) for timing in timings]:
+        raise UserError(f"{folder / TIMINGS} is not of the training in {folder / HISTORY}: run `dvc repro`")
+    return [row | timing for row, timing in zip(rows, timings, strict=True)]
+
+
+def _load_rows(path: Path) -> list[Row]:
     try:
-        with (folder / HISTORY).open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / HISTORY} cannot be used ({error}): run `dvc repro`") from error
+        raise UserError(f"{path} cannot be used ({error}): run `dvc repro`") from error

@@ -1,28 +1,53 @@
 """One training run: from prepared data and the plans of a strategy to a run folder.
 
 A run folder (models/STRATEGY/SEED) is the record of a run and all that `tandem predict` needs: network, alphabets,
-history.csv with a row per look at the development data, and run.json with what the run spent and reached.
+history.csv and timings.csv with a row per look at the development data, and run.json with what it spent and reached.
 """
 
+import hashlib
+import json
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from pipeline import scoring
 from pipeline.alphabet import save_alphabets
+from pipeline.checkpoints import Checkpoint, Checkpoints
 from pipeline.config import Params
+from pipeline.digests import joined
 from pipeline.errors import UserError
-from pipeline.network import Network, save_network
+from pipeline.keys import code_parts
+from pipeline.network import WEIGHTS, Network, save_network
 from pipeline.plans import Task, phases
 from pipeline.prepared import Prepared
-from pipeline.records import HISTORY, MODELS, SECONDS, Record, Row, run_folder, save_record
+from pipeline.records import (
+    HISTORY,
+    MODELS,
+    PRETRAIN,
+    SECONDS,
+    STEP,
+    TIMINGS,
+    Record,
+    Row,
+    needs_pretraining,
+    run_folder,
+    run_parameters,
+    save_record,
+)
 from pipeline.search import decode, greedy_search
 from pipeline.store import StringStore
 from pipeline.strategies import start
 from pipeline.streams import streams
-from pipeline.training import DevScore, Progress, train
+from pipeline.training import DevScore, Look, Phase, Progress, Tally
 from pipeline.usage import Usage
+
+COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to other numbers
 
 
 class DevEvaluation:
@@ -54,27 +79,100 @@ class DevEvaluation:
         return DevScore(scoring.accuracy(scores), scoring.error_rate(scores))
 
 
-def run_training(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Iterator[Row]:
-    """Train a strategy, or `pretrain`; gives each row of history.csv as it comes, and in the end the run folder stands.
+@dataclass
+class State:
+    """What a training has come to, besides the arrays of its phase; a checkpoint says it in JSON."""
 
-    Whoever calls it has to iterate to the end.
+    phase: int = 0
+    progress: Progress = field(default_factory=Progress)
+    tally: Tally = field(default_factory=lambda: Tally(began=0))
+    history: list[Row] = field(default_factory=list)
+    timings: list[Row] = field(default_factory=list)
+    symbols_at_last_look: int = 0
+
+    def rows(self) -> list[Row]:
+        """All looks, each with its timing."""
+        return [look | timing for look, timing in zip(self.history, self.timings, strict=True)]
+
+    def note(self, look: Look, usage: Row) -> None:
+        """Add a look at this moment."""
+        symbols, seconds = self.progress.symbols - self.symbols_at_last_look, self.progress.seconds
+        passed = seconds - (self.timings[-1][SECONDS] if self.timings else 0.0)
+        self.symbols_at_last_look = self.progress.symbols
+        row = look.row()
+        self.history.append(row)
+        speed = {SECONDS: round(seconds, 3), "symbols_per_second": round(symbols / passed, 1)}
+        self.timings.append({STEP: row[STEP], **speed, **usage})
+
+    def checkpoint(self, phase: Phase) -> Checkpoint:
+        """To go on from here."""
+        return Checkpoint(TypeAdapter(State).dump_python(self, mode="json"), phase.arrays())
+
+
+def run_training(
+    strategy: str,
+    params: Params,
+    prepared: Prepared,
+    seed: int,
+    models: Path = MODELS,
+    checkpoints: Path | None = None,
+) -> Iterator[list[Row]]:
+    """Train a strategy, or `pretrain`; gives the looks as they come, and in the end the run folder stands.
+
+    checkpoints: the folder where they are kept; from one of this very training it goes on, and gives first all looks
+    up to there. Whoever calls it has to iterate to the end. Raises `UserError` if the run folder cannot be written.
     """
     folder = run_folder(strategy, seed, models)
-    network = start(strategy, params, prepared, seed, models)
-    plans = phases(strategy, params)
-    evaluation = DevEvaluation(network, prepared, plans[0].counted)
-    looks: list[Row] = []
-    progress, usage, spent = Progress(), Usage(), (0, 0.0)
-    for plan in plans:
-        for _ in train(network, plan, streams(plan, prepared, params, seed), params.training, evaluation, progress):
-            if progress.look:
-                symbols, seconds = progress.symbols - spent[0], progress.seconds - spent[1]
-                spent = progress.symbols, progress.seconds
-                speed = {SECONDS: round(progress.seconds, 3), "symbols_per_second": round(symbols / seconds, 1)}
-                looks.append({**progress.look.row(), **speed, **usage.row()})
-                yield looks[-1]
+    key = training_key(strategy, params, prepared.digest, seed, models)
+    with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
+        network = start(strategy, params, prepared, seed, models)
+        plans = phases(strategy, params)
+        evaluation, usage = DevEvaluation(network, prepared, plans[0].counted), Usage()
+        state, saved = State(), kept.newest()
+        if saved:
+            state = TypeAdapter(State).validate_python(saved.numbers)
+            print(f"{strategy} {seed} goes on after update {state.progress.update}", file=sys.stderr)
+            yield state.rows()
+        for place, plan in list(enumerate(plans))[state.phase :]:
+            batches = streams(plan, prepared, params, seed)
+            phase = Phase(network, plan, batches, params.training, evaluation, state.progress)
+            if saved:
+                phase.restore(state.tally, saved.arrays)
+                saved = None
+            state.phase, state.tally = place, phase.tally
+            for progress in phase:
+                if progress.look:
+                    state.note(progress.look, usage.row())
+                    yield state.rows()[-1:]
+                    progress.look = None
+                kept.save_if_due(partial(state.checkpoint, phase), progress.batches)
+        kept.save(state.checkpoint(phase), state.progress.batches)
+        try:
+            _save(network, state, strategy, prepared, seed, folder)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be written ({error}): make room there; the next `dvc repro` goes on from here"
+            ) from error
+        kept.finish()
+
+
+def training_key(strategy: str, params: Params, data: str, seed: int, models: Path) -> str:
+    """The same for trainings that come to the same."""
+    start_weights = run_folder(PRETRAIN, seed, models) / WEIGHTS
+    parts = [strategy, str(seed), data, json.dumps(run_parameters(strategy, params)), *code_parts()]
+    if needs_pretraining(strategy, params) and start_weights.exists():
+        parts.append(hashlib.sha256(start_weights.read_bytes()).hexdigest())
+    return joined(*parts, *(version(name) for name in COMPUTING))
+
+
+def _save(network: Network, state: State, strategy: str, prepared: Prepared, seed: int, folder: Path) -> None:
+    progress = state.progress
     if progress.best is None:
         raise UserError(f"{strategy} made no update")
+    save_network(network, folder)
+    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
+    for name, rows in ((HISTORY, state.history), (TIMINGS, state.timings)):
+        pd.DataFrame(rows).to_csv(folder / name, index=False, lineterminator="\n")
     record = Record(
         strategy=strategy,
         seed=seed,
@@ -88,7 +186,4 @@ def run_training(strategy: str, params: Params, prepared: Prepared, seed: int, m
         dev_word_accuracy=progress.best.word_accuracy,
         dev_character_error_rate=progress.best.character_error_rate,
     )
-    save_network(network, folder)
-    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
-    pd.DataFrame(looks).to_csv(folder / HISTORY, index=False, lineterminator="\n")
     save_record(record, folder)

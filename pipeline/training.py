@@ -1,7 +1,7 @@
 """The training loop that all strategies share: a schedule of tasks, compiled steps, looks at the development data.
 
-The loop is a generator. It owns gradients, learning rate, early stopping and the best weights; what watches it (files,
-progress bar, MLflow) iterates over what it yields.
+The loop is iterated over. It owns gradients, learning rate, early stopping and the best weights; what watches it (files,
+checkpoints, progress bar, MLflow) does so from outside, between two updates.
 """
 
 import math
@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.adam import Adam
 from pipeline.alphabet import END, PADDING
@@ -22,6 +23,8 @@ from pipeline.config import Decay, Training
 from pipeline.errors import UserError
 from pipeline.network import Network
 from pipeline.plans import Plan, Task
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Look:
 
 @dataclass
 class Progress:
-    """Where training stands; the loop yields it after every counted update, with a look where there was one."""
+    """Where training stands; a phase yields it after every counted update, with a look where there was one."""
 
     update: int = 0
     batches: int = 0  # of all tasks
@@ -78,65 +81,120 @@ class Progress:
     look: Look | None = None
 
 
+@dataclass
+class Tally:
+    """What a phase keeps count of: its beginning, its batches, and losses and gradient norms since the last look."""
+
+    began: int  # updates before this phase
+    position: int = 0  # batches of the schedule so far
+    looks_without_progress: int = 0  # in a row
+    losses: dict[Task, list[float]] = field(default_factory=dict)
+    norms: list[float] = field(default_factory=list)
+
+    def add(self, task: Task, loss: float, norm: float) -> None:
+        """Count a batch."""
+        self.position += 1
+        self.losses.setdefault(task, []).append(loss)
+        self.norms.append(norm)
+
+    def look(self, update: int, dev: DevScore, rate: float, best: bool) -> Look:
+        """What was counted since the last look, which begins anew."""
+        losses = {task: sum(each) / len(each) for task, each in self.losses.items()}
+        look = Look(update, losses, dev, rate, float(np.mean(self.norms)), best)
+        self.losses, self.norms = {}, []
+        self.looks_without_progress = 0 if best else self.looks_without_progress + 1
+        return look
+
+
 class DivergedError(UserError):
     """A loss became NaN or infinite."""
 
 
-def train(
-    network: Network,
-    plan: Plan,
-    streams: Mapping[Task, BatchStream],
-    settings: Training,
-    evaluate: Callable[[], DevScore],
-    progress: Progress | None = None,
-) -> Iterator[Progress]:
-    """Train `network` in place; at the end it holds the weights that had the best dev score.
+class Phase:
+    """A plan that is being trained; iterate it once. In the end the network holds the weights with the best dev score.
 
-    progress: of the phase before, whose best weights the network holds; it goes on, and is what is yielded. Stops after
-    `plan.updates` updates, or when `settings.patience` looks in a row brought no better score.
-    Raises `DivergedError` when a loss is no longer a number.
+    It stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better score.
+    Iterating raises `DivergedError` when a loss is no longer a number.
     """
-    steps = TrainingSteps(network, settings)
-    progress, tally = progress or Progress(), _Tally()
-    before = progress.update
-    batches = _batches(plan.schedule, streams)
-    best_weights = network.get_weights()
-    looks_without_progress = 0
-    while (update := progress.update - before) < plan.updates and looks_without_progress < settings.patience:
-        started = time.perf_counter()
-        task, batch = next(batches)
-        rate = learning_rate(settings, update, plan.updates)
-        loss, norm = steps(task, batch.source_ids, batch.target_ids, rate)
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss of task '{task}' became {loss} at update {progress.update + 1}: lower "
-                f"training.learning_rate (now {settings.learning_rate}) "
-                f"or training.clip_norm (now {settings.clip_norm})"
-            )
-        tally.add(task, loss, norm)
-        progress.batches += 1
-        progress.symbols += int(np.count_nonzero(batch.target_ids))
-        if task is not plan.counted:
+
+    def __init__(
+        self,
+        network: Network,
+        plan: Plan,
+        streams: Mapping[Task, BatchStream],
+        settings: Training,
+        evaluate: Callable[[], DevScore],
+        progress: Progress | None = None,
+    ) -> None:
+        """progress: of the phase before, whose best weights the network holds; it goes on, and is what is yielded."""
+        self.progress = progress or Progress()
+        self.tally = Tally(began=self.progress.update)
+        self._network, self._plan, self._streams = network, plan, streams
+        self._settings, self._evaluate = settings, evaluate
+        self._steps = TrainingSteps(network, settings)
+        self._best_weights: list[Array] = network.get_weights()
+
+    def __iter__(self) -> Iterator[Progress]:
+        settings, plan, progress, tally = self._settings, self._plan, self.progress, self.tally
+        batches = _batches(plan.schedule, self._streams, tally.position)
+        while (
+            update := progress.update - tally.began
+        ) < plan.updates and tally.looks_without_progress < settings.patience:
+            started = time.perf_counter()
+            task, batch = next(batches)
+            rate = learning_rate(settings, update, plan.updates)
+            loss, norm = self._steps(task, batch.source_ids, batch.target_ids, rate)
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss of task '{task}' became {loss} at update {progress.update + 1}: lower "
+                    f"training.learning_rate (now {settings.learning_rate}) "
+                    f"or training.clip_norm (now {settings.clip_norm})"
+                )
+            tally.add(task, loss, norm)
+            progress.batches += 1
+            progress.symbols += int(np.count_nonzero(batch.target_ids))
+            if task is not plan.counted:
+                progress.seconds += time.perf_counter() - started
+                continue
+            progress.update += 1
+            if progress.update % settings.evaluate_every == 0 or update + 1 == plan.updates:
+                dev = self._evaluate()
+                better = progress.best is None or dev.beats(progress.best)
+                if better:
+                    progress.best, progress.best_update = dev, progress.update
+                    self._best_weights = self._network.get_weights()
+                progress.look = tally.look(progress.update, dev, rate, better)
             progress.seconds += time.perf_counter() - started
-            continue
-        progress.update += 1
-        if progress.update % settings.evaluate_every == 0 or update + 1 == plan.updates:
-            dev = evaluate()
-            better = progress.best is None or dev.beats(progress.best)
-            if better:
-                progress.best, progress.best_update = dev, progress.update
-                best_weights = network.get_weights()
-            looks_without_progress = 0 if better else looks_without_progress + 1
-            progress.look = Look(progress.update, tally.losses(), dev, rate, tally.gradient_norm(), better)
-            tally = _Tally()
-        progress.seconds += time.perf_counter() - started
-        yield progress
-        progress.look = None
-    network.set_weights(best_weights)
+            yield progress
+            progress.look = None
+        self._network.set_weights(self._best_weights)
+
+    def arrays(self) -> dict[str, Array]:
+        """All that `restore` needs besides progress and tally: weights, best weights, optimizer, random states."""
+        kept = {f"network/{place}": np.array(each) for place, each in enumerate(self._network.variables)}
+        kept |= {f"optimizer/{place}": np.array(each) for place, each in enumerate(self._steps.optimizer.variables)}
+        return kept | {f"best/{place}": each for place, each in enumerate(self._best_weights)}
+
+    def restore(self, tally: Tally, arrays: Mapping[str, Array]) -> None:
+        """Go on from where `arrays` was asked for between two updates; the progress of then was given to this phase.
+
+        Raises ValueError if they are not of such a phase.
+        """
+        variables = {f"network/{place}": each for place, each in enumerate(self._network.variables)}
+        variables |= {f"optimizer/{place}": each for place, each in enumerate(self._steps.optimizer.variables)}
+        best = [f"best/{place}" for place in range(len(self._best_weights))]
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        shapes |= {name: each.shape for name, each in zip(best, self._best_weights, strict=True)}
+        if {name: each.shape for name, each in arrays.items()} != shapes:
+            raise ValueError("its arrays are not those of this network")
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self.tally = tally
+        self._best_weights = [arrays[name] for name in best]
 
 
-def _batches(schedule: Sequence[Task], streams: Mapping[Task, BatchStream]) -> Iterator[tuple[Task, Batch]]:
-    """The endless sequence of a schedule's batches; the next is prepared while the one before is trained on."""
+def _batches(schedule: Sequence[Task], streams: Mapping[Task, BatchStream], first: int) -> Iterator[tuple[Task, Batch]]:
+    """A schedule's batches from position `first` on, endless; the next is prepared while one is trained on."""
 
     def prepare(position: int) -> tuple[Task, Batch]:
         cycle, place = divmod(position, len(schedule))
@@ -144,8 +202,8 @@ def _batches(schedule: Sequence[Task], streams: Mapping[Task, BatchStream]) -> I
         return task, streams[task][cycle * schedule.count(task) + schedule[:place].count(task)]
 
     with ThreadPoolExecutor(max_workers=1) as worker:
-        upcoming = worker.submit(prepare, 0)
-        for position in count(1):
+        upcoming = worker.submit(prepare, first)
+        for position in count(first + 1):
             ready = upcoming.result()
             upcoming = worker.submit(prepare, position)
             yield ready
@@ -165,8 +223,8 @@ class TrainingSteps:
     def __init__(self, network: Network, settings: Training) -> None:
         self._network = network
         self._settings = settings
-        self._optimizer = Adam(settings.learning_rate)
-        self._optimizer.build(network.trainable_variables)
+        self.optimizer = Adam(settings.learning_rate)
+        self.optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
         lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
         encoder_b = [variable for variable in network.encoder_b.trainable_variables if id(variable) not in lent]
@@ -213,8 +271,8 @@ class TrainingSteps:
             # That of a table comes as rows which repeat: unsummed, neither their norm nor Adam's squares are right.
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)
-            self._optimizer.learning_rate.assign(rate)
-            self._optimizer.apply(gradients, variables)
+            self.optimizer.learning_rate.assign(rate)
+            self.optimizer.apply(gradients, variables)
             return loss, norm
 
         return step
@@ -228,23 +286,3 @@ def masked_cross_entropy(logits: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(target_ids, logits)
     counts = tf.cast(tf.not_equal(target_ids, PADDING), losses.dtype)
     return tf.reduce_sum(losses * counts) / tf.reduce_sum(counts)
-
-
-@dataclass
-class _Tally:
-    """Sums of losses and gradient norms between two looks."""
-
-    sums: dict[Task, float] = field(default_factory=dict)
-    counts: dict[Task, int] = field(default_factory=dict)
-    norms: list[float] = field(default_factory=list)
-
-    def add(self, task: Task, loss: float, norm: float) -> None:
-        self.sums[task] = self.sums.get(task, 0.0) + loss
-        self.counts[task] = self.counts.get(task, 0) + 1
-        self.norms.append(norm)
-
-    def losses(self) -> dict[Task, float]:
-        return {task: total / self.counts[task] for task, total in self.sums.items()}
-
-    def gradient_norm(self) -> float:
-        return float(np.mean(self.norms))

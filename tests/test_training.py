@@ -19,13 +19,13 @@ from pipeline.training import (
     DevScore,
     DivergedError,
     Look,
+    Phase,
     Plan,
     Progress,
     Task,
     TrainingSteps,
     learning_rate,
     masked_cross_entropy,
-    train,
 )
 from tests.conftest import quick_training, small_model
 
@@ -155,7 +155,7 @@ def run(
     looks, progress = [], Progress()
     pairs, unpaired = toy_stream(seed=1), toy_stream(seed=2)
     streams = {Task.PAIRED: pairs, Task.AUTOENCODE: unpaired, Task.EMBEDDING: pairs}
-    for progress in train(network, plan, streams, settings, lambda: evaluate(network)):
+    for progress in Phase(network, plan, streams, settings, lambda: evaluate(network)):
         if progress.look:
             looks.append(progress.look)
     return network, looks, progress
@@ -204,7 +204,7 @@ def test_while_no_word_is_right_falling_errors_count_as_better() -> None:
 def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
     network = new_network()
     network.decoder.output_symbols.bias.assign(tf.fill([len(TOY)], math.nan))
-    steps = train(
+    steps = Phase(
         network,
         Plan([Task.PAIRED], Task.PAIRED, 3),
         {Task.PAIRED: toy_stream()},
@@ -212,7 +212,7 @@ def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
         lambda: DevScore(0.0, 1.0),
     )
     with pytest.raises(DivergedError, match=r"task 'paired' became nan at update 1: lower training\.learning_rate"):
-        next(steps)
+        next(iter(steps))
 
 
 def accuracy(network: Network, sources: Sequence[str], targets: Sequence[str]) -> float:
@@ -230,7 +230,7 @@ def test_tandem_learns(change: Callable[[str], str]) -> None:
     sources = [change(target) for target in targets]
     settings = quick_training(learning_rate=0.02, warmup=10, evaluate_every=150)
     plan = Plan([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 300)
-    for _ in train(network, plan, streams, settings, lambda: DevScore(accuracy(network, sources, targets), 0.0)):
+    for _ in Phase(network, plan, streams, settings, lambda: DevScore(accuracy(network, sources, targets), 0.0)):
         pass
     assert accuracy(network, sources, targets) > 0.95
 

@@ -1,14 +1,17 @@
 """Stage `publish`: MLflow gets what it lacks of the comparison in the files; it runs at the end of every repro."""
 
+from pipeline.checkpoints import FOLDER, clear
 from pipeline.config import load_params
+from pipeline.connection import project_root
 from pipeline.errors import explain_user_errors
 from pipeline.publication import publish
 
 
 @explain_user_errors
 def main() -> None:
-    """Complete the comparison in MLflow; that it is away costs a warning."""
+    """Complete the comparison in MLflow; that it is away costs a warning. Checkpoints are not needed any more."""
     publish(load_params())
+    clear(project_root() / FOLDER)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline import checkpoints
 from pipeline.config import Params, load_params
-from pipeline.connection import import_mlflow
+from pipeline.connection import import_mlflow, project_root
 from pipeline.environment import Environment
 from pipeline.plans import phases
 from pipeline.prepared import PREPARED, Prepared
@@ -21,8 +23,8 @@ from pipeline.records import PRETRAIN, STEP, Row, load_history, needs_pretrainin
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking import Child, Comparison
 
-# What a process tells of its seed: that it begins, a row of history.csv, that it is done.
-News = tuple[int, str | Row]
+# What a process tells of its seed: that it begins, looks at the development data, that it is done.
+News = tuple[int, str | list[Row]]
 BEGINS, DONE = "begins", "done"
 
 
@@ -31,8 +33,8 @@ def train_seeds(strategy: str) -> None:
     end_on_sigterm()
     params, prepared = load_params(), Prepared.open(PREPARED)
     seeds, threads = params.seeds, params.training.threads
-    work, jobs = partial(_train, strategy=strategy, params=params), jobs_for(len(seeds), threads)
-    news = side_by_side(work, seeds, jobs, threads, imports=["pipeline.runs"])
+    work = partial(_train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.FOLDER)
+    news = side_by_side(work, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.runs"])
     import_mlflow()  # meanwhile
     environment = Environment.here()
     comparison = Comparison.open(params, prepared.digest, environment)
@@ -44,9 +46,9 @@ def train_seeds(strategy: str) -> None:
             if told == BEGINS:
                 child = _child(comparison, strategy, params, seed, environment)
                 children[seed] = open_runs.enter_context(child)
-            elif isinstance(told, dict):
-                watcher.show(seed, told)
-                children[seed].log_history([told], prefix)
+            elif isinstance(told, list):
+                watcher.show(seed, told[-1])
+                children[seed].log_history(told, prefix)
             else:
                 environment.save(run_folder(strategy, seed))
                 if strategy == PRETRAIN:  # its run is gone on with by stage two_stage
@@ -55,12 +57,13 @@ def train_seeds(strategy: str) -> None:
                     children[seed].finish_training(run_folder(strategy, seed))
 
 
-def _train(seed: int, strategy: str, params: Params) -> Iterator[News]:
+def _train(seed: int, strategy: str, params: Params, checkpoints: Path) -> Iterator[News]:
     from pipeline.runs import run_training  # here, because the process that watches does not need tensorflow
 
     yield seed, BEGINS
-    for row in run_training(strategy, params, Prepared.open(PREPARED), seed):
-        yield seed, row
+    for rows in run_training(strategy, params, Prepared.open(PREPARED), seed, checkpoints=checkpoints):
+        if rows:
+            yield seed, rows
     yield seed, DONE
 
 
@@ -93,7 +96,7 @@ class Watcher:
         self._bars.stop()
 
     def show(self, seed: int, row: Row) -> None:
-        """Move on to where a seed is by a row of its history.csv."""
+        """Move on to where a seed is by a look at the development data."""
         title, update = f"{self._strategy} {seed}", int(row[STEP])
         losses = [f"{name.removeprefix('loss_')} loss {row[name]:.3f}" for name in row if name.startswith("loss_")]
         state = "  ".join([*losses, f"dev accuracy {row['dev_word_accuracy']:.1%}"])

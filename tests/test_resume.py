@@ -1,0 +1,168 @@
+"""A training that was broken off goes on where it was, and comes to the same to the byte."""
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.alphabet import Symbols
+from pipeline.config import Params
+from pipeline.corpus import Corpus, Example
+from pipeline.errors import UserError
+from pipeline.prepared import Prepared, write_prepared
+from pipeline.records import PRETRAIN, load_history, run_folder
+from pipeline.runs import run_training, training_key
+from tests.conftest import changed_params
+from tests.same_bytes import comparable
+
+SMALL: dict[str, Any] = {
+    "model.units": 8,
+    "model.projection": 6,
+    "training.batch_size": 8,
+    "training.evaluate_every": 4,
+    "checkpoints.seconds": 0,
+    "pretrain.updates": 9,
+    "supervised.updates": 9,
+    "two_stage.updates": 6,
+    "two_stage.finetune": 5,
+    "tandem.updates": 6,
+    "tandem.finetune": 5,
+}
+STRATEGIES = (PRETRAIN, "supervised", "two_stage", "tandem")
+PAIRS = [Example(word.upper(), word) for word in ("ab", "abc", "bca", "cab", "acb", "ba", "bac", "c", "cb", "aab")]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("prepared")
+    targets = ["abcab", "bcb", "ccab", "bbca", "acac", "abba", "cabb", "bab"]
+    write_prepared(folder, Corpus(PAIRS, PAIRS[:3], PAIRS[3:5], targets, 0, None, "made up"), *2 * [Symbols.CHARACTERS])
+    return Prepared.open(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All strategies, trained without a break."""
+    models = tmp_path_factory.mktemp("models")
+    for strategy in STRATEGIES:
+        train(strategy, changed_params(SMALL), prepared, models)
+    return models
+
+
+def train(strategy: str, params: Params, prepared: Prepared, models: Path, kept: Path | None = None) -> list[Any]:
+    return [row for rows in run_training(strategy, params, prepared, 0, models, kept) for row in rows]
+
+
+def broken_off(strategy: str, params: Params, prepared: Prepared, models: Path, kept: Path, looks: int) -> None:
+    """Train up to so many looks at the development data, and no further."""
+    training = run_training(strategy, params, prepared, 0, models, kept)
+    for _ in range(looks):
+        next(training)
+    assert isinstance(training, Generator)
+    training.close()
+
+
+def copy_of_pretraining(whole: Path, models: Path) -> Path:
+    shutil.copytree(run_folder(PRETRAIN, 0, whole), run_folder(PRETRAIN, 0, models))
+    return models
+
+
+@pytest.mark.parametrize(("strategy", "after"), [(PRETRAIN, 8), ("supervised", 8), ("two_stage", 7), ("tandem", 7)])
+def test_a_training_that_was_broken_off_twice_ends_as_one_that_was_not(
+    strategy: str, after: int, prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, kept = changed_params(SMALL), tmp_path / "kept"
+    models = tmp_path if strategy == PRETRAIN else copy_of_pretraining(whole, tmp_path)
+    broken_off(strategy, params, prepared, models, kept, 1)
+    broken_off(strategy, params, prepared, models, kept, 4)
+    assert capsys.readouterr().err == f"{strategy} 0 goes on after update 3\n"
+    rows = train(strategy, params, prepared, models, kept)
+    assert capsys.readouterr().err == f"{strategy} 0 goes on after update {after}\n"
+    assert comparable(run_folder(strategy, 0, models)) == comparable(run_folder(strategy, 0, whole))
+    assert rows == load_history(run_folder(strategy, 0, models))
+
+
+def test_a_training_whose_results_were_lost_makes_them_again_from_its_last_checkpoint(
+    prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, kept = changed_params(SMALL), tmp_path / "kept"
+    train("supervised", params, prepared, tmp_path, kept)
+    shutil.rmtree(tmp_path / "supervised")
+    train("supervised", params, prepared, tmp_path, kept)
+    assert capsys.readouterr().err == "supervised 0 goes on after update 9\n"
+    assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
+
+
+def test_a_training_that_stopped_early_is_not_gone_on_with(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, kept = changed_params(SMALL | {"training.patience": 1, "training.learning_rate": 1e-9}), tmp_path / "kept"
+    train("supervised", params, prepared, tmp_path, kept)
+    before = comparable(run_folder("supervised", 0, tmp_path))
+    assert '"updates": 8' in before["run.json"]
+    train("supervised", params, prepared, tmp_path, kept)
+    assert capsys.readouterr().err == "supervised 0 goes on after update 8\n"
+    assert comparable(run_folder("supervised", 0, tmp_path)) == before
+
+
+def test_a_damaged_checkpoint_costs_an_update_and_not_the_result(
+    prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params, kept = changed_params(SMALL), tmp_path / "kept"
+    broken_off("supervised", params, prepared, tmp_path, kept, 2)
+    newest = max(kept.glob("*/*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:2000])
+    train("supervised", params, prepared, tmp_path, kept)
+    warning, resumed = capsys.readouterr().err.splitlines()
+    assert warning.endswith("cannot be used (it is damaged, or was not written to its end); what came before it is")
+    assert resumed == "supervised 0 goes on after update 6"
+    assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"supervised.updates": 10}, {"model.dropout": 0.2}, {"training.learning_rate": 0.007}, {"training.threads": 2}],
+)
+def test_other_parameters_have_other_checkpoints(changes: dict[str, Any], tmp_path: Path) -> None:
+    params, changed = changed_params(SMALL), changed_params(SMALL | changes)
+    assert training_key("supervised", params, "data", 0, tmp_path) != training_key(
+        "supervised", changed, "data", 0, tmp_path
+    )
+
+
+def test_what_changes_no_training_has_the_same_checkpoints(tmp_path: Path) -> None:
+    key = training_key("supervised", changed_params(SMALL), "data", 0, tmp_path)
+    for changes in ({"tandem.updates": 99}, {"checkpoints.seconds": 9}, {"evaluate.resamples": 999}, {"seeds": [0, 1]}):
+        assert training_key("supervised", changed_params(SMALL | changes), "data", 0, tmp_path) == key
+
+
+def test_other_data_seeds_strategies_and_first_weights_have_other_checkpoints(tmp_path: Path) -> None:
+    params = changed_params(SMALL)
+    keys = {
+        training_key("tandem", params, "data", 0, tmp_path),
+        training_key("tandem", params, "other data", 0, tmp_path),
+        training_key("tandem", params, "data", 1, tmp_path),
+        training_key("two_stage", params, "data", 0, tmp_path),
+    }
+    for content in (b"some weights", b"other weights"):
+        weights = run_folder(PRETRAIN, 0, tmp_path) / "network.weights.h5"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.write_bytes(content)
+        keys.add(training_key("two_stage", params, "data", 0, tmp_path))
+    assert len(keys) == 6
+
+
+def test_where_the_results_cannot_be_written_the_training_can_be_gone_on_with(
+    prepared: Prepared, whole: Path, tmp_path: Path
+) -> None:
+    params, kept = changed_params(SMALL), tmp_path / "kept"
+    (tmp_path / "supervised").touch()
+    with pytest.raises(
+        UserError, match=r"supervised/0 cannot be written .*: make room there; the next `dvc repro` goes"
+    ):
+        train("supervised", params, prepared, tmp_path, kept)
+    (tmp_path / "supervised").unlink()
+    train("supervised", params, prepared, tmp_path, kept)
+    assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
