@@ -57,6 +57,7 @@ class Environment:
 
     def save(self, folder: Path) -> None:
         """Write environment.json."""
+        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / ENVIRONMENT).write_text(text + "\n", encoding="utf-8")
 

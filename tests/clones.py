@@ -28,12 +28,16 @@ SMALL = {
 
 def run(folder: Path, *command: str) -> str:
     """Run a command in the clone as in an activated environment; its output."""
-    here = Path(sys.executable).parent
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    environment = kept | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The variables of an activated environment, in which the clone's own modules are imported."""
+    here = Path(sys.executable).parent
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    return kept | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
 
 
 def make_clone(folder: Path) -> None:

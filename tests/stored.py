@@ -1,5 +1,6 @@
 """What tests ask a store."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.environment import Environment
 
 PARAMETERS = {"tandem.updates": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"
+CHILDREN = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
 HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")
 
 
@@ -52,3 +54,22 @@ def state(root: Path) -> set[object]:
 
     versions = client(root).search_model_versions()
     return {entry for run in runs(root) for entry in of(run)} | {(found.name, found.version) for found in versions}
+
+
+def comparisons(folder: Path) -> set[str]:
+    """The ids of the parents; each has to be complete, and everything in the folder of the project."""
+    parents = runs(folder, "comparison")
+    children = runs(folder, "run")
+    assert len(runs(folder)) == len(parents) + len(children)
+    assert len({parent.data.tags["tandem.comparison"] for parent in parents}) == len(parents)
+    for parent in parents:
+        own = [child for child in children if child.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+        assert (
+            Counter((child.data.tags["tandem.strategy"], child.data.tags["tandem.seed"]) for child in own) == CHILDREN
+        )
+        for complete in (parent, *own):
+            assert complete.info.status == "FINISHED"
+            assert complete.info.artifact_uri.startswith(f"{(folder / 'mlartifacts').as_uri()}/")
+            assert artifacts(folder, complete)
+        assert all({"dev_word_accuracy", "test_word_accuracy"} <= set(child.data.metrics) for child in own)
+    return {parent.info.run_id for parent in parents}

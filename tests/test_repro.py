@@ -10,11 +10,9 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from tests.clones import run
 from tests.servers import free_port
-from tests.stored import artifacts, points, runs, state
+from tests.stored import comparisons, points, runs, state
 
 pytestmark = pytest.mark.slow
-
-CHILDREN = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +34,6 @@ def project(copy: Path) -> Iterator[Path]:
 
 def ran(output: str) -> set[str]:
     return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
-
-
-def comparisons(folder: Path) -> set[str]:
-    """The ids of the parents; each has to be complete, and everything in the folder of the project."""
-    parents = runs(folder, "comparison")
-    children = runs(folder, "run")
-    assert len(runs(folder)) == len(parents) + len(children)
-    assert len({parent.data.tags["tandem.comparison"] for parent in parents}) == len(parents)
-    for parent in parents:
-        own = [child for child in children if child.data.tags["mlflow.parentRunId"] == parent.info.run_id]
-        assert (
-            Counter((child.data.tags["tandem.strategy"], child.data.tags["tandem.seed"]) for child in own) == CHILDREN
-        )
-        for complete in (parent, *own):
-            assert complete.info.status == "FINISHED"
-            assert complete.info.artifact_uri.startswith(f"{(folder / 'mlartifacts').as_uri()}/")
-            assert artifacts(folder, complete)
-        assert all({"dev_word_accuracy", "test_word_accuracy"} <= set(child.data.metrics) for child in own)
-    return {parent.info.run_id for parent in parents}
 
 
 def newest(folder: Path) -> Counter[tuple[str, str | None]]:

@@ -1,0 +1,170 @@
+"""`dvc repro` killed with SIGKILL again and again, and what comes out in the end."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.checkpoints import FOLDER
+from pipeline.records import PRETRAIN, STRATEGIES, Record, load_history, run_folder
+from tests.clones import environment, run
+from tests.same_bytes import comparable
+from tests.stored import comparisons, points, runs
+
+pytestmark = pytest.mark.slow
+
+KILLS = 8  # of each training stage
+SEEDS = (0, 1)
+UPDATES = 40
+PATIENCE = 180  # seconds until a stage has moved on, or its processes are gone
+CHANGES = {"pretrain": {"updates": UPDATES}, "supervised": {"updates": UPDATES}, "tandem": {"updates": UPDATES}}
+CHANGES |= {"two_stage": {"updates": UPDATES // 2, "finetune": UPDATES // 2}, "checkpoints": {"seconds": 0}}
+
+EVERYTHING, STAGE, TRAINING, DVC = "everything", "stage", "training", "dvc"
+# DVC alone comes last: its stage is then an orphan that goes on by itself, and the next one has to wait for it.
+VICTIMS = (EVERYTHING, STAGE, TRAINING, EVERYTHING, STAGE, TRAINING, EVERYTHING, DVC)
+
+
+@dataclass(frozen=True)
+class Repro:
+    """A `dvc repro` of a stage in a process group of its own, with all that its processes print in a file."""
+
+    folder: Path
+    stage: str
+    process: "subprocess.Popen[bytes]"
+
+    @classmethod
+    def start(cls, folder: Path, stage: str) -> "Repro":
+        with (folder / "output.txt").open("ab") as output:
+            process = subprocess.Popen(
+                ["dvc", "repro", stage],
+                cwd=folder,
+                env=environment(folder),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        return cls(folder, stage, process)
+
+    def group(self) -> list[psutil.Process]:
+        """Its processes, as long as they live."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getpgid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def wait_for(self, batches: int, others: set[str]) -> None:
+        """Until one of the trainings has a checkpoint after so many batches; others: keys that are not its own."""
+        deadline = time.monotonic() + PATIENCE
+        while progress(self.folder, others) < batches:
+            assert self.process.poll() is None, f"{self.stage} ended at {progress(self.folder, others)} of {batches}"
+            assert time.monotonic() < deadline, f"{self.stage} did not get to {batches}"
+            time.sleep(0.002)
+
+    def kill(self, victim: str) -> None:
+        """SIGKILL, and wait until DVC is gone as well; of an orphan, the next one has to take notice."""
+        stage = [process for process in self.group() if f"pipeline.stages.{self.stage}" in process.cmdline()]
+        forked = [process for process in self.group() if "forkserver" in " ".join(process.cmdline())]
+        match victim:
+            case "everything":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            case "stage":
+                stage[-1].kill()
+            case "training":
+                forked[-1].kill()
+            case "dvc":
+                self.process.kill()
+        assert self.process.wait(PATIENCE) != 0
+        if victim != DVC:
+            psutil.wait_procs(self.group(), PATIENCE)
+            assert not self.group(), f"processes of {self.stage} outlive it"
+
+
+def progress(folder: Path, others: set[str]) -> int:
+    """The batches after which the newest checkpoint stands."""
+    found = [path for path in (folder / FOLDER).glob("*/*.checkpoint") if path.parent.name not in others]
+    return max((int(path.stem) for path in found), default=0)
+
+
+def copy_of(folder: Path, copy: Path) -> Path:
+    shutil.copytree(folder, copy, symlinks=True)
+    return copy
+
+
+def kill_stages(folder: Path, stages: tuple[str, ...], reference: Path) -> int:
+    """Reproduce stages, each killed `KILLS` times before it may end; how many times something was killed."""
+    kills, chance = 0, random.Random(stages[0])
+    for stage in stages:
+        others = {path.name for path in (folder / FOLDER).glob("*")}
+        batches = Record.load(reference / run_folder(stage, 0)).batches
+        for number, victim in enumerate(VICTIMS, start=1):
+            repro = Repro.start(folder, stage)
+            repro.wait_for(batches * number // (KILLS + 1), others)
+            time.sleep(chance.uniform(0.0, 0.03))
+            repro.kill(victim)
+            kills += 1
+        run(folder, "dvc", "repro", stage)
+    return kills
+
+
+@pytest.fixture(scope="module")
+def reference(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the clone with longer trainings, so far without them."""
+    folder = copy_of(clone, tmp_path_factory.mktemp("kills") / "reference")
+    yaml = YAML()
+    content = yaml.load(folder / "params.yaml")
+    for section, changes in CHANGES.items():
+        content[section].update(changes)
+    yaml.dump(content, folder / "params.yaml")
+    return folder
+
+
+def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double_no_run(reference: Path) -> None:
+    first = copy_of(reference, reference.parent / "first")
+    run(reference, "dvc", "repro", PRETRAIN)
+    second = copy_of(reference, reference.parent / "second")
+    run(reference, "dvc", "repro", *STRATEGIES)
+
+    with ThreadPoolExecutor() as chains:
+        one = chains.submit(kill_stages, first, (PRETRAIN, "two_stage"), reference)
+        two = chains.submit(kill_stages, second, ("supervised", "tandem"), reference)
+        assert one.result() + two.result() == 4 * KILLS
+
+    for folder, stages in ((first, (PRETRAIN, "two_stage")), (second, ("supervised", "tandem"))):
+        output = (folder / "output.txt").read_text(encoding="utf-8")
+        assert "Traceback" not in output, output
+        assert output.count("goes on after update") >= KILLS
+        for stage in stages:
+            for seed in SEEDS:
+                found, wanted = (root / run_folder(stage, seed) for root in (folder, reference))
+                assert comparable(found) == comparable(wanted), f"{stage} {seed}"
+
+    # What was not killed there is trained for the second time: the same seed gives the same weights.
+    run(first, "dvc", "repro")
+    for stage in ("supervised", "tandem"):
+        for seed in SEEDS:
+            assert comparable(first / run_folder(stage, seed)) == comparable(reference / run_folder(stage, seed))
+    assert len(comparisons(first)) == 2  # with the clone's own
+    newest = max(runs(first, "comparison"), key=lambda found: found.info.start_time)
+    for child in runs(first, "run"):
+        if child.data.tags["mlflow.parentRunId"] == newest.info.run_id:
+            rows = load_history(
+                first / run_folder(child.data.tags["tandem.strategy"], int(child.data.tags["tandem.seed"]))
+            )
+            assert [step for step, _ in points(first, child, "dev_word_accuracy")] == [row["update"] for row in rows]
+    assert not list((first / FOLDER).glob("*"))
+    assert json.loads((first / "reports" / "metrics.json").read_text(encoding="utf-8"))
