@@ -44,8 +44,12 @@ class TrainedModel:
         for folder, found in zip(folders, alphabets, strict=True):
             if found != alphabets[0]:
                 raise UserError(f"{folder} and {folders[0]} have different alphabets: were they trained on other data?")
+        sizes = tuple(map(len, alphabets[0]))
         old = instead_of.networks if instead_of and len(instead_of.networks) == len(folders) else [None] * len(folders)
         networks = tuple(load_network(folder, into) for folder, into in zip(folders, old, strict=True))
+        for folder, network in zip(folders, networks, strict=True):
+            if sizes != (network.sizes.source_symbols, network.sizes.target_symbols):
+                raise UserError(f"the alphabets in {folder} are not those of its network: run `dvc repro`")
         same = instead_of is not None and all(new is network for new, network in zip(networks, old, strict=True))
         return cls(networks, *alphabets[0], instead_of._compiled if instead_of and same else {})
 

@@ -5,6 +5,7 @@ object, so a step on either moves it. How the weights are trained is left to `tr
 them to `search`.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from pipeline.layers import Attention, Dropout, RecurrentStack, States, TiedDens
 
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
+DIGEST = "sha256"  # of architecture and weights: a changed bit is no other network, but damage
 
 Encoded = dict[str, tf.Tensor]
 
@@ -226,8 +228,10 @@ class Network(keras.Model):
 def save_network(network: Network, folder: Path) -> None:
     """Write architecture and weights into `folder`, the same bytes for the same weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ARCHITECTURE).write_text(json.dumps(network.get_config(), indent=1) + "\n", encoding="utf-8")
     network.save_weights(folder / WEIGHTS)
+    config = network.get_config()
+    content = {**config, DIGEST: _digest(config, folder / WEIGHTS)}
+    (folder / ARCHITECTURE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def load_network(folder: Path, into: Network | None = None) -> Network:
@@ -238,8 +242,17 @@ def load_network(folder: Path, into: Network | None = None) -> Network:
     """
     try:
         config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
+        if config.pop(DIGEST) != _digest(config, folder / WEIGHTS):
+            raise ValueError("it is damaged, its content is not what was written")
         network = into if into is not None and into.get_config() == config else Network.from_config(config)
         network.load_weights(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{folder} holds no trained network ({error}): run `dvc repro`") from error
     return network
+
+
+def _digest(config: dict[str, Any], weights: Path) -> str:
+    whole = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    with weights.open("rb") as file:
+        whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()

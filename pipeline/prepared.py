@@ -41,8 +41,8 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
     folder.mkdir(parents=True, exist_ok=True)
     sources = [example.source for example in corpus.train]
     targets = [example.target for example in corpus.train]
-    source_alphabet = Alphabet.of(sources, source_kind)
-    target_alphabet = Alphabet.of(chain(targets, corpus.targets), target_kind)
+    source_alphabet = _alphabet("sources", sources, source_kind)
+    target_alphabet = _alphabet("targets", chain(targets, corpus.targets), target_kind)
     if source_kind is target_kind and _mostly_known(sources, target_alphabet):
         source_alphabet = Alphabet.of([*sources, *target_alphabet.symbols], source_kind)
     save_alphabets(folder, source_alphabet, target_alphabet)
@@ -66,6 +66,15 @@ class Prepared:
     train_targets: StringStore
     targets: StringStore  # unpaired
 
+    def __post_init__(self) -> None:
+        sides = (self.source_alphabet, self.target_alphabet, self.target_alphabet)
+        stores = (self.train_sources, self.train_targets, self.targets)
+        for name, store, alphabet in zip((TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED), stores, sides, strict=True):
+            if store.largest() >= len(alphabet):
+                raise _damaged(self.folder / name, "it has ids of symbols that are not in the alphabet")
+        if len(self.train_sources) != len(self.train_targets):
+            raise _damaged(self.folder, f"{TRAIN_SOURCES} and {TRAIN_TARGETS} differ in their number of rows")
+
     @classmethod
     def open(cls, folder: Path = PREPARED) -> "Prepared":
         """Load the alphabets, map the stores; the splits are read when first asked for.
@@ -76,16 +85,11 @@ class Prepared:
             if not (folder / name).is_file():
                 raise _damaged(folder / name, "no such file")
         try:
-            prepared = cls(
-                folder,
-                *load_alphabets(folder),
-                *(StringStore.open(folder / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED)),
-            )
+            alphabets = load_alphabets(folder)
+            stores = [StringStore.open(folder / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED)]
         except UserError as error:
             raise _damaged(folder, str(error)) from error
-        if len(prepared.train_sources) != len(prepared.train_targets):
-            raise _damaged(folder, f"{TRAIN_SOURCES} and {TRAIN_TARGETS} differ in their number of rows")
-        return prepared
+        return cls(folder, *alphabets, *stores)
 
     @cached_property
     def train(self) -> tuple[Example, ...]:
@@ -132,6 +136,13 @@ class Prepared:
             except OSError as error:
                 raise _damaged(self.folder / name, str(error)) from error
         return whole.hexdigest()
+
+
+def _alphabet(side: str, strings: Iterable[str], kind: Symbols) -> Alphabet:
+    try:
+        return Alphabet.of(strings, kind)
+    except UserError as error:
+        raise UserError(f"the {side} cannot be used: {error}") from None
 
 
 def _mostly_known(strings: Sequence[str], alphabet: Alphabet) -> bool:

@@ -65,7 +65,7 @@ class Record:
         """Read the record of a run folder; raises `UserError` where there is none."""
         try:
             return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{folder} is not a finished training run ({error}): run `dvc repro`") from error
 
 
@@ -92,5 +92,5 @@ def _load_rows(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path} cannot be used ({error}): run `dvc repro`") from error

@@ -125,16 +125,22 @@ class Reranker:
             content = json.loads(path.read_text(encoding="utf-8"))
             if tuple(content["weights"]) != FEATURES:
                 raise ValueError("its features are not those of this version")
+            if not np.isfinite([*content["weights"].values(), *content["calibration"].values()]).all():
+                raise ValueError("it has weights that are not finite numbers")
             return cls(
                 tuple(float(weight) for weight in content["weights"].values()),
-                content["strength"],
+                _number(content["strength"]),
                 None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
                 Calibration(**content["calibration"]),
-                content["own_accuracy"],
-                content["accuracy"],
+                _number(content["own_accuracy"]),
+                _number(content["accuracy"]),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} is not a reranker ({error}): run the stage that wrote it again") from error
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ from pipeline.errors import UserError
 
 Rows = NDArray[np.int64]
 
+AT_ONCE = 2**20  # numbers of a mapped file that are looked at
+
 
 @dataclass(frozen=True)
 class PackedStrings(Collection[str]):
@@ -72,12 +74,16 @@ class StringStore:
         try:
             ids = np.lib.format.open_memmap(f"{prefix}.ids.npy", mode="r")
             offsets = np.lib.format.open_memmap(f"{prefix}.offsets.npy", mode="r")
-        except (OSError, ValueError, TokenError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError, SyntaxError, TokenError) as error:
             raise UserError(f"{prefix} is not a store of strings ({error}): run `dvc repro prepare`") from error
         fits = ids.dtype == np.uint16 and offsets.dtype == np.int64 and ids.ndim == offsets.ndim == 1
-        if not fits or len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(ids):
+        if not fits or not _ascending(offsets) or offsets[-1] != len(ids):
             raise UserError(f"{prefix} is not a store of strings (ids and offsets do not fit): run `dvc repro prepare`")
         return cls(ids, offsets)
+
+    def largest(self) -> int:
+        """The largest id, 0 if there is none; reads them all, in parts."""
+        return max((int(self.ids[i : i + AT_ONCE].max()) for i in range(0, len(self.ids), AT_ONCE)), default=0)
 
     def save(self, prefix: Path) -> None:
         """Write the two arrays beside each other."""
@@ -102,3 +108,11 @@ class StringStore:
         if end:
             matrix[np.arange(len(rows)), lengths] = END
         return matrix
+
+
+def _ascending(offsets: NDArray[np.int64]) -> bool:
+    """Whether offsets begin at 0 and none is below the one before."""
+    if len(offsets) == 0 or offsets[0] != 0:
+        return False
+    parts = (offsets[i : i + AT_ONCE + 1] for i in range(0, len(offsets), AT_ONCE))
+    return all(bool((part[1:] >= part[:-1]).all()) for part in parts)

@@ -1,5 +1,7 @@
 """Symbols, their ids, and alphabets on disk."""
 
+import json
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import alphabet
-from pipeline.alphabet import END, LARGEST_ALPHABET, PADDING, START, UNKNOWN, Alphabet, Symbols, join, split
+from pipeline.alphabet import (
+    CODE_POINTS,
+    END,
+    LARGEST_ALPHABET,
+    MARKS,
+    PADDING,
+    START,
+    UNKNOWN,
+    Alphabet,
+    Symbols,
+    composed,
+    join,
+    split,
+)
 from pipeline.errors import UserError
 
 characters = st.lists(st.text())
@@ -109,6 +124,14 @@ def test_a_saved_alphabet_loads_as_it_was(
         b"",
         b"\xff",
         b"[]",
+        b"3",
+        b"{}}",
+        b'{"kind": "characters", "symbols": ["a"]}',
+        b'{"kind": "characters", "symbols": "a"}',
+        b'{"kind": "characters", "symbols": [1]}',
+        b'{"kind": "characters", "symbols": [["a"]]}',
+        b'{"kind": ["characters"], "symbols": ["a"]}',
+        b'{"kind": "characters", "symbols": ["\\ud800"]}',
         b"{}",
         b"[" * 100_000,
         b'{"kind": "words", "symbols": []}',
@@ -124,6 +147,68 @@ def test_a_file_that_is_no_alphabet_is_named(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"alphabet\.json is not an alphabet"):
         Alphabet.load(path)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data())
+def test_a_saved_alphabet_with_a_changed_byte_loads_as_it_was_or_not_at_all(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "changed.json"
+    alphabet = Alphabet(Symbols.CHARACTERS, ("a", "b", "č", "\U0001f600"))
+    alphabet.save(path)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        loaded = Alphabet.load(path)
+    except UserError:
+        return
+    assert loaded == alphabet
+
+
+def test_an_alphabet_of_another_symbol_in_the_same_place_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "alphabet.json"
+    Alphabet(Symbols.CHARACTERS, ("a", "b")).save(path)
+    path.write_text(path.read_text(encoding="utf-8").replace('"b"', '"c"'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"alphabet\.json is not an alphabet: it is damaged"):
+        Alphabet.load(path)
+
+
+def test_a_lone_surrogate_is_no_symbol_of_a_saved_alphabet(tmp_path: Path) -> None:
+    path = tmp_path / "alphabet.json"
+    path.write_text(json.dumps(Alphabet(Symbols.CHARACTERS, ("\ud800",))._content()), encoding="utf-8")
+    with pytest.raises(UserError, match=r"alphabet\.json is not an alphabet"):
+        Alphabet.load(path)
+
+
+# Composing
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("ac\u0301\u0323\u0344\u0f73\u1100\u1161")))
+def test_composing_is_normal_form_c(string: str) -> None:
+    assert composed(string) == unicodedata.normalize("NFC", string)
+
+
+@pytest.mark.parametrize("pair", ["\u0301\u0323", "\u0f73\u0f71"])
+def test_more_marks_out_of_order_than_any_script_has_are_refused(pair: str) -> None:
+    assert composed("a" + pair * 15) == unicodedata.normalize("NFC", "a" + pair * 15)
+    with pytest.raises(ValueError, match="more than 30 combining marks in a row"):
+        composed("a" + pair * 16)
+
+
+def test_what_is_composed_already_stays_however_many_marks_it_has() -> None:
+    assert composed("á" + "\u0301" * 100) == "á" + "\u0301" * 100
+
+
+def test_no_character_that_has_to_be_put_in_order_is_overlooked() -> None:
+    marks = [
+        point
+        for point in range(CODE_POINTS)
+        if not 0xD800 <= point <= 0xDFFF and unicodedata.combining(unicodedata.normalize("NFD", chr(point))[0])
+    ]
+    assert len(marks) > 800
+    assert set(marks) <= set(MARKS)
 
 
 def test_more_symbols_than_ids_are_refused() -> None:

@@ -142,6 +142,43 @@ def test_bad_rows_are_collected_where_asked_for(tmp_path: Path) -> None:
     assert rejected[1].text == r"\x09" + "y" * 199 + "…"
 
 
+def test_a_line_that_is_far_too_long_is_a_bad_row_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_files, "BYTES_AT_ONCE", 10)
+    monkeypatch.setattr(raw_files, "LONGEST_LINE", 30)
+    for length in range(28, 100):
+        rejected: list[Rejected] = []
+        long = b"a\t" + b"b" * (length - 2)
+        rows = read_bytes(tmp_path, b"a\tb\n" + long + b"\nc\td", max_symbols=1000, rejected=rejected)
+        assert [(row.line, row.reason) for row in rejected] == [(2, "it has 30 bytes or more")] * (length >= 30)
+        assert [row.source for row in rows] == ["a", "a", "c"] if length < 30 else ["a", "c"]
+
+
+def test_marks_beyond_any_script_are_a_bad_row(tmp_path: Path) -> None:
+    row = "a\tb" + "\u0301\u0323" * 16 + "\n"
+    with pytest.raises(UserError, match="line 2: it has more than 30 combining marks in a row"):
+        read_bytes(tmp_path, b"a\tb\n" + row.encode(), max_symbols=100)
+
+
+def test_a_file_in_utf_16_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 1: byte 1 is not UTF-8, but a file in UTF-16 begins like that"):
+        read_bytes(tmp_path, "a\tb\n".encode("utf-16"))
+
+
+def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_files, "MOST_REJECTED", 3)
+    assert len(read_bytes(tmp_path, b"\n\n\na\tb\n", rejected=[])) == 1
+    with pytest.raises(UserError, match=r"pairs\.tsv, line 4: .* 3 bad rows were left out so far"):
+        read_bytes(tmp_path, b"\n\n\n\na\tb\n", rejected=[])
+
+
+def test_what_would_garble_a_message_is_escaped_in_it(tmp_path: Path) -> None:
+    rejected: list[Rejected] = []
+    read_bytes(tmp_path, "č\u2028\u202e\x85\x1b[31m".encode(), rejected=rejected)
+    assert rejected[0].text == r"č\u2028\u202e\x85\x1b[31m"
+
+
 def test_a_target_list_takes_no_columns(tmp_path: Path) -> None:
     (tmp_path / "targets.txt").write_text("a\na\tb\n")
     with pytest.raises(UserError, match=r"targets\.txt, line 2: 2 tab-separated columns instead of 1 \(target\)"):
@@ -160,6 +197,23 @@ def test_a_damaged_packed_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "targets.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"targets\.gz cannot be read"):
         read_targets(tmp_path / "targets.gz", CHARACTERS, 20)
+
+
+def test_where_a_packed_file_breaks_off_is_told(tmp_path: Path) -> None:
+    content = "".join(f"{number}\n" for number in range(100_000)).encode()
+    (tmp_path / "targets.gz").write_bytes(gzip.compress(content)[:-1000])
+    with pytest.raises(UserError, match=r"targets\.gz cannot be read beyond line \d+,\d+: Compressed file ended"):
+        read_targets(tmp_path / "targets.gz", CHARACTERS, 20)
+
+
+@pytest.mark.parametrize("unit", [b"\0" * 2**16, b"word\n" * 2**14])
+def test_a_small_packed_file_that_unpacks_without_end_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
+) -> None:
+    monkeypatch.setattr(raw_files, "FREELY_UNPACKED", 2**20)
+    (tmp_path / "targets.gz").write_bytes(gzip.compress(unit) * 100)
+    with pytest.raises(UserError, match=r"targets\.gz cannot be read.* it unpacks to more than 200 times its size"):
+        read_targets(tmp_path / "targets.gz", CHARACTERS, 20, [])
 
 
 @settings(deadline=None)

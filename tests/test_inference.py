@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.alphabet import TARGET_ALPHABET, Symbols, save_alphabets
+from pipeline.alphabet import TARGET_ALPHABET, Alphabet, Symbols, save_alphabets
 from pipeline.backend import keras
 from pipeline.choice import Chooser, OwnOrder, chooser, fitted_chooser, learn_evidence
 from pipeline.config import Decoding, Order
@@ -99,8 +99,8 @@ def test_an_ensemble_is_neither_of_its_members(folders: list[Path]) -> None:
 def test_runs_on_different_data_make_no_ensemble(folders: list[Path], tmp_path: Path) -> None:
     for file in folders[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    alphabet = (tmp_path / TARGET_ALPHABET).read_text(encoding="utf-8")
-    (tmp_path / TARGET_ALPHABET).write_text(alphabet.replace('"a"', '"z"'), encoding="utf-8")
+    alphabet = Alphabet.load(tmp_path / TARGET_ALPHABET)
+    Alphabet(alphabet.kind, ("z", *alphabet.symbols[1:])).save(tmp_path / TARGET_ALPHABET)
     with pytest.raises(UserError, match="different alphabets"):
         TrainedModel.load(folders[0], tmp_path)
 

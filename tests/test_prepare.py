@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.alphabet import Symbols
+from pipeline.alphabet import LARGEST_ALPHABET, Symbols
 from pipeline.corpus import Corpus, Example, Rejected
 from pipeline.errors import UserError
 from pipeline.prepared import Prepared, write_prepared
@@ -132,6 +132,21 @@ def test_sources_and_targets_of_different_lengths_are_damage(tmp_path: Path) -> 
         (tmp_path / f"two/train_sources.{part}.npy").replace(tmp_path / f"one/train_sources.{part}.npy")
     with pytest.raises(UserError, match="differ in their number of rows"):
         Prepared.open(tmp_path / "one")
+
+
+def test_ids_of_symbols_that_no_alphabet_has_are_damage(tmp_path: Path) -> None:
+    write(tmp_path)
+    ids = np.load(tmp_path / "targets.ids.npy")
+    ids[-1] = 8  # the targets have 4 symbols, 4 to 7
+    np.save(tmp_path / "targets.ids.npy", ids)
+    with pytest.raises(UserError, match=r"targets is missing or damaged .it has ids of symbols that are not in the"):
+        Prepared.open(tmp_path)
+
+
+def test_too_many_different_symbols_are_an_error_that_names_the_side(tmp_path: Path) -> None:
+    targets = " ".join(map(str, range(LARGEST_ALPHABET + 1)))  # and those of the pairs are two more
+    with pytest.raises(UserError, match="the targets cannot be used: 65,535 different symbols"):
+        write_prepared(tmp_path, Corpus(**{**vars(CORPUS), "targets": [targets]}), Symbols.SPACES, Symbols.SPACES)
 
 
 @pytest.fixture

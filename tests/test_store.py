@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import alphabet
+from pipeline import alphabet, store
 from pipeline.alphabet import END, Alphabet, Symbols
 from pipeline.errors import UserError
 from pipeline.store import PackedStrings, StringStore
@@ -110,6 +110,56 @@ def test_damaged_ids_are_an_error_that_says_what_to_run(tmp_path: Path, content:
     (tmp_path / "x.ids.npy").write_bytes(content)
     with pytest.raises(UserError, match=r"x is not a store of strings .* run `dvc repro prepare`"):
         StringStore.open(tmp_path / "x")
+
+
+@pytest.mark.parametrize("offsets", [[0, 2, 1, 2], [0, -1, 2], [1, 2], [0, 1], [0, 3], []])
+def test_offsets_that_do_not_ascend_from_0_to_the_end_are_damage(tmp_path: Path, offsets: list[int]) -> None:
+    StringStore.of(["ab"], ABC).save(tmp_path / "x")
+    np.save(tmp_path / "x.offsets.npy", np.array(offsets, dtype=np.int64))
+    with pytest.raises(UserError, match="ids and offsets do not fit"):
+        StringStore.open(tmp_path / "x")
+
+
+def test_offsets_are_checked_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "AT_ONCE", 2)
+    strings = StringStore(np.full(6, 4, dtype=np.uint16), np.array([0, 1, 2, 3, 4, 6]))
+    strings.save(tmp_path / "x")
+    assert StringStore.open(tmp_path / "x").largest() == 4
+    for place in range(1, 5):
+        offsets = strings.offsets.copy()
+        offsets[place] = offsets[place - 1] - 1
+        np.save(tmp_path / "x.offsets.npy", offsets)
+        with pytest.raises(UserError, match="ids and offsets do not fit"):
+            StringStore.open(tmp_path / "x")
+
+
+def test_the_largest_id_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "AT_ONCE", 2)
+    for place in range(5):
+        ids = np.full(5, 4, dtype=np.uint16)
+        ids[place] = 9
+        assert StringStore(ids, np.array([0, 5])).largest() == 9
+    assert StringStore.of([], ABC).largest() == 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 200), st.integers(0, 255), st.sampled_from(["ids", "offsets"]), st.booleans())
+def test_a_store_with_a_changed_byte_opens_with_whole_rows_or_not_at_all(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int, half: str, cut: bool
+) -> None:
+    prefix = tmp_path_factory.getbasetemp() / "changed"
+    StringStore.of(["ab", "", "cab"], ABC).save(prefix)
+    path = prefix.with_name(f"changed.{half}.npy")
+    content = bytearray(path.read_bytes())
+    place %= len(content)
+    content[place] = byte
+    path.write_bytes(content[:place] if cut else content)
+    try:
+        opened = StringStore.open(prefix)
+    except UserError:
+        return
+    assert opened.lengths(np.arange(len(opened))).sum() == len(opened.ids)
+    assert opened.padded(np.arange(len(opened))).max() == opened.largest()
 
 
 def test_a_missing_half_is_an_error(tmp_path: Path) -> None:
