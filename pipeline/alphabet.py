@@ -83,7 +83,7 @@ class Alphabet:
             content = json.loads(path.read_bytes().decode())
             alphabet = cls(Symbols(content["kind"]), tuple(content["symbols"]))
             if content != alphabet._content() or not all(map(is_unicode, alphabet.symbols)):
-                raise ValueError("it is damaged, its content is not what was written")
+                raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
             raise UserError(f"{path} is not an alphabet: {error}") from error
         return alphabet

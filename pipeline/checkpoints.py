@@ -79,8 +79,7 @@ class Checkpoints:
     def __enter__(self) -> Self:
         if self._folder:
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._lock(FileLock(self._folder / LOCK))
+                self._lock(self._folder)
             except OSError as error:
                 self._warn(f"no checkpoints can be kept in {self._folder.parent} ({error.strerror or error})")
                 self._folder = None
@@ -127,13 +126,19 @@ class Checkpoints:
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{ENDING}")) if self._folder else []
 
-    def _lock(self, lock: FileLock) -> None:
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            print(f"{self._title}: another process is at the same training; waiting for it to end", file=sys.stderr)
-            lock.acquire()
-        self._held.callback(lock.release)
+    def _lock(self, folder: Path) -> None:
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / LOCK)
+            try:
+                lock.acquire(timeout=1)
+            except Timeout:
+                print(f"{self._title}: another process is at the same training; waiting for it to end", file=sys.stderr)
+                lock.acquire()
+            if (folder / LOCK).exists():  # else it was cleared meanwhile, and the next one would not see this lock
+                self._held.callback(lock.release)
+                return
+            lock.release()
 
     def _warn(self, trouble: str) -> None:
         if not self._warned:

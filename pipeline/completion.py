@@ -12,6 +12,7 @@ from pipeline.config import flatten
 from pipeline.datasets import DataSet, data_sets
 from pipeline.environment import ENVIRONMENT, Environment
 from pipeline.manifest import MATCHER_HISTORY, Manifest
+from pipeline.markdown import escape
 from pipeline.outcome import REPORTS, TestedRun
 from pipeline.prepared import TARGETS
 from pipeline.records import load_history, run_parameters
@@ -91,7 +92,7 @@ def _fill_parent(comparison: Comparison, manifest: Manifest, sets: Sequence[Data
     for path in manifest.report_files():
         folder = path.relative_to(REPORTS).parent
         comparison.log_artifact(path, folder.as_posix() if folder.name else None)
-    comparison.set_description(f"{verdict(metrics)}\n\n{table(metrics)}")
+    comparison.set_description(f"{escape(verdict(metrics))}\n\n{table(metrics)}")
 
 
 def _as_used(sets: Sequence[DataSet], strategy: str) -> list[DataSet]:

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,12 +79,22 @@ def find_artifacts(root: Path, experiment: str) -> None:
 
 def runs_page(root: Path, experiment: str) -> str:
     """The part of the UI's address, after host and port, that shows the runs of an experiment."""
-    from mlflow import MlflowClient
-
+    with alone(root, "mlflow"):  # it may make the store
+        found = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
     # Without its type of workflow, the UI opens on the traces of language models.
-    found = MlflowClient(tracking_uri(root)).get_experiment_by_name(experiment)
     place = f"/{found.experiment_id}/runs" if found else ""
     return f"/#/experiments{place}?workflowType=machine_learning"
+
+
+@contextlib.contextmanager
+def alone(root: Path, name: str) -> Iterator[None]:
+    """With the lock of a name in a project held, for as long as that takes; without, where it cannot be written."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            lock = FileLock(_lock_file(root, name))
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock)
+        yield
 
 
 class Connection:
@@ -92,6 +102,9 @@ class Connection:
 
     No method raises because of MLflow: the first trouble prints a warning, and from then on nothing is tried.
     """
+
+    parent_kind = PARENT
+    mended_by = "the next `dvc repro`, or `tandem publish`, adds"
 
     def __init__(self, experiment: str, key: str, tags: Mapping[str, str]) -> None:
         """Open the store and the experiment, making what is missing; `tags` go on each run made for the comparison."""
@@ -101,7 +114,7 @@ class Connection:
         self._experiment = ""
         self._name = f"{experiment}-{key[:6]}"
         root = project_root()
-        self._lock = FileLock(root / ".dvc" / "tmp" / "tandem-mlflow.lock", timeout=LOCK_SECONDS)
+        self._lock = FileLock(_lock_file(root, "mlflow"), timeout=LOCK_SECONDS)
         # Of two processes that make a SQLite store at once both fail, and of two that write to it at once one may.
         self._writes_alone = not is_server(tracking_uri(root))
         try:
@@ -153,12 +166,12 @@ class Connection:
 
         def take(client: "MlflowClient") -> str:
             with self._lock:
-                if found := self._search(client, {KIND: PARENT}):
+                if found := self._search(client, {KIND: self.parent_kind}):
                     run = found[0]
                     if run.info.status != "RUNNING":
                         client.update_run(run.info.run_id, status="RUNNING")
                 else:
-                    every = {**self._tags, KIND: PARENT, **tags}
+                    every = {**self._tags, KIND: self.parent_kind, **tags}
                     run = client.create_run(self._experiment, tags=every, run_name=self._name)
                     log_parameters(client, run.info.run_id, parameters)
                 return str(run.info.run_id)
@@ -216,8 +229,7 @@ class Connection:
         self._client = None
         print(
             f"warning: MLflow could not {action} ({reason_of(error)}). "
-            "Nothing more is sent to it, and nothing is lost: the next `dvc repro`, or `tandem publish`, adds from the "
-            "files what is missing.",
+            f"Nothing more is sent to it, and nothing is lost: {self.mended_by} from the files what is missing.",
             file=sys.stderr,
         )
 
@@ -252,6 +264,10 @@ def use_project_store() -> None:
     with contextlib.suppress(ConfigError):  # a model's folder can be looked at where no project is
         find_artifacts(root, load_params().tracking.experiment)
     mlflow.set_tracking_uri(tracking_uri(root))
+
+
+def _lock_file(root: Path, name: str) -> Path:
+    return root / ".dvc" / "tmp" / f"tandem-{name}.lock"
 
 
 def _settle_environment() -> None:

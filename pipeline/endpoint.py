@@ -1,32 +1,54 @@
-"""The process that answers requests: how MLflow is called to serve a model."""
+"""The process that answers requests with a model, on this machine only."""
 
-import os
-import sys
-from pathlib import Path
-from typing import NoReturn
+import socket
 
-from pipeline.connection import ENVIRONMENT, project_root, reason_of, tracking_uri, use_project_store
+import uvicorn
+
+from pipeline.application import application
 from pipeline.errors import UserError
+from pipeline.registry import load_model
+from pipeline.service import Service
 
 HOST = "127.0.0.1"
+CONNECTIONS = 1_000  # at a time
+GRACE = 10  # seconds that requests in hand have when the server is told to end
 
 
-def check_model(address: str) -> None:
-    """Raise `UserError` if there is no model at an address that MLflow knows, or in a folder."""
+def serve(address: str, port: int) -> None:
+    """Answer with a model until told to end; raises `UserError` if there is none there, or the port is in use.
+
+    address: as MLflow knows it, or a folder.
+    """
+    service = load_model(address)
+    warm_up(service)
+    listener = listener_at(port)
+    print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
+    config = uvicorn.Config(
+        application(service),
+        log_level="warning",
+        lifespan="off",
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
+    with listener:
+        uvicorn.Server(config).run([listener])
+
+
+def listener_at(port: int) -> socket.socket:
+    """A socket of this machine alone; raises `UserError` if the port is in use."""
+    # Where the protocol is not named asyncio does not set TCP_NODELAY, and small answers wait for 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        use_project_store()
-        from mlflow.models import Model
+        listener.bind((HOST, port))
+        listener.listen(CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise UserError(f"nothing can be served on port {port} ({error.strerror}): give another --port") from error
+    return listener
 
-        Model.load(address)
-    except Exception as error:
-        raise UserError(f"there is no model at {address} to serve ({reason_of(error)})") from error
 
-
-def serve(address: str, port: int) -> NoReturn:
-    """Become the server of a model, in this environment and with the code that the model was logged with."""
-    # MLflow calls uvicorn by its name, which an environment that is not activated does not find.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    environment = {**ENVIRONMENT, **os.environ, "MLFLOW_TRACKING_URI": tracking_uri(project_root()), "PATH": path}
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", address, "--env-manager", "local"]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    os.execve(sys.executable, command, environment)  # noqa: S606
+def warm_up(service: Service) -> None:
+    """Let the first request not wait for what is compiled once."""
+    symbols = [symbol for symbol in service.bundle.model.source_alphabet.symbols if symbol.strip()]
+    service.answer(service.question(symbols[:1], {}))

@@ -1,11 +1,15 @@
 """The one exception for mistakes of the user; it leaves modelling errors to Python's own."""
 
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
 P = ParamSpec("P")
+
+_TERMINAL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would act on, but for the end of a line
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class UserError(Exception):
@@ -20,7 +24,7 @@ def explain_user_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {_TERMINAL.sub(REPLACEMENT, str(error))}", file=sys.stderr)
             raise SystemExit(2) from None
 
     return wrapped

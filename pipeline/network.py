@@ -242,8 +242,8 @@ def load_network(folder: Path, into: Network | None = None) -> Network:
     """
     try:
         config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
-        if config.pop(DIGEST) != _digest(config, folder / WEIGHTS):
-            raise ValueError("it is damaged, its content is not what was written")
+        if config.pop(DIGEST, None) != _digest(config, folder / WEIGHTS):
+            raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
         network = into if into is not None and into.get_config() == config else Network.from_config(config)
         network.load_weights(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

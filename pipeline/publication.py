@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 
 from pipeline.config import Params
-from pipeline.connection import find_artifacts, project_root, tracking_uri
+from pipeline.connection import alone, find_artifacts, project_root, tracking_uri
 from pipeline.environment import Environment
 from pipeline.local_store import database_of, stored_runs
 from pipeline.manifest import Manifest
@@ -27,14 +27,15 @@ def publish(params: Params) -> bool:
     manifest = Manifest(params, outcome)
     if _is_held_locally(manifest):
         return True
-    comparison = Comparison.find(params, data, Environment.here(), outcome.key)
-    connection = comparison.connection
-    if not manifest.is_held_by(connection.runs()) and connection.is_open:
-        from pipeline.completion import complete  # here, because it takes seconds
+    with alone(project_root(), "publish"):  # two that look for what is missing at once would both add it
+        comparison = Comparison.find(params, data, Environment.here(), outcome.key)
+        connection = comparison.connection
+        if not manifest.is_held_by(connection.runs()) and connection.is_open:
+            from pipeline.completion import complete  # here, because it takes seconds
 
-        comparison.reopen(params)
-        complete(comparison, manifest)
-    return connection.is_open
+            comparison.reopen(params)
+            complete(comparison, manifest)
+        return connection.is_open
 
 
 def _is_held_locally(manifest: Manifest) -> bool:

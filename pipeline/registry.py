@@ -4,7 +4,8 @@ What a model's folder holds is left to `pipeline.serving`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from pipeline.prepared import Prepared
 from pipeline.records import Record, run_folder
 from pipeline.reranker import Reranker
 from pipeline.rerankers import RunGroup
+from pipeline.service import Service
 from pipeline.tracking import Run
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
@@ -58,24 +60,34 @@ def dev_accuracy(group: RunGroup) -> float:
     return Record.load(run_folder(group.strategy, group.seeds[0])).dev_word_accuracy if accuracy is None else accuracy
 
 
-def load_model(uri: str) -> Bundle:
+def load_model(uri: str) -> Service:
     """The model in a folder, or at any address that MLflow knows; raises `UserError` where there is none.
 
     The modules of this package read its data; the code in its folder is not run.
     """
+    with model_bundle(uri) as (bundle, max_symbols):
+        return Service(Bundle.load(bundle), max_symbols)
+
+
+@contextmanager
+def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
+    """The bundle of a model, wherever that is, and how many symbols a source may have; errors as for `load_model`."""
     with TemporaryDirectory() as place:
         try:
             use_project_store()
             import mlflow
 
-            from pipeline.serving import BUNDLE
+            from pipeline.serving import BUNDLE, MAX_SYMBOLS
 
             folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
-            flavors = mlflow.models.Model.load(folder).flavors
-            bundle = folder / flavors["python_function"]["artifacts"][BUNDLE]["path"]
+            flavor = mlflow.models.Model.load(folder).flavors["python_function"]
+            bundle = folder / flavor["artifacts"][BUNDLE]["path"]
+            if not bundle.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"its {BUNDLE} lies outside of it")
+            max_symbols = int(flavor["config"][MAX_SYMBOLS])
         except Exception as error:
             raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
-        return Bundle.load(bundle)
+        yield bundle, max_symbols
 
 
 def _model_of(child: Run) -> "LoggedModel | None":

@@ -2,7 +2,8 @@
 
 A saved model is a folder that needs no other: a bundle, the modules of this package that prediction takes, and exact
 versions of the packages that they import. To load it, MLflow runs the modules in the folder, and so the code of whoever
-logged the model. There are no pickles: `pipeline.registry.load_model` reads the same folder and runs none of its code.
+logged the model. There are no pickles: `pipeline.registry.load_model`, and so `tandem serve`, reads the same folder and
+runs none of its code.
 """
 
 import json
@@ -21,17 +22,13 @@ from mlflow.models import Model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from pipeline.alphabet import split
 from pipeline.bundle import Bundle
-from pipeline.config import Decoding, Order
 from pipeline.errors import UserError
 from pipeline.rerankers import RerankRecord
-from pipeline.sources import check_sources
+from pipeline.service import Service, defaults
 
 BUNDLE = "bundle"  # the one artifact
 MAX_SYMBOLS = "max_symbols"  # the one setting: `prepare.max_symbols` of the data that the model was trained on
-WIDEST = 100  # n_best and beam
-MOST_BEGINNINGS = 100_000  # strings of a request times beam: some ten seconds on two cores
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
 REQUIREMENTS = (
@@ -59,49 +56,23 @@ OUTPUTS = {
 
 
 class ServedModel(PythonModel):
-    """A bundle as MLflow calls it. What was compiled for one request serves the next."""
+    """A service as MLflow calls it. What was compiled for one request serves the next."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
-        self._bundle = Bundle.load(Path(context.artifacts[BUNDLE]))
-        self._max_symbols = int(context.model_config[MAX_SYMBOLS])
+        self._service = Service(Bundle.load(Path(context.artifacts[BUNDLE])), int(context.model_config[MAX_SYMBOLS]))
 
     # MLflow checks the input by its type hint: a number or null among the strings is an error and not made a string.
     def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict for all sources together: a table with the columns `OUTPUTS`, the best of each source first.
+        """Predict for all sources together: a table with the columns `OUTPUTS`, as `Service` answers.
 
-        params: `n_best`, how many rows each source gets, fewer where the search found fewer; `beam`; `order`: greedy,
-        beam or rerank. By default it is one row, as the model was evaluated. What cannot be used raises
-        MlflowException with a sentence, status 400 over HTTP.
+        What cannot be used raises MlflowException with a sentence, status 400 over HTTP.
         """
-        given = defaults(self._bundle.decoding) | (params or {})
         try:
-            n_best, beam, order = _width("n_best", given), _width("beam", given), _order(given)
-            self._check(model_input, n_best if order is Order.GREEDY else max(n_best, beam))
-            found = self._bundle.chooser(n_best, beam, order).choose(model_input)
+            rows = self._service.answer(self._service.question(model_input, params or {}))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        rows = [
-            (source, rank, choice.text, choice.log_probability, choice.confidence)
-            for source, choices in zip(model_input, found, strict=True)
-            for rank, choice in enumerate(choices[:n_best], start=1)
-        ]
         return pd.DataFrame(rows, columns=list(OUTPUTS))
-
-    def _check(self, sources: list[str], beam: int) -> None:
-        most = MOST_BEGINNINGS // beam
-        if len(sources) > most:
-            raise UserError(f"{len(sources):,} strings are too many for one request: with beam {beam} at most {most:,}")
-        check_sources(sources)
-        kind = self._bundle.model.source_alphabet.kind
-        for number, source in enumerate(sources, start=1):
-            if (symbols := len(split(source, kind))) > self._max_symbols:
-                raise UserError(f"source {number} has {symbols:,} symbols, at most {self._max_symbols} are possible")
-
-
-def defaults(decoding: Decoding) -> dict[str, Any]:
-    """The parameters of a request that gives none."""
-    return {"n_best": 1, "beam": decoding.beam, "order": decoding.order.value}
 
 
 def save_model(folder: Path, bundle: Path, max_symbols: int, example: str, model: Model) -> None:
@@ -146,16 +117,3 @@ def _copied_modules(folder: Path) -> Path:
     for name in ["__init__", *names]:
         copyfile(package / f"{name}.py", folder / package.name / f"{name}.py")
     return folder / package.name
-
-
-def _width(name: str, given: dict[str, Any]) -> int:
-    value = given[name]
-    if not isinstance(value, int) or not 1 <= value <= WIDEST:
-        raise UserError(f"{name} is {value!r}, but must be a whole number from 1 to {WIDEST}")
-    return value
-
-
-def _order(given: dict[str, Any]) -> Order:
-    if given["order"] not in list(Order):
-        raise UserError(f"order is {given['order']!r}, but must be one of {', '.join(Order)}")
-    return Order(given["order"])

@@ -14,6 +14,7 @@ from pipeline.markdown import escape, markdown_table, p_value_text, points
         ("$x$ *y* `z`", r"\$x\$ \*y\* \`z\`"),
         ("<script>&amp;", "&lt;script&gt;&amp;amp;"),
         ("a\nb\x00\ud800\u202e", "a\ufffdb\ufffd\ufffd\ufffd"),
+        ("https://a.b WWW.c.d e@f.g", r"https\://a.b WWW\.c.d e\@f.g"),
         ("", "*(empty)*"),
         ("naïve 漢字 👍🏽", "naïve 漢字 👍🏽"),
     ],

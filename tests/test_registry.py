@@ -1,6 +1,7 @@
 """Models in MLflow: a run has one, the best is registered once and is the champion, and every address loads it."""
 
 import shutil
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -230,7 +231,7 @@ def test_loading_a_model_runs_no_code_of_its_folder(project: Path, tmp_path: Pat
     for module in modules:
         module.write_text("raise SystemExit('this was run')", encoding="utf-8")
     assert len(modules) > 10
-    assert load_model(str(folder)).chooser().choose(["F AO"])[0][0].text == "for"
+    assert load_model(str(folder)).bundle.chooser().choose(["F AO"])[0][0].text == "for"
 
 
 @pytest.mark.parametrize(
@@ -259,10 +260,16 @@ def test_what_is_no_model_is_told_in_a_sentence(
 
 
 def test_what_is_to_be_served_is_looked_for_first(project: Path) -> None:
-    endpoint.check_model("models:/tandem@champion")
     for address in ("models:/other@champion", "models:/tandem@other", "nowhere"):
-        with pytest.raises(UserError, match=f"there is no model at {address} to serve"):
-            endpoint.check_model(address)
+        with pytest.raises(UserError, match=f"no model of this project can be loaded from {address} "):
+            endpoint.serve(address, free_port())
+
+
+def test_a_port_that_is_in_use_is_told(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"nothing can be served on port {port} \\(.*give another --port"):
+            endpoint.serve("models:/tandem@champion", port)
 
 
 @pytest.mark.slow

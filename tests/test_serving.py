@@ -96,7 +96,7 @@ def test_no_string_gets_no_row(model: PyFuncModel) -> None:
 
 def test_a_later_request_compiles_nothing_anew(model: PyFuncModel) -> None:
     def compiled() -> dict[object, Any]:
-        return dict(model.unwrap_python_model()._bundle.model._compiled)
+        return dict(model.unwrap_python_model()._service.bundle.model._compiled)
 
     answer(model, SOURCES)
     before = compiled()
@@ -253,18 +253,19 @@ def test_requests_at_the_same_time_get_each_their_own_rows(address: str, bundle:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ('{"inputs": ["F AO", 3]}', "Expected type str, but got int"),
-        ('{"inputs": ["F AO", null]}', "Expected type str, but got NoneType"),
-        ('{"inputs": "F AO"}', "Expected list, but got str"),
-        ('{"inputs": [["F AO"]]}', "Expected type str, but got list"),
+        ('{"inputs": ["F AO", 3]}', "source 2 is no string"),
+        ('{"inputs": ["F AO", null]}', "source 2 is no string"),
+        ('{"inputs": "F AO"}', "inputs: input should be a valid array"),
+        ('{"inputs": [["F AO"]]}', "source 1 is no string"),
         ('{"inputs": [""]}', "source 1 is empty"),
         ('{"inputs": ["F F F F F F"]}', "source 1 has 6 symbols, at most 5 are possible"),
         ('{"inputs": ["F"], "params": {"n_best": 0}}', "n_best is 0, but must be a whole number from 1 to 100"),
-        ('{"inputs": ["F"], "params": {"n_best": 2.5}}', "Can not safely convert"),
+        ('{"inputs": ["F"], "params": {"n_best": 2.5}}', "n_best is 2.5, but must be a whole number from 1 to 100"),
+        ('{"inputs": ["F"], "params": {"n_bset": 3}}', "there is no parameter 'n_bset', only n_best, beam, order"),
         ('{"inputs": ["F"], "params": {"order": "best"}}', "must be one of greedy, beam, rerank"),
-        ('{"dataframe_records": [{"source": "F"}]}', "must be a dictionary with 'inputs' key"),
-        ('["F AO"]', "must be a JSON dictionary"),
-        ("F AO", "valid JSON"),
+        ('{"dataframe_records": [{"source": "F"}]}', "inputs: field required"),
+        ('["F AO"]', "the body: input should be an object"),
+        ("F AO", "Invalid JSON"),
     ],
 )
 def test_over_http_what_cannot_be_used_is_status_400_with_a_reason(address: str, body: str, reason: str) -> None:

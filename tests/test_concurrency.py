@@ -1,0 +1,139 @@
+"""Several processes at once on one project: nothing is lost or there twice, and none has anything to complain of."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+from tests.conftest import PROJECT
+from tests.reported_project import REPORTED, make_reported_project
+from tests.servers import free_port, running
+from tests.small_project import ACCURACIES
+from tests.stored import artifacts, client, points, runs
+from tests.test_repro import comparisons
+
+pytestmark = pytest.mark.slow
+
+TROUBLE = ("Traceback", "warning: MLflow", "database is locked", "OperationalError", "IntegrityError")
+TROUBLE_OF_SERVER = ("Traceback", "database is locked", "OperationalError")
+PUBLISH = (sys.executable, "-m", "pipeline.cli", "publish")
+
+
+def at_once(folder: Path, *commands: Sequence[str]) -> list[tuple[int, str]]:
+    """Exit code and all output of commands that are started together."""
+    here = Path(sys.executable).parent
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    own = {
+        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder if (folder / "pipeline").is_dir() else PROJECT),
+    }
+    with ExitStack() as stack:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started = [
+            stack.enter_context(subprocess.Popen(command, cwd=folder, env=kept | own, **pipes))  # type: ignore[call-overload]
+            for command in commands
+        ]
+        outputs = [process.communicate()[0] for process in started]
+    return [(process.returncode, output) for process, output in zip(started, outputs, strict=True)]
+
+
+def assert_no_trouble(output: str, trouble: Sequence[str] = TROUBLE) -> None:
+    assert not [word for word in trouble if word in output], output
+
+
+@contextmanager
+def open_ui(folder: Path, place: Path) -> Iterator[str]:
+    """The UI of a project, asked for its runs at the end."""
+    place.mkdir()
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    command = ["sh", "-c", f"cd '{folder}' && exec '{sys.executable}' -m pipeline.cli ui --port {port}"]
+    with running(command, place, f"{address}/health", {"PYTHONPATH": str(PROJECT)}):
+        yield address
+        assert shown(address)
+    assert_no_trouble((place / "server.log").read_text(encoding="utf-8"), TROUBLE_OF_SERVER)
+
+
+def shown(address: str) -> list[str]:
+    """The status of all runs that the UI shows."""
+    body = json.dumps({"experiment_ids": ["1"], "max_results": 1000}).encode()
+    request = urllib.request.Request(
+        f"{address}/api/2.0/mlflow/runs/search", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return [run["info"]["status"] for run in json.load(response).get("runs", [])]
+
+
+def test_processes_that_publish_a_comparison_at_once_to_a_store_that_is_not_there_yet(
+    cold_project: Path, tmp_path: Path
+) -> None:
+    make_reported_project(cold_project)
+    for code, output in at_once(cold_project, *[PUBLISH] * 4):
+        assert (code, output.splitlines()[-1]) == (0, "MLflow has all of the comparison"), output
+        assert_no_trouble(output)
+    assert_published_once(cold_project)
+    with open_ui(cold_project, tmp_path / "ui") as address:
+        (cold_project / "reports" / "comparison.md").write_text("# Another report\n", encoding="utf-8")
+        for code, output in at_once(cold_project, *[PUBLISH] * 2):
+            assert code == 0, output
+            assert_no_trouble(output)
+        assert shown(address) == ["FINISHED"] * (1 + len(ACCURACIES))
+    assert_published_once(cold_project)
+
+
+def assert_published_once(project: Path) -> None:
+    (parent,) = runs(project, "comparison")
+    children = runs(project, "run")
+    assert {(run.data.tags["tandem.strategy"], int(run.data.tags["tandem.seed"])) for run in children} == set(
+        ACCURACIES
+    )
+    assert len(runs(project)) == 1 + len(ACCURACIES) == 1 + len(children)
+    assert len(runs(project, deleted=True)) == 0
+    assert artifacts(project, parent) == REPORTED
+    for run in children:
+        assert run.info.status == "FINISHED"
+        assert run.outputs is not None
+        assert len(run.outputs.model_outputs) == 1
+        assert len(points(project, run, "dev_word_accuracy")) == 1
+    assert len(client(project).search_logged_models(["1"])) == len(ACCURACIES)
+    assert [version.version for version in client(project).search_model_versions()] == [1]
+    assert len(client(project).search_experiments()) == 2  # MLflow's own, and that of the project
+
+
+@pytest.fixture
+def copy(clone: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the clone, which this test may do anything to."""
+    folder = tmp_path / "a copy"
+    copytree(clone, folder, symlinks=True)
+    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
+    subprocess.run(
+        ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "as it is"], cwd=folder, check=True
+    )
+    _artifact_repos_cache.clear()  # a process remembers where the artifacts of a run are, which here are in two places
+    yield folder
+    _artifact_repos_cache.clear()
+
+
+def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_once(copy: Path, tmp_path: Path) -> None:
+    def experiment(updates: int) -> list[str]:
+        # DVC sets up one at a time, and tells who comes meanwhile to come again.
+        command = f"dvc exp run --temp --set-param=tandem.updates={updates}"
+        return ["sh", "-c", f"for _ in 1 2 3 4 5; do {command} && exit; sleep 3; done; exit 1"]
+
+    with open_ui(copy, tmp_path / "ui") as address:
+        before = comparisons(copy)
+        for _, output in at_once(copy, experiment(22), experiment(24), experiment(24)):
+            assert_no_trouble(output, ("Traceback", "database is locked"))
+            assert "Ran experiment" in output, output
+        assert set(shown(address)) == {"FINISHED"}
+    assert len(comparisons(copy) - before) == 2
+    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in copy.rglob(name)}
+    assert found == {copy / "mlflow.db", copy / "mlartifacts"}
