@@ -6,7 +6,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,7 +36,12 @@ def _group() -> None:
 def predict(
     sources: Annotated[list[str] | None, typer.Argument(help="Sources; none: one per line of --input.")] = None,
     input_file: Annotated[
-        Path | None, typer.Option("--input", help="File with a source per line, may be .gz; - is standard input.")
+        Path | None,
+        typer.Option(
+            "--input",
+            help="File with a source per line, may be .gz; - is standard input. With --output files or a pattern in "
+            "quotes, 'shards/*.parquet': .parquet, .tsv or .txt, also .gz.",
+        ),
     ] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
     strategy: Annotated[str | None, typer.Option(help="supervised, two_stage or tandem. Default: tandem.")] = None,
@@ -50,6 +56,18 @@ def predict(
     model: Annotated[
         str | None, typer.Option(help="In place of a run of models/: models:/tandem@champion, runs:/... or a folder.")
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for a Parquet file for each file of --input. Finished ones are kept.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="With --output: of Parquet and TSV. Default: source, or a TSV's first.")
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"] | None, typer.Option(help="With --output: this process, or all cores. Default: local.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: of a cluster. Default: this machine alone.")
+    ] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""
     if sources and input_file:
@@ -58,18 +76,31 @@ def predict(
         raise UserError("give --seed or --ensemble, not both")
     if model and (strategy or ensemble or seed is not None):
         raise UserError("give --model or a run by --strategy, --seed or --ensemble, not both")
+    if output:
+        if input_file in (None, Path("-")):
+            raise UserError("--output needs --input with the name of a file, or a pattern such as 'shards/*.parquet'")
+        if address and engine != "ray":
+            raise UserError("--address is that of a Ray cluster: give --engine ray as well")
+        predictor = model or _choose_runs(strategy or "tandem", seed, ensemble)
+        _predict_shards(str(input_file), output, predictor, (order, beam, n_best), column, engine == "ray", address)
+        return
+    if column or engine or address:
+        raise UserError("--column, --engine and --address are for prediction into files: give --output as well")
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
         from pipeline.registry import load_model
 
-        chooser = load_model(model).chooser(n_best, beam, order)
+        chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
         chooser = _chooser(_choose_runs(strategy or "tandem", seed, ensemble), order, beam, n_best)
+    from pipeline.markdown import cell
+
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
     for source, choices in zip(rows, chooser.choose(rows), strict=True):
         for rank, choice in enumerate(choices[:n_best], start=1):
-            print(source, rank, choice.text, f"{choice.log_probability:.4f}", f"{choice.confidence:.4f}", sep="\t")
+            numbers = f"{choice.log_probability:.4f}", f"{choice.confidence:.4f}"
+            print(cell(source), rank, cell(choice.text), *numbers, sep="\t")
 
 
 @app.command()
@@ -81,6 +112,7 @@ def match(
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
     check_sources(sources)
     from pipeline.corpus import read_targets
+    from pipeline.markdown import cell
     from pipeline.matcher import FOLDER, Index, Matcher
 
     matcher = Matcher.load(FOLDER)
@@ -92,17 +124,18 @@ def match(
     print("source", "rank", "target", "similarity", sep="\t")
     for source, matches in zip(sources, index.search(sources, top), strict=True):
         for rank, found in enumerate(matches, start=1):
-            print(source, rank, found.target, f"{found.similarity:.4f}", sep="\t")
+            print(cell(source), rank, cell(found.target), f"{found.similarity:.4f}", sep="\t")
 
 
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
+    from pipeline.markdown import printable
     from pipeline.summary import table, verdict
 
     try:
         metrics = json.loads(METRICS.read_text(encoding="utf-8"))
-        text = f"{table(metrics)}\n\n{verdict(metrics)}"
+        text = f"{table(metrics)}\n\n{printable(verdict(metrics))}"
     except (OSError, ValueError) as error:
         raise UserError(f"no comparison in {METRICS} ({error}): run `dvc repro`") from error
     except (KeyError, TypeError, AttributeError) as error:
@@ -130,6 +163,27 @@ def sizes() -> None:
     title = "Words right in the test set by pairs to learn from"
     save_figure(accuracy_by_pairs(alone, params.evaluate.confidence), plot, title)
     print(f"{table(rows)}\n\nThe same as a plot: {plot}. In the report: `dvc repro --force --single-item evaluate`")
+
+
+@app.command()
+def sweep(
+    space: Annotated[Path, typer.Option(help="File that says what to vary.")] = Path("sweep.yaml"),
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster that sees this folder. Default: this machine alone.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the best parameters into params.yaml.")] = False,
+) -> None:
+    """Train with every combination of parameters, or some; which is best? What was broken off, or is over, is kept."""
+    from pipeline.config import PARAMS, load_params
+    from pipeline.connection import project_root
+    from pipeline.stages import end_on_sigterm
+
+    try:
+        from pipeline import sweep as sweeps
+    except ImportError as error:
+        raise UserError(f"tandem sweep needs Ray ({error}): python -m pip install '.[cluster]'") from error
+    end_on_sigterm()
+    sweeps.sweep(space, load_params(), project_root(), address, PARAMS if apply else None)
 
 
 @app.command()
@@ -167,13 +221,11 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
 ) -> None:
-    """Answer HTTP requests with a model, on this machine only. It runs the code that the model was logged with."""
+    """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
     from pipeline import endpoint
     from pipeline.config import load_params
 
     address = model or f"models:/{load_params().tracking.model}@champion"
-    endpoint.check_model(address)
-    print(f"{address} answers at http://{endpoint.HOST}:{port}/invocations", flush=True)
     endpoint.serve(address, port)
 
 
@@ -190,6 +242,34 @@ def _read_sources(path: Path | None) -> list[str]:
         raise UserError('give sources, e.g. tandem predict "F AO R K", or --input FILE, or pipe them in')
     file = STANDARD_INPUT if path in (None, Path("-")) else path
     return read_targets(file, Symbols.CHARACTERS, max_symbols=10_000)
+
+
+def _predict_shards(
+    pattern: str,
+    output: Path,
+    predictor: "RunGroup | str",
+    asked: tuple[Order | None, int | None, int],
+    column: str | None,
+    on_ray: bool,
+    address: str | None,
+) -> None:
+    from pipeline.shards import find_shards
+
+    shards = find_shards(pattern)
+    from pipeline.batch import predict_shards
+    from pipeline.engines import LocalEngine, RayEngine
+    from pipeline.portable import pack_model, pack_runs
+
+    with TemporaryDirectory() as place:
+        folder, note = Path(place) / "predictor", None
+        if isinstance(predictor, str):
+            recipe = pack_model(folder, predictor, *asked)
+        else:
+            recipe, note = pack_runs(folder, predictor, *asked)
+        if note:
+            print(f"note: {note}", file=sys.stderr)
+        engine = RayEngine(address) if on_ray else LocalEngine()
+        print(predict_shards(shards, output, folder, recipe, engine, column))
 
 
 def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":

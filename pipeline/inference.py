@@ -66,7 +66,7 @@ class TrainedModel:
         found = decode(self._search(max(beam, n_best)), StringStore.of(different, self.source_alphabet))
         predictions = [
             [
-                Prediction(self.target_alphabet.decode(row), float(score))
+                Prediction(self.target_alphabet.decode(row.tolist()), float(score))
                 for row, score in zip(ids[:n_best], scores[:n_best], strict=True)
                 if score > -float("inf")
             ]

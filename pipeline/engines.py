@@ -1,0 +1,136 @@
+"""What runs the tasks of a job: this process, or Ray on this machine or a cluster. What a task is they do not know."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, TypeAlias
+
+from joblib import cpu_count
+
+from pipeline.errors import UserError
+from pipeline.processes import THREADS
+
+RETRIES = 10  # of a task whose worker or node was lost
+AHEAD = 2  # tasks in hand for each core, so that none waits for the next
+
+Task: TypeAlias = Any
+Result: TypeAlias = Any
+Start = Callable[[Path], Callable[[Task], Result]]  # once in each worker, with a folder of its own
+NextTask = Callable[[], Task | None]  # None: there is none now; it is asked again after each result
+
+
+class Engine(Protocol):
+    """Does tasks in workers that are started by `start` with the files of `content`; results come in any order.
+
+    `start` can be pickled. A task may be done twice, where the worker that did it first was lost.
+    """
+
+    def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Result]:
+        """Every task's result."""
+
+
+class LocalEngine:
+    """One task after the other, here."""
+
+    def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Result]:
+        """Every task's result, in their order."""
+        work = None
+        while (task := next_task()) is not None:
+            work = work or _started(start, content)
+            yield work(task)
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """A worker for each core of a Ray cluster; without an address, of this machine.
+
+    The nodes of a cluster need this package, and see the same files at the same paths.
+    """
+
+    address: str | None = None
+
+    def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Result]:
+        """Every task's result; nothing is started where there is no task.
+
+        What a task raises is raised here, and `UserError` where its workers are lost again and again.
+        """
+        if (task := next_task()) is None:
+            return
+        with _connected(self.address) as ray:
+            key = os.urandom(8).hex()
+            shared = [ray.put(dict(content))]  # in a list, or every task would be given a copy
+            alone = {"env_vars": dict.fromkeys(THREADS, "1")}
+            remote = ray.remote(num_cpus=1, max_retries=RETRIES, runtime_env=alone)(_run)
+            running: list[Any] = []
+            while task is not None or running:
+                while task is not None:
+                    running.append(remote.remote(key, start, shared, task))
+                    room = len(running) < AHEAD * ray.cluster_resources().get("CPU", 1)
+                    task = next_task() if room else None
+                finished, running = ray.wait(running)
+                yield _result(ray, finished[0])
+                task = next_task()
+
+
+_work: dict[str, Callable[[Task], Result]] = {}  # of this process, if it is a worker of Ray: that of one job
+
+
+def _run(key: str, start: Start, shared: list[Any], task: Task) -> Result:
+    """In a worker of Ray, which does many tasks of a job."""
+    if key not in _work:
+        import ray
+
+        _work.clear()
+        _work[key] = _started(start, ray.get(shared[0]))
+    return _work[key](task)
+
+
+def write_files(content: Mapping[str, bytes], folder: Path) -> None:
+    """Write files by their paths in a folder."""
+    for name, data in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def _started(start: Start, content: Mapping[str, bytes]) -> Callable[[Task], Result]:
+    with TemporaryDirectory() as folder:
+        write_files(content, Path(folder))
+        return start(Path(folder))
+
+
+def _result(ray: Any, reference: Any) -> Result:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(f"Ray lost a task {RETRIES + 1} times, the last time so: {error}") from error
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(f"--engine ray needs Ray ({error}): python -m pip install '.[cluster]'") from error
+    quiet = {"logging_level": "error", "log_to_driver": False}
+    try:
+        if address is None:
+            own = {"num_cpus": cpu_count(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            ray.init(address="local", **own, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"no Ray cluster answers at --address {address}: {error}") from error
+    try:
+        with redirect_stdout(sys.stderr):  # where Ray is to say that it lost a worker
+            yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,99 @@
+"""A predictor that can be sent to other machines: a folder with all that it reads, and how it is asked."""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.bundle import NETWORKS, Bundle, write_bundle
+from pipeline.choice import Chooser, OwnOrder
+from pipeline.config import Order, load_params
+from pipeline.digests import DIGITS
+from pipeline.errors import UserError
+from pipeline.inference import TrainedModel
+from pipeline.prepared import Prepared
+from pipeline.records import run_folder
+from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
+
+BEAM = 8  # where no repro says otherwise
+OF_NETWORKS = ("network.json", "network.weights.h5", "source_alphabet.json", "target_alphabet.json")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a predictor is asked. beam: beginnings kept while searching, `n_best` if greedy. max_symbols: of a source."""
+
+    order: Order
+    beam: int
+    n_best: int
+    max_symbols: int
+
+    def load(self, folder: Path) -> Chooser | OwnOrder:
+        """What predicts, from a packed folder, which is not needed any more afterwards."""
+        if self.order is Order.RERANK:
+            return Bundle.load(folder).chooser(self.n_best, self.beam, self.order)
+        networks = sorted((folder / NETWORKS).iterdir(), key=lambda network: int(network.name))
+        return OwnOrder(TrainedModel.load(*networks), self.beam)
+
+    def content(self, folder: Path) -> dict[str, bytes]:
+        """The files of a packed folder that `load` reads, by their paths in it."""
+        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        names = {path.relative_to(folder): path for path in paths}
+        return {
+            name.as_posix(): path.read_bytes()
+            for name, path in names.items()
+            if (name.name in OF_NETWORKS if name.parts[0] == NETWORKS else self.order is Order.RERANK)
+        }
+
+
+def digest(content: dict[str, bytes]) -> str:
+    """The same for the same files."""
+    whole = hashlib.sha256()
+    for name, data in sorted(content.items()):
+        whole.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\0".encode())
+    return whole.hexdigest()[:DIGITS]
+
+
+def pack_runs(
+    folder: Path, runs: RunGroup, order: Order | None, beam: int | None, n_best: int
+) -> tuple[Recipe, str | None]:
+    """Copy a run, or an ensemble, into a new folder; a message where it predicts in another way than by default.
+
+    By default it is as in the last repro, or the model's own order where that fails. Raises `UserError` where something
+    is missing, or was made with other data than the rest.
+    """
+    max_symbols, reason = load_params().prepare.max_symbols, None
+    try:
+        record = RerankRecord.load()
+        default, width = record.decoding.order, beam or record.decoding.beam
+        if (order or default) is Order.RERANK:
+            if default is not Order.RERANK:
+                raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
+            write_bundle(folder, runs, Prepared.open())
+            return _recipe(Order.RERANK, width, n_best, max_symbols), None
+    except UserError as error:
+        if order is Order.RERANK:
+            raise
+        shutil.rmtree(folder, ignore_errors=True)  # as far as it came
+        default, width = Order.BEAM, beam or BEAM
+        if order is None:
+            reason = f"predictions come in the model's own order, not reranked: {error}"
+    for seed in runs.seeds:
+        shutil.copytree(run_folder(runs.strategy, seed), folder / NETWORKS / str(seed))
+    return _recipe(order or default, width, n_best, max_symbols), reason
+
+
+def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
+    """Copy a logged model into a new folder; raises `UserError` where there is none."""
+    from pipeline.registry import model_bundle
+
+    with model_bundle(uri) as (bundle, max_symbols):
+        shutil.copytree(bundle, folder)
+    decoding = RerankRecord.load(folder).decoding
+    if order is Order.RERANK and decoding.order is not Order.RERANK:
+        raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
+    return _recipe(order or decoding.order, beam or decoding.beam, n_best, max_symbols)
+
+
+def _recipe(order: Order, beam: int, n_best: int, max_symbols: int) -> Recipe:
+    return Recipe(order, n_best if order is Order.GREEDY else max(beam, n_best), n_best, max_symbols)
