@@ -17,8 +17,7 @@ from tests.conftest import PROJECT
 from tests.reported_project import REPORTED, make_reported_project
 from tests.servers import free_port, running
 from tests.small_project import ACCURACIES
-from tests.stored import artifacts, client, points, runs
-from tests.test_repro import comparisons
+from tests.stored import artifacts, client, comparisons, points, runs
 
 pytestmark = pytest.mark.slow
 
