@@ -25,6 +25,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
 BEAM = 8  # where no repro says otherwise
+MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
 
 @app.callback()
@@ -117,7 +118,7 @@ def match(
 
     matcher = Matcher.load(FOLDER)
     file = STANDARD_INPUT if among == Path("-") else among
-    targets = read_targets(file, matcher.alphabet.target.kind, max_symbols=10_000)
+    targets = read_targets(file, matcher.alphabet.target.kind, MOST_SYMBOLS)
     if not targets:
         raise UserError(f"{among} is empty: --among needs at least one target to choose from")
     index = Index(matcher, targets)
@@ -236,12 +237,12 @@ def main() -> None:
 
 def _read_sources(path: Path | None) -> list[str]:
     from pipeline.alphabet import Symbols
-    from pipeline.corpus import read_targets
+    from pipeline.raw import read_rows
 
     if path is None and sys.stdin.isatty():
         raise UserError('give sources, e.g. tandem predict "F AO R K", or --input FILE, or pipe them in')
     file = STANDARD_INPUT if path in (None, Path("-")) else path
-    return read_targets(file, Symbols.CHARACTERS, max_symbols=10_000)
+    return [source for (source,) in read_rows(file, {"source": Symbols.CHARACTERS}, MOST_SYMBOLS, None)]
 
 
 def _predict_shards(

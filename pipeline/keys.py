@@ -16,6 +16,7 @@ VIEW_ONLY = (
     "bundle.py",
     "captions.py",
     "checkpoints.py",
+    "cluster.py",
     "cli.py",
     "completion.py",
     "confusions.py",

@@ -150,7 +150,7 @@ def _clean_rows(
             if rejected is None:
                 raise UserError(
                     f"{path}, line {number}: {reason}. The row is '{row.text}'. "
-                    "Correct it, or leave such rows out with prepare.on_bad_row: skip"
+                    "Correct it, or in what `dvc repro` reads leave such rows out with prepare.on_bad_row: skip"
                 ) from None
             if len(rejected) == MOST_REJECTED:
                 raise UserError(
