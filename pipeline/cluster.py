@@ -1,0 +1,63 @@
+"""Ray, for as long as a sweep takes: a cluster that is there, or this machine's cores alone."""
+
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from joblib import cpu_count
+
+from pipeline.errors import UserError
+
+OBJECTS = 10**8  # bytes that Ray sets aside for passing values around; parameters are small
+
+# Where nobody says otherwise, Ray reports home, takes over Ctrl-C, shows progress of its own even if told not to, and
+# writes files of its own for each result.
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """While inside, Ray is there, without a word; raises `UserError` where it cannot be. address: of a cluster."""
+    if address and address != "auto":
+        _check(address)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    own: dict[str, Any] = {"address": "local", "num_cpus": cpu_count(), "object_store_memory": OBJECTS}
+    own |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+        try:
+            ray.init(**({"address": address} if address else own), **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            where = f"there is no Ray cluster at {address}" if address else "Ray cannot be started"
+            raise UserError(f"{where}: {error}") from error
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Ray itself looks for minutes for a cluster that is not there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        said = (
+            f"there is no Ray cluster at {address} ({error}): give HOST:PORT of its head, or auto on one of its nodes"
+        )
+        raise UserError(said) from error
