@@ -1,7 +1,7 @@
 """The training loop that all strategies share: a schedule of tasks, compiled steps, looks at the development data.
 
-The loop is iterated over. It owns gradients, learning rate, early stopping and the best weights; what watches it (files,
-checkpoints, progress bar, MLflow) does so from outside, between two updates.
+The loop is iterated over. It owns gradients, learning rate, early stopping and the best weights; what watches it
+(files, checkpoints, progress bar, MLflow) does so from outside, between two updates.
 """
 
 import math

@@ -17,7 +17,7 @@ from pipeline.rerankers import RERANKERS, RerankRecord
 from tests.small_project import RUNS, make_project
 
 REPLACEMENTS = (b"", b"[]", b"3", b"null", b"{}", b"\xff", b"\0", b"[" * 100_000)
-VALUES = (None, "x", [], {}, [[]], 1e999, 10**400)
+VALUES: tuple[Any, ...] = (None, "x", [], {}, [[]], 1e999, 10**400)
 RUN = run_folder("tandem", 0)
 ALPHABETS = (SOURCE_ALPHABET, TARGET_ALPHABET)
 

@@ -16,8 +16,8 @@ STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml")
 # Stages with results; what runs every time has none.
 DECIDING = [name for name, stage in STAGES.items() if not stage.get("always_changed")]
 
-# What decides no result: it checks parameters, says what is wrong, quietens imports, keeps what a training came to, or writes to
-# MLflow.
+# What decides no result: it checks parameters, says what is wrong, quietens imports, keeps what a training came to, or
+# writes to MLflow.
 NOT_DECISIVE = {
     "pipeline/__init__.py",
     "pipeline/stages/__init__.py",
