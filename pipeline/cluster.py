@@ -1,4 +1,4 @@
-"""Ray, for as long as a sweep takes: a cluster that is there, or this machine's cores alone."""
+"""Ray, for as long as a sweep or a prediction takes: a cluster that is there, or this machine's cores alone."""
 
 import logging
 import os
@@ -13,8 +13,6 @@ from joblib import cpu_count
 
 from pipeline.errors import UserError
 
-OBJECTS = 10**8  # bytes that Ray sets aside for passing values around; parameters are small
-
 # Where nobody says otherwise, Ray reports home, takes over Ctrl-C, shows progress of its own even if told not to, and
 # writes files of its own for each result.
 ENVIRONMENT = {
@@ -28,13 +26,16 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """While inside, Ray is there, without a word; raises `UserError` where it cannot be. address: of a cluster."""
+def connected(address: str | None, objects: int | None = None) -> Iterator[Any]:
+    """While inside, Ray is there, and without a word; raises `UserError` where it cannot be.
+
+    address: of a cluster. objects: bytes that Ray on this machine sets aside for passing values around.
+    """
     if address and address != "auto":
         _check(address)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    own: dict[str, Any] = {"address": "local", "num_cpus": cpu_count(), "object_store_memory": OBJECTS}
+    own: dict[str, Any] = {"address": "local", "num_cpus": cpu_count(), "object_store_memory": objects}
     own |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with warnings.catch_warnings():
@@ -46,7 +47,7 @@ def connected(address: str | None) -> Iterator[None]:
             raise UserError(f"{where}: {error}") from error
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         try:
-            yield
+            yield ray
         finally:
             ray.shutdown()
 

@@ -3,13 +3,12 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias
-
-from joblib import cpu_count
 
 from pipeline.errors import UserError
 from pipeline.processes import THREADS
@@ -60,7 +59,7 @@ class RayEngine:
         """
         if (task := next_task()) is None:
             return
-        with _connected(self.address) as ray:
+        with _cluster().connected(self.address) as ray, redirect_stdout(sys.stderr):  # where it says what it lost
             key = os.urandom(8).hex()
             shared = [ray.put(dict(content))]  # in a list, or every task would be given a copy
             alone = {"env_vars": dict.fromkeys(THREADS, "1")}
@@ -113,24 +112,9 @@ def _result(ray: Any, reference: Any) -> Result:
         raise UserError(f"Ray lost a task {RETRIES + 1} times, the last time so: {error}") from error
 
 
-@contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+def _cluster() -> ModuleType:
     try:
-        import ray
+        from pipeline import cluster
     except ImportError as error:
         raise UserError(f"--engine ray needs Ray ({error}): python -m pip install '.[cluster]'") from error
-    quiet = {"logging_level": "error", "log_to_driver": False}
-    try:
-        if address is None:
-            own = {"num_cpus": cpu_count(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-            ray.init(address="local", **own, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"no Ray cluster answers at --address {address}: {error}") from error
-    try:
-        with redirect_stdout(sys.stderr):  # where Ray is to say that it lost a worker
-            yield ray
-    finally:
-        ray.shutdown()
+    return cluster

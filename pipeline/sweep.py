@@ -30,6 +30,7 @@ from pipeline.sweep_runs import SweepRuns
 from pipeline.trainable import FINISHED, PROBLEM, ROWS, SHARE, TrialTraining, code, prepare, pretrain, share_of
 from pipeline.trials import ACCURACY, Place, Result, Trial, load_result, plain, save_stop, save_trial, starts_pretrained
 
+OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
 # A trial is held against the others when it has made so much of its updates, in per cent, and again at twice as much:
 # what is not in the better half of those that came so far stops there.
@@ -75,7 +76,7 @@ def _run_trials(
     over = len(trials) - len(waiting)
     print(f"{len(trials):,} trials, {over:,} of them over already", flush=True)
     if waiting:
-        with connected(address):
+        with connected(address, OBJECTS):
             _make_shared(list(waiting.values()), place)
             watcher = _Watcher(waiting, place, runs, over, len(trials))
             _tune(waiting, place, watcher, _halving(trials, place) if stop_early else None)
