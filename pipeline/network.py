@@ -7,6 +7,7 @@ them to `search`.
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.layers import Attention, Dropout, RecurrentStack, States, TiedDens
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
 DIGEST = "sha256"  # of architecture and weights: a changed bit is no other network, but damage
+ROOM = 2**18  # bytes that a file of weights takes at most besides them
 
 Encoded = dict[str, tf.Tensor]
 
@@ -226,8 +228,9 @@ class Network(keras.Model):
 
 
 def save_network(network: Network, folder: Path) -> None:
-    """Write architecture and weights into `folder`, the same bytes for the same weights."""
+    """Write architecture and weights into `folder`, the same bytes for the same weights; raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
+    _check_room(folder, 5 * network.count_params() + ROOM)
     network.save_weights(folder / WEIGHTS)
     config = network.get_config()
     content = {**config, DIGEST: _digest(config, folder / WEIGHTS)}
@@ -249,6 +252,18 @@ def load_network(folder: Path, into: Network | None = None) -> Network:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{folder} holds no trained network ({error}): run `dvc repro`") from error
     return network
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raise OSError where a file of so many bytes cannot be written: HDF5 finds out late, and in many tracebacks."""
+    place = folder / f".{WEIGHTS}.room"
+    try:
+        with place.open("wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        place.unlink(missing_ok=True)
 
 
 def _digest(config: dict[str, Any], weights: Path) -> str:

@@ -1,6 +1,8 @@
 """A training that was broken off goes on where it was, and comes to the same to the byte."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.prepared import Prepared, write_prepared
 from pipeline.records import PRETRAIN, load_history, run_folder
 from pipeline.runs import run_training, training_key
-from tests.conftest import changed_params
+from tests.conftest import PROJECT, changed_params
 from tests.same_bytes import comparable
 
 SMALL: dict[str, Any] = {
@@ -165,4 +167,33 @@ def test_where_the_results_cannot_be_written_the_training_can_be_gone_on_with(
         train("supervised", params, prepared, tmp_path, kept)
     (tmp_path / "supervised").unlink()
     train("supervised", params, prepared, tmp_path, kept)
+    assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from pipeline.prepared import Prepared
+from pipeline.runs import run_training
+from tests.conftest import PROJECT, changed_params
+from tests.test_resume import SMALL
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # no file grows further, as where a disk is full
+params, (prepared, models, kept) = changed_params(SMALL), map(Path, sys.argv[1:])
+try:
+    list(run_training("supervised", params, Prepared.open(prepared), 0, models, kept))
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_on_a_full_disk_there_is_a_sentence_and_no_traceback_and_training_can_be_gone_on_with(
+    prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-c", FULL_DISK, *map(str, (prepared.folder, tmp_path, tmp_path / "kept"))]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"UserError: {tmp_path}/supervised/0 cannot be written ([Errno 27] File too large)")
+    assert "Traceback" not in done.stderr
+    train("supervised", changed_params(SMALL), prepared, tmp_path, tmp_path / "kept")
+    assert capsys.readouterr().err == "supervised 0 goes on after update 9\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
