@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 PORT ?= 5001
+# Tests of as many modules at a time; each takes a core and two gigabytes.
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
 .PHONY: repro test slow-test lint ui serve clean
 
@@ -14,10 +17,10 @@ repro: $(INSTALLED)
 	@echo "Look at the runs: make ui"
 
 test: $(INSTALLED)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+	PATH="$(abspath $(BIN)):$$PATH" $(PYTEST)
 
 slow-test: $(INSTALLED)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow
+	PATH="$(abspath $(BIN)):$$PATH" $(PYTEST) -m slow --durations=25
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
