@@ -118,6 +118,7 @@ class Training:
     """`training`: the loop that all strategies share."""
 
     threads: Annotated[int, Field(ge=1, le=1024)]
+    workers: Annotated[int, Field(ge=1, le=1024)]
     batch_size: Annotated[int, Field(ge=1, le=2**20)]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     warmup: Annotated[int, Field(ge=0, le=10**12)]

@@ -104,6 +104,8 @@ class Dropout(keras.layers.Dropout):
     The share that is set to zero is `rate` to the nearest 1/65536, and what stays is scaled by just that share.
     """
 
+    stream = 0  # another one draws other numbers from the same seed
+
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Float32 of any shape -> the same shape; as it is unless in training."""
         dropped = round(self.rate * 2**16)
@@ -111,6 +113,8 @@ class Dropout(keras.layers.Dropout):
             return inputs
         size = tf.size(inputs)
         seed = tf.cast(self.seed_generator.next(), tf.int32)
+        if self.stream:
+            seed += [self.stream, 0]
         pairs = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32)
         numbers = tf.reshape(tf.bitcast(pairs, tf.int16), [-1])[:size]
         kept = tf.reshape(numbers >= dropped - 2**15, tf.shape(inputs))

@@ -76,7 +76,7 @@ def _results(running: dict[Connection, BaseProcess], waiting: deque[T]) -> Itera
                     running.pop(connection).join()
     finally:
         for unfinished in running.values():
-            unfinished.terminate()
+            unfinished.kill()  # tensorflow's workers live on after SIGTERM
 
 
 def _start(context: ForkServerContext, work: Callable[[T], Iterable[R]]) -> tuple[Connection, BaseProcess]:

@@ -7,7 +7,7 @@ history.csv and timings.csv with a row per look at the development data, and run
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -46,6 +46,7 @@ from pipeline.strategies import start
 from pipeline.streams import streams
 from pipeline.training import DevScore, Look, Phase, Progress, Tally
 from pipeline.usage import Usage
+from pipeline.workers import ALONE, Workers
 
 COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to other numbers
 
@@ -116,26 +117,31 @@ def run_training(
     seed: int,
     models: Path = MODELS,
     checkpoints: Path | None = None,
+    workers: Workers = ALONE,
 ) -> Iterator[list[Row]]:
     """Train a strategy, or `pretrain`; gives the looks as they come, and in the end the run folder stands.
 
     checkpoints: the folder where they are kept; from one of this very training it goes on, and gives first all looks
     up to there. Whoever calls it has to iterate to the end. Raises `UserError` if the run folder cannot be written.
+    workers: all of them call it; the chief alone reads and writes checkpoints, looks at the development data and writes
+    the run folder. One that is alone trains on the same batches, all of `training.workers`.
     """
     folder = run_folder(strategy, seed, models)
     key = training_key(strategy, params, prepared.digest, seed, models)
+    checkpoints = checkpoints if workers.is_chief else None
     with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
         network = start(strategy, params, prepared, seed, models)
         plans = phases(strategy, params)
-        evaluation, usage = DevEvaluation(network, prepared, plans[0].counted), Usage()
-        state, saved = State(), kept.newest()
+        evaluation, usage = _of_chief(DevEvaluation(network, prepared, plans[0].counted), workers), Usage()
+        state, saved = State(), _agreed(kept.newest(), key, workers)
         if saved:
             state = TypeAdapter(State).validate_python(saved.numbers)
-            print(f"{strategy} {seed} goes on after update {state.progress.update}", file=sys.stderr)
+            if workers.is_chief:
+                print(f"{strategy} {seed} goes on after update {state.progress.update}", file=sys.stderr)
             yield state.rows()
         for place, plan in list(enumerate(plans))[state.phase :]:
             batches = streams(plan, prepared, params, seed)
-            phase = Phase(network, plan, batches, params.training, evaluation, state.progress)
+            phase = Phase(network, plan, batches, params.training, evaluation, state.progress, workers)
             if saved:
                 phase.restore(state.tally, saved.arrays)
                 saved = None
@@ -146,6 +152,8 @@ def run_training(
                     yield state.rows()[-1:]
                     progress.look = None
                 kept.save_if_due(partial(state.checkpoint, phase), progress.batches)
+        if not workers.is_chief:
+            return
         kept.save(state.checkpoint(phase), state.progress.batches)
         try:
             _save(network, state, strategy, prepared, seed, folder)
@@ -163,6 +171,31 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
     if needs_pretraining(strategy, params) and start_weights.exists():
         parts.append(hashlib.sha256(start_weights.read_bytes()).hexdigest())
     return joined(*parts, *(version(name) for name in COMPUTING))
+
+
+def _of_chief(evaluate: Callable[[], DevScore], workers: Workers) -> Callable[[], DevScore]:
+    """The same on all workers to the bit, because training stops by it."""
+    if workers.count == 1:
+        return evaluate
+
+    def look() -> bytes:
+        score = evaluate()
+        return json.dumps([score.word_accuracy, score.character_error_rate]).encode()
+
+    return lambda: DevScore(*json.loads(workers.from_chief(look)))
+
+
+def _agreed(saved: Checkpoint | None, key: str, workers: Workers) -> Checkpoint | None:
+    """What the chief goes on from; raises `UserError` if it is at another training."""
+    if workers.count == 1:
+        return saved
+    content = workers.from_chief(lambda: key.encode() + (saved.to_bytes() if saved else b""))
+    if content[: len(key)] != key.encode():
+        raise UserError(
+            f"worker {workers.index} differs from worker 0 in parameters, prepared data, first weights, code or "
+            "versions of packages: give all machines the same"
+        )
+    return Checkpoint.from_bytes(content[len(key) :]) if content[len(key) :] else None
 
 
 def _save(network: Network, state: State, strategy: str, prepared: Prepared, seed: int, folder: Path) -> None:

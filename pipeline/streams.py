@@ -17,7 +17,7 @@ SYNTHETIC_SEED = 2**31
 
 def streams(plan: Plan, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
     """The batches of each task; pairs come in the same order whatever the strategy."""
-    unpaired, size = prepared.targets, params.training.batch_size
+    unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
     found: dict[Task, BatchStream] = {}
     for task in set(plan.schedule):
         if task is Task.AUTOENCODE:

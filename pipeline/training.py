@@ -21,8 +21,10 @@ from pipeline.backend import tf
 from pipeline.batches import Batch, BatchStream
 from pipeline.config import Decay, Training
 from pipeline.errors import UserError
+from pipeline.layers import Dropout
 from pipeline.network import Network
 from pipeline.plans import Plan, Task
+from pipeline.workers import ALONE, Workers
 
 Array = NDArray[Any]
 
@@ -125,13 +127,17 @@ class Phase:
         settings: Training,
         evaluate: Callable[[], DevScore],
         progress: Progress | None = None,
+        workers: Workers = ALONE,
     ) -> None:
-        """progress: of the phase before, whose best weights the network holds; it goes on, and is what is yielded."""
+        """progress: of the phase before, whose best weights the network holds; it goes on, and is what is yielded.
+
+        workers: with whom it is trained; the streams give all of them the same batches, of which each does its part.
+        """
         self.progress = progress or Progress()
         self.tally = Tally(began=self.progress.update)
         self._network, self._plan, self._streams = network, plan, streams
         self._settings, self._evaluate = settings, evaluate
-        self._steps = TrainingSteps(network, settings)
+        self._steps = TrainingSteps(network, settings, workers)
         self._best_weights: list[Array] = network.get_weights()
 
     def __iter__(self) -> Iterator[Progress]:
@@ -217,12 +223,26 @@ def learning_rate(settings: Training, update: int, updates: int) -> float:
     return settings.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * update / updates))
 
 
+def symbols(target_ids: tf.Tensor) -> tf.Tensor:
+    """How many symbols there are besides padding, float32."""
+    return tf.math.count_nonzero(target_ids, dtype=tf.float32)
+
+
+def strings(target_ids: tf.Tensor) -> tf.Tensor:
+    """How many strings there are, float32."""
+    return tf.cast(tf.shape(target_ids)[0], tf.float32)
+
+
 class TrainingSteps:
     """One compiled step per task over one optimizer (Adam), so that the shared decoder has one state."""
 
-    def __init__(self, network: Network, settings: Training) -> None:
+    def __init__(self, network: Network, settings: Training, workers: Workers = ALONE) -> None:
         self._network = network
         self._settings = settings
+        self._workers = workers
+        for layer in network._flatten_layers():
+            if isinstance(layer, Dropout):
+                layer.stream = workers.index
         self.optimizer = Adam(settings.learning_rate)
         self.optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
@@ -233,7 +253,7 @@ class TrainingSteps:
             Task.PAIRED: paired,
             Task.SYNTHETIC: paired,
             Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
-            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a),
+            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a, strings),
             Task.FROZEN_DECODER: self._compile(self._paired_loss, encoder_a),
         }
 
@@ -255,21 +275,29 @@ class TrainingSteps:
         return tf.reduce_mean(tf.square(self._network.encoder_a(source_ids, training=True)["vector"] - aim))
 
     def _compile(
-        self, loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], variables: list[Any]
+        self,
+        loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+        variables: list[Any],
+        mean_of: Callable[[tf.Tensor], tf.Tensor] = symbols,
     ) -> Callable[..., Any]:
-        ids = tf.TensorSpec([None, None], tf.int32)
+        """mean_of: how many of what it is the mean of there are in target ids."""
+        ids, workers = tf.TensorSpec([None, None], tf.int32), self._workers
         kernels = [variable for variable in variables if len(variable.shape) > 1]
 
         @tf.function(input_signature=[ids, ids, tf.TensorSpec([], tf.float32)], autograph=False)
         def step(source_ids: tf.Tensor, target_ids: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
-                loss = loss_of(source_ids, target_ids)
+                loss = loss_of(workers.part(source_ids), workers.part(target_ids))
+                if workers.count > 1:  # of the mean over all, what is this part's
+                    loss *= mean_of(workers.part(target_ids)) / mean_of(target_ids)
                 objective = loss
                 if self._settings.l2:
-                    objective += self._settings.l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
+                    l2 = self._settings.l2 / workers.count
+                    objective += l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
             gradients = tape.gradient(objective, [variable.value for variable in variables])
             # That of a table comes as rows which repeat: unsummed, neither their norm nor Adam's squares are right.
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+            *gradients, loss = workers.sum([*gradients, loss])
             gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)
             self.optimizer.learning_rate.assign(rate)
             self.optimizer.apply(gradients, variables)

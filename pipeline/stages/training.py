@@ -1,13 +1,17 @@
 """What the training stages share: all seeds of a strategy side by side, in processes with `training.threads` each.
 
+With `training.workers` the seeds come one after the other instead, each trained by all workers together.
+
 This process does without tensorflow; it shows how far the trainings are, and writes to MLflow what they report.
 """
 
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -16,12 +20,16 @@ from pipeline import checkpoints
 from pipeline.config import Params, load_params
 from pipeline.connection import import_mlflow, project_root
 from pipeline.environment import Environment
+from pipeline.membership import Member, members_here
 from pipeline.plans import phases
 from pipeline.prepared import PREPARED, Prepared
 from pipeline.processes import jobs_for, side_by_side
 from pipeline.records import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking import Child, Comparison
+
+if TYPE_CHECKING:
+    from pipeline.workers import Workers
 
 # What a process tells of its seed: that it begins, looks at the development data, that it is done.
 News = tuple[int, str | list[Row]]
@@ -33,8 +41,19 @@ def train_seeds(strategy: str) -> None:
     end_on_sigterm()
     params, prepared = load_params(), Prepared.open(PREPARED)
     seeds, threads = params.seeds, params.training.threads
-    work = partial(_train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.FOLDER)
-    news = side_by_side(work, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.runs"])
+    train = partial(_train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.FOLDER)
+    if params.training.workers == 1:
+        news = side_by_side(train, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.runs"])
+    else:
+        members = members_here(params.training.workers)
+        together = partial(_train_together, seeds=seeds, train=train)
+        news = side_by_side(together, members, len(members), threads, imports=["pipeline.runs"])
+        if len(members) == 1:
+            title, others = f"worker {members[0].index}", ", ".join(members[0].addresses)
+            print(f"{title} waits until all workers are there: {others}", file=sys.stderr)
+        if not members[0].is_chief:  # what its training comes to is the chief's to write
+            deque(news, maxlen=0)
+            return
     import_mlflow()  # meanwhile
     environment = Environment.here()
     comparison = Comparison.open(params, prepared.digest, environment)
@@ -57,14 +76,30 @@ def train_seeds(strategy: str) -> None:
                     children[seed].finish_training(run_folder(strategy, seed))
 
 
-def _train(seed: int, strategy: str, params: Params, checkpoints: Path) -> Iterator[News]:
-    from pipeline.runs import run_training  # here, because the process that watches does not need tensorflow
+def _train(
+    seed: int, strategy: str, params: Params, checkpoints: Path, workers: "Workers | None" = None
+) -> Iterator[News]:
+    # Here, because the process that watches does not need tensorflow.
+    from pipeline.runs import run_training
+    from pipeline.workers import ALONE
 
     yield seed, BEGINS
-    for rows in run_training(strategy, params, Prepared.open(PREPARED), seed, checkpoints=checkpoints):
+    prepared = Prepared.open(PREPARED)
+    for rows in run_training(strategy, params, prepared, seed, checkpoints=checkpoints, workers=workers or ALONE):
         if rows:
             yield seed, rows
     yield seed, DONE
+
+
+def _train_together(member: Member, seeds: Sequence[int], train: Callable[..., Iterator[News]]) -> Iterator[News]:
+    """As one of the workers, all seeds one after the other; the chief tells of them."""
+    from pipeline.workers import join
+
+    with join(member) as workers:
+        for seed in seeds:
+            for news in train(seed, workers=workers):
+                if workers.is_chief:
+                    yield news
 
 
 def _child(comparison: Comparison, strategy: str, params: Params, seed: int, environment: Environment) -> Child:
