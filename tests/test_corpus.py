@@ -191,7 +191,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"not packed", gzip.compress(b"cut off" * 99)[:-9], b"\x1f\x8b\x08\x00" + b"\xff" * 30]
+    "content",
+    [b"not packed", gzip.compress(b"cut off" * 99)[:-9], b"\x1f\x8b\x08\x00" + b"\xff" * 30],
+    ids=["not packed", "cut off", "damaged"],
 )
 def test_a_damaged_packed_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "targets.gz").write_bytes(content)
