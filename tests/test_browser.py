@@ -18,7 +18,7 @@ from tests.conftest import PROJECT, shipped_params
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "test-output"
-PATIENCE = 60_000  # milliseconds: the UI loads its parts when they are first needed
+PATIENCE = 120_000  # milliseconds: the UI loads its parts when they are first needed
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +40,7 @@ def address(clone: Path) -> Iterator[str]:
     with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         said = next(line for line in server.stdout if line.startswith("open "))
-        for _ in range(120):
+        for _ in range(240):
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
                 break
