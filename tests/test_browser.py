@@ -18,7 +18,7 @@ from tests.conftest import PROJECT, shipped_params
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "test-output"
-PATIENCE = 120_000  # milliseconds: the UI loads its parts when they are first needed
+PATIENCE = 180_000  # milliseconds: the UI loads its parts when they are first needed
 
 pytestmark = [
     pytest.mark.slow,
