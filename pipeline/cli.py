@@ -4,7 +4,6 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,15 +15,13 @@ from pipeline.errors import UserError, explain_user_errors
 from pipeline.sources import check_sources
 
 if TYPE_CHECKING:
-    from pipeline.choice import Chooser, OwnOrder
-    from pipeline.inference import TrainedModel
-    from pipeline.rerankers import RerankRecord, RunGroup
+    from pipeline.portable import Recipe
+    from pipeline.rerankers import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
-BEAM = 8  # where no repro says otherwise
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
 
@@ -94,7 +91,10 @@ def predict(
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
-        chooser = _chooser(_choose_runs(strategy or "tandem", seed, ensemble), order, beam, n_best)
+        from pipeline.portable import load_runs
+
+        runs = _choose_runs(strategy or "tandem", seed, ensemble)
+        chooser = load_runs(runs, _recipe(runs, MOST_SYMBOLS, order, beam, n_best))
     from pipeline.markdown import cell
 
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
@@ -258,17 +258,17 @@ def _predict_shards(
 
     shards = find_shards(pattern)
     from pipeline.batch import predict_shards
+    from pipeline.config import load_params
     from pipeline.engines import LocalEngine, RayEngine
     from pipeline.portable import pack_model, pack_runs
 
     with TemporaryDirectory() as place:
-        folder, note = Path(place) / "predictor", None
+        folder = Path(place) / "predictor"
         if isinstance(predictor, str):
             recipe = pack_model(folder, predictor, *asked)
         else:
-            recipe, note = pack_runs(folder, predictor, *asked)
-        if note:
-            print(f"note: {note}", file=sys.stderr)
+            recipe = _recipe(predictor, load_params().prepare.max_symbols, *asked)
+            pack_runs(folder, predictor, recipe)
         engine = RayEngine(address) if on_ray else LocalEngine()
         print(predict_shards(shards, output, folder, recipe, engine, column))
 
@@ -295,40 +295,13 @@ def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
     return RunGroup(strategy, (seed,))
 
 
-def _chooser(runs: "RunGroup", order: Order | None, beam: int | None, n_best: int) -> "Chooser | OwnOrder":
-    """What predicts in the order asked for, by default that of the last repro, or the model's own where that fails."""
-    from pipeline.choice import OwnOrder
-    from pipeline.rerankers import RerankRecord
+def _recipe(runs: "RunGroup", max_symbols: int, *asked: *tuple[Order | None, int | None, int]) -> "Recipe":
+    from pipeline.portable import recipe_of
 
-    model = runs.load()
-    try:
-        record = RerankRecord.load()
-        default, width = record.decoding.order, max(beam or record.decoding.beam, n_best)
-        if (order or default) is Order.RERANK:
-            return _reranking(runs, model, record, width)
-    except UserError as error:
-        if order is Order.RERANK:
-            raise
-        default, width = Order.BEAM, max(beam or BEAM, n_best)
-        if order is None:
-            print(f"note: predictions come in the model's own order, not reranked: {error}", file=sys.stderr)
-    return OwnOrder(model, n_best if (order or default) is Order.GREEDY else width)
-
-
-def _reranking(runs: "RunGroup", model: "TrainedModel", record: "RerankRecord", beam: int) -> "Chooser | OwnOrder":
-    from pipeline.choice import chooser, learn_evidence
-    from pipeline.prepared import Prepared
-    from pipeline.reranker import Reranker
-    from pipeline.rerankers import RERANKERS
-
-    prepared = Prepared.open()
-    if record.decoding.order is not Order.RERANK:
-        raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
-    if record.data != prepared.digest:
-        raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
-    runs.records(prepared.digest)
-    evidence = learn_evidence(record.decoding, prepared, record.held_out)
-    return chooser(model, replace(record.decoding, beam=beam), evidence, Reranker.load(runs.reranker))
+    recipe, note = recipe_of(runs, max_symbols, *asked)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
+    return recipe
 
 
 if __name__ == "__main__":

@@ -9,13 +9,18 @@ from pipeline.errors import UserError
 DIGITS = 16  # of a digest, hexadecimal
 
 
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest_of(files: Iterable[Path]) -> str:
     """The same for the same files with the same content, `DIGITS` long; raises `UserError` if one is missing."""
     whole = hashlib.sha256()
     for path in files:
         try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file_digest(path)
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}): run `dvc repro`") from error
         whole.update(f"{path.as_posix()}\0{content}\0".encode())

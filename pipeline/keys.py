@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ VIEW_ONLY = (
     "usage.py",
 )
 
+COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to other numbers
+
 # Modules and parameters of stage prepare alone: the digest of the data that it prepared stands for them.
 PREPARE_ONLY = ("corpus.py", "raw.py", "stages/prepare.py")
 PREPARE_SECTIONS = ("data", "prepare")
@@ -83,6 +86,11 @@ def comparison_key(params: Params, data_digest: str) -> str:
     """The comparison that a stage belongs to, 16 hexadecimal digits."""
     parts = [json.dumps(decisive_parameters(params), sort_keys=True), data_digest, *code_parts()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def versions() -> Iterator[str]:
+    """Those of the packages that compute."""
+    return map(version, COMPUTING)
 
 
 def code_parts() -> Iterator[str]:

@@ -1,18 +1,19 @@
-"""A predictor that can be sent to other machines: a folder with all that it reads, and how it is asked."""
+"""Predictors: how trained runs are asked, where they are or from a folder that can be sent to other machines."""
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.bundle import NETWORKS, Bundle, write_bundle
-from pipeline.choice import Chooser, OwnOrder
-from pipeline.config import Order, load_params
+from pipeline.choice import Chooser, OwnOrder, chooser, learn_evidence
+from pipeline.config import Order
 from pipeline.digests import DIGITS
 from pipeline.errors import UserError
 from pipeline.inference import TrainedModel
 from pipeline.prepared import Prepared
 from pipeline.records import run_folder
+from pipeline.reranker import Reranker
 from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
 
 BEAM = 8  # where no repro says otherwise
@@ -54,33 +55,46 @@ def digest(content: dict[str, bytes]) -> str:
     return whole.hexdigest()[:DIGITS]
 
 
-def pack_runs(
-    folder: Path, runs: RunGroup, order: Order | None, beam: int | None, n_best: int
+def recipe_of(
+    runs: RunGroup, max_symbols: int, order: Order | None, beam: int | None, n_best: int
 ) -> tuple[Recipe, str | None]:
-    """Copy a run, or an ensemble, into a new folder; a message where it predicts in another way than by default.
+    """How a run, or an ensemble, is asked; a message where it predicts in another way than by default.
 
-    By default it is as in the last repro, or the model's own order where that fails. Raises `UserError` where something
-    is missing, or was made with other data than the rest.
+    By default it is as in the last repro, or the model's own order where that fails. Raises `UserError` where the order
+    `rerank` is asked for and something is missing, or was made with other data than the rest.
     """
-    max_symbols, reason = load_params().prepare.max_symbols, None
+    reason = None
     try:
-        record = RerankRecord.load()
-        default, width = record.decoding.order, beam or record.decoding.beam
+        decoding = RerankRecord.load().decoding
+        default, width = decoding.order, beam or decoding.beam
         if (order or default) is Order.RERANK:
-            if default is not Order.RERANK:
-                raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
-            write_bundle(folder, runs, Prepared.open())
-            return _recipe(Order.RERANK, width, n_best, max_symbols), None
+            _check_reranker(runs)
     except UserError as error:
         if order is Order.RERANK:
             raise
-        shutil.rmtree(folder, ignore_errors=True)  # as far as it came
         default, width = Order.BEAM, beam or BEAM
         if order is None:
             reason = f"predictions come in the model's own order, not reranked: {error}"
+    return _recipe(order or default, width, n_best, max_symbols), reason
+
+
+def load_runs(runs: RunGroup, recipe: Recipe) -> Chooser | OwnOrder:
+    """What predicts, from where the runs are; raises `UserError` where one is missing or damaged."""
+    model = runs.load()
+    if recipe.order is not Order.RERANK:
+        return OwnOrder(model, recipe.beam)
+    record = RerankRecord.load()
+    evidence = learn_evidence(record.decoding, Prepared.open(), record.held_out)
+    return chooser(model, replace(record.decoding, beam=recipe.beam), evidence, Reranker.load(runs.reranker))
+
+
+def pack_runs(folder: Path, runs: RunGroup, recipe: Recipe) -> None:
+    """Copy a run, or an ensemble, into a new folder."""
+    if recipe.order is Order.RERANK:
+        write_bundle(folder, runs, Prepared.open())
+        return
     for seed in runs.seeds:
         shutil.copytree(run_folder(runs.strategy, seed), folder / NETWORKS / str(seed))
-    return _recipe(order or default, width, n_best, max_symbols), reason
 
 
 def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
@@ -93,6 +107,16 @@ def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_
     if order is Order.RERANK and decoding.order is not Order.RERANK:
         raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
     return _recipe(order or decoding.order, beam or decoding.beam, n_best, max_symbols)
+
+
+def _check_reranker(runs: RunGroup) -> None:
+    record, data = RerankRecord.load(), Prepared.open().digest
+    if record.decoding.order is not Order.RERANK:
+        raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
+    if record.data != data:
+        raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
+    runs.records(data)
+    Reranker.load(runs.reranker)
 
 
 def _recipe(order: Order, beam: int, n_best: int, max_symbols: int) -> Recipe:

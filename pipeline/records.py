@@ -79,18 +79,19 @@ def load_history(folder: Path) -> list[Row]:
 
     Raises `UserError` where there is none, or they do not belong together.
     """
-    rows = _load_rows(folder / HISTORY)
+    rows = load_rows(folder / HISTORY)
     if not (folder / TIMINGS).exists():
         return rows
-    timings = _load_rows(folder / TIMINGS)
+    timings = load_rows(folder / TIMINGS)
     if [row.get(STEP) for row in rows] != [timing.get(STEP) for timing in timings]:
         raise UserError(f"{folder / TIMINGS} is not of the training in {folder / HISTORY}: run `dvc repro`")
     return [row | timing for row, timing in zip(rows, timings, strict=True)]
 
 
-def _load_rows(path: Path) -> list[Row]:
+def load_rows(path: Path, remedy: str = "run `dvc repro`") -> list[Row]:
+    """Rows of numbers, without empty cells; raises `UserError`, with what to do, where there are none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be used ({error}): run `dvc repro`") from error
+        raise UserError(f"{path} cannot be used ({error}): {remedy}") from error

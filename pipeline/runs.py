@@ -4,13 +4,11 @@ A run folder (models/STRATEGY/SEED) is the record of a run and all that `tandem 
 history.csv and timings.csv with a row per look at the development data, and run.json with what it spent and reached.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +18,9 @@ from pipeline import scoring
 from pipeline.alphabet import save_alphabets
 from pipeline.checkpoints import Checkpoint, Checkpoints
 from pipeline.config import Params
-from pipeline.digests import joined
+from pipeline.digests import file_digest, joined
 from pipeline.errors import UserError
-from pipeline.keys import code_parts
+from pipeline.keys import code_parts, versions
 from pipeline.network import WEIGHTS, Network, save_network
 from pipeline.plans import Task, phases
 from pipeline.prepared import Prepared
@@ -47,8 +45,6 @@ from pipeline.streams import streams
 from pipeline.training import DevScore, Look, Phase, Progress, Tally
 from pipeline.usage import Usage
 from pipeline.workers import ALONE, Workers
-
-COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to other numbers
 
 
 class DevEvaluation:
@@ -169,8 +165,8 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
     start_weights = run_folder(PRETRAIN, seed, models) / WEIGHTS
     parts = [strategy, str(seed), data, json.dumps(run_parameters(strategy, params)), *code_parts()]
     if needs_pretraining(strategy, params) and start_weights.exists():
-        parts.append(hashlib.sha256(start_weights.read_bytes()).hexdigest())
-    return joined(*parts, *(version(name) for name in COMPUTING))
+        parts.append(file_digest(start_weights))
+    return joined(*parts, *versions())
 
 
 def _of_chief(evaluate: Callable[[], DevScore], workers: Workers) -> Callable[[], DevScore]:

@@ -7,14 +7,11 @@ Files are the record: a trial, data or an autoencoder whose key is there is not 
 parameters, the raw data, the code and the versions of what computes.
 """
 
-import csv
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,9 +20,9 @@ from pydantic import TypeAdapter
 from pipeline.checkpoints import write_whole
 from pipeline.config import Params, changed, flatten, parse_params
 from pipeline.corpus import find_cmudict
-from pipeline.digests import joined
+from pipeline.digests import file_digest, joined
 from pipeline.errors import UserError
-from pipeline.keys import PREPARE_ONLY, PREPARE_SECTIONS, code_parts
+from pipeline.keys import PREPARE_ONLY, PREPARE_SECTIONS, code_parts, versions
 from pipeline.plans import phases
 from pipeline.records import (
     PRETRAIN,
@@ -35,6 +32,7 @@ from pipeline.records import (
     Record,
     Row,
     load_history,
+    load_rows,
     needs_pretraining,
     run_folder,
     run_parameters,
@@ -43,7 +41,6 @@ from pipeline.records import (
 SWEEPS = "sweeps"  # in the project
 TRIAL, STOPPED = "trial.json", "stopped.csv"
 ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"
-COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to other numbers
 
 
 @dataclass(frozen=True)
@@ -193,12 +190,11 @@ def load_result(trial: Trial, folder: Path) -> Result | None:
         return Result(Ending.FINISHED, *reached, record.updates, record.best_update, record.seconds, rows)
     if (folder / STOPPED).exists():
         try:
-            with (folder / STOPPED).open(encoding="utf-8", newline="") as file:
-                rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+            rows = load_rows(folder / STOPPED, remedy="remove it")
             best = max(rows, key=lambda row: row[ACCURACY])
             reached, updates, seconds = (best[ACCURACY], best[ERROR_RATE]), rows[-1][STEP], rows[-1][SECONDS]
             return Result(Ending.STOPPED, *reached, int(updates), int(best[STEP]), seconds, rows)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError) as error:
             raise UserError(f"{folder / STOPPED} cannot be used ({error}): remove it") from error
     return None
 
@@ -224,8 +220,7 @@ def plain(value: Any) -> str:
 @cache
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): see `data` in params.yaml") from error
 
@@ -234,4 +229,4 @@ def _digest(path: Path) -> str:
 def _code() -> tuple[str, ...]:
     package = Path(__file__).parent
     preparing = [(package / name).read_text(encoding="utf-8") for name in PREPARE_ONLY]
-    return (joined(*code_parts(), *preparing), *(version(name) for name in COMPUTING))
+    return (joined(*code_parts(), *preparing), *versions())

@@ -18,12 +18,13 @@ import pytest
 from pipeline import batch, shards
 from pipeline.batch import Summary, predict_shards
 from pipeline.bundle import write_bundle
-from pipeline.config import Order
+from pipeline.config import Order, load_params
 from pipeline.engines import Engine, LocalEngine, NextTask, Start, write_files
 from pipeline.errors import UserError
-from pipeline.portable import Recipe, digest, pack_model, pack_runs
+from pipeline.portable import Recipe, digest, pack_model, pack_runs, recipe_of
 from pipeline.predicted import Count, Label
 from pipeline.prepared import Prepared
+from pipeline.rerankers import RunGroup
 from pipeline.shards import find_shards
 from tests.clusters import two_nodes
 from tests.conftest import PROJECT
@@ -76,6 +77,13 @@ def engine(warm: WarmEngine) -> Engine:
     return warm
 
 
+def pack(folder: Path, runs: RunGroup, order: Order | None, beam: int | None, n_best: int) -> Recipe:
+    recipe, note = recipe_of(runs, load_params().prepare.max_symbols, order, beam, n_best)
+    assert note is None
+    pack_runs(folder, runs, recipe)
+    return recipe
+
+
 @pytest.fixture
 def predict(project: Path, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Predict:
     """Predict for what a pattern below `tmp_path` names, in this process, into the folder `out` there."""
@@ -86,8 +94,7 @@ def predict(project: Path, tmp_path: Path, engine: Engine, monkeypatch: pytest.M
     ) -> Summary:
         packed = tmp_path / "packed"
         shutil.rmtree(packed, ignore_errors=True)
-        recipe, note = pack_runs(packed, RUNS[-1], order, beam, n_best)
-        assert note is None
+        recipe = pack(packed, RUNS[-1], order, beam, n_best)
         found = find_shards(f"{tmp_path}/{pattern}")
         return predict_shards(found, tmp_path / "out", packed, recipe, engine, column)
 
@@ -116,7 +123,7 @@ def test_every_source_gets_its_prediction_in_order(
 ) -> None:
     monkeypatch.chdir(project)
     write(tmp_path / "a.txt")
-    recipe, _ = pack_runs(tmp_path / "packed", RUNS[-1], Order.BEAM, 2, 1)
+    recipe = pack(tmp_path / "packed", RUNS[-1], Order.BEAM, 2, 1)
     given = (find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "packed", recipe)
     assert predict_shards(*given, LocalEngine()) == Summary(1, 0, Count(60, 0))
     found = table(tmp_path / "out" / "a.parquet")
@@ -227,7 +234,7 @@ def test_other_settings_and_files_in_the_way_are_told(predict: Predict, tmp_path
 def test_another_model_is_told(predict: Predict, project: Path, tmp_path: Path) -> None:
     write(tmp_path / "a.txt", ["F"])
     predict("a.txt")
-    recipe, _ = pack_runs(tmp_path / "other", RUNS[0], Order.BEAM, 2, 1)
+    recipe = pack(tmp_path / "other", RUNS[0], Order.BEAM, 2, 1)
     with pytest.raises(UserError, match=r"a.parquet was made with another model: give another --output"):
         predict_shards(find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "other", recipe, LocalEngine())
 
@@ -263,7 +270,7 @@ def test_a_packed_model_has_nothing_that_its_predictions_do_not_need(project: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         write_bundle(tmp_path / "bundle", RUNS[-1], Prepared.open())
-        recipe, _ = pack_runs(tmp_path / "packed", RUNS[-1], Order.GREEDY, None, 1)
+        recipe = pack(tmp_path / "packed", RUNS[-1], Order.GREEDY, None, 1)
     assert {Path(name).name for name in recipe.content(tmp_path / "packed")} == {
         "network.json",
         "network.weights.h5",

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -155,6 +156,23 @@ def test_rerankers_for_other_data_are_not_used(whole_project: Path, call: Call) 
     code, _, error = call("predict", "F AO", folder=whole_project)
     assert code == 0
     assert "models/rerank was made with other data than data/prepared now holds" in error
+
+
+@pytest.mark.parametrize("into_files", [False, True])
+def test_a_run_whose_reranker_is_missing_predicts_in_its_own_order_with_a_note(
+    whole_project: Path, tmp_path: Path, call: Call, into_files: bool
+) -> None:
+    reranker = RERANKERS / "tandem" / "1.json"
+    (whole_project / reranker).unlink()
+    shutil.copyfile(PROJECT / "params.yaml", whole_project / "params.yaml")
+    (tmp_path / "sources.txt").write_text("F AO\n", encoding="utf-8")
+    files = ["--input", str(tmp_path / "sources.txt"), "--output", str(tmp_path / "out")]
+    code, _, error = call("predict", *(files if into_files else ["F AO"]), folder=whole_project)
+    assert code == 0
+    assert error.startswith(f"note: predictions come in the model's own order, not reranked: {reranker}")
+    code, output, error = call("predict", "F AO", "--order=rerank", folder=whole_project)
+    assert (code, output) == (2, "")
+    assert str(reranker) in error
 
 
 def test_an_ensemble_without_rerankers_has_all_seeds(call: Call) -> None:
