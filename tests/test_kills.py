@@ -67,11 +67,11 @@ class Repro:
                 continue
         return found
 
-    def wait_for(self, batches: int, others: set[str]) -> None:
-        """Until one of the trainings has a checkpoint after so many batches; others: keys that are not its own."""
+    def wait_for(self, batches: int, before: set[Path]) -> None:
+        """Until one of its trainings has written a checkpoint after so many batches; before: those it found."""
         deadline = time.monotonic() + PATIENCE
-        while progress(self.folder, others) < batches:
-            assert self.process.poll() is None, f"{self.stage} ended at {progress(self.folder, others)} of {batches}"
+        while progress(self.folder, before) < batches:
+            assert self.process.poll() is None, f"{self.stage} ended at {progress(self.folder, before)} of {batches}"
             assert time.monotonic() < deadline, f"{self.stage} did not get to {batches}"
             time.sleep(0.002)
 
@@ -94,10 +94,13 @@ class Repro:
             assert not self.group(), f"processes of {self.stage} outlive it"
 
 
-def progress(folder: Path, others: set[str]) -> int:
-    """The batches after which the newest checkpoint stands."""
-    found = [path for path in (folder / FOLDER).glob("*/*.checkpoint") if path.parent.name not in others]
-    return max((int(path.stem) for path in found), default=0)
+def checkpoints(folder: Path) -> set[Path]:
+    return set((folder / FOLDER).glob("*/*.checkpoint"))
+
+
+def progress(folder: Path, before: set[Path]) -> int:
+    """The batches after which the newest checkpoint stands that was not there before; 0 without one."""
+    return max((int(path.stem) for path in checkpoints(folder) - before), default=0)
 
 
 def copy_of(folder: Path, copy: Path) -> Path:
@@ -109,11 +112,12 @@ def kill_stages(folder: Path, stages: tuple[str, ...], reference: Path) -> int:
     """Reproduce stages, each killed `KILLS` times before it may end; how many times something was killed."""
     kills, chance = 0, random.Random(stages[0])
     for stage in stages:
-        others = {path.name for path in (folder / FOLDER).glob("*")}
         batches = Record.load(reference / run_folder(stage, 0)).batches
         for number, victim in enumerate(VICTIMS, start=1):
+            # A kill may come late: the checkpoints of the repro before can already be past this one's point.
+            before = checkpoints(folder)
             repro = Repro.start(folder, stage)
-            repro.wait_for(batches * number // (KILLS + 1), others)
+            repro.wait_for(batches * number // (KILLS + 1), before)
             time.sleep(chance.uniform(0.0, 0.03))
             repro.kill(victim)
             kills += 1
