@@ -33,6 +33,11 @@ def run(folder: Path, *command: str) -> str:
     return done.stdout
 
 
+def ran(output: str) -> set[str]:
+    """The stages that DVC says it ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
 def environment(folder: Path) -> dict[str, str]:
     """The variables of an activated environment, in which the clone's own modules are imported."""
     here = Path(sys.executable).parent
@@ -53,9 +58,26 @@ def make_clone(folder: Path) -> None:
         if (PROJECT / file).is_file():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / file, folder / file)
+    make_repository(folder)
+    commit(folder)
+    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
+
+
+def copy_clone(clone: Path, folder: Path) -> Path:
+    """A copy in a new folder, in which what the last repro left is committed."""
+    shutil.copytree(clone, folder, symlinks=True)
+    commit(folder)
+    return folder
+
+
+def make_repository(folder: Path) -> None:
+    """Of git, with somebody who commits."""
     run(folder, "git", "init", "--quiet")
     run(folder, "git", "config", "user.email", "someone@example.org")
     run(folder, "git", "config", "user.name", "Someone")
+
+
+def commit(folder: Path) -> None:
+    """All files as they are, changed or not."""
     run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", "a clone")
-    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
+    run(folder, "git", "commit", "--quiet", "--allow-empty", "--message", "as it is")

@@ -1,20 +1,35 @@
-"""What several test modules need: a small architecture and toy data."""
+"""What several test modules need: small settings, the folder of a project, and calls of `tandem`."""
 
 import json
 import os
 import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from mlflow import MlflowClient
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
+from pipeline.cli import main
 from pipeline.config import Model, Params, Training, changed, load_params
 from pipeline.connection import ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
+
+
+class Called(NamedTuple):
+    """What a call of `tandem` came to."""
+
+    code: int
+    output: str
+    error: str
+
+
+Call = Callable[..., Called]
 
 
 def shipped_params() -> dict[str, Any]:
@@ -45,6 +60,27 @@ def _no_outside_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes to a tracking server or a DVC project that the environment names."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def warnings_are_errors() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call `tandem` with some arguments, in this process and the current folder."""
+
+    def called(*arguments: str) -> Called:
+        monkeypatch.setattr(sys, "argv", ["tandem", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Called(int(ended.value.code or 0), *capsys.readouterr())
+
+    return called
 
 
 @pytest.fixture(scope="session")

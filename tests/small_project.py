@@ -4,8 +4,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from mlflow.models import Model
+
 from pipeline.alphabet import Symbols, save_alphabets
 from pipeline.backend import keras
+from pipeline.bundle import write_bundle
 from pipeline.choice import OWN_ORDER
 from pipeline.config import Decoding, Order
 from pipeline.corpus import Corpus, Example
@@ -14,11 +18,13 @@ from pipeline.network import Network, Sizes, save_network
 from pipeline.prepared import PREPARED, Prepared, write_prepared
 from pipeline.records import Record, run_folder, save_record
 from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.serving import save_model
 from tests.conftest import PROJECT, small_model
 
 PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))
 SOURCES = ["F AO", "K", "K AO F", "F AO"]
 ACCURACIES = {("supervised", 0): 0.25, ("tandem", 0): 0.5, ("tandem", 1): 0.375}  # on dev
+MAX_SYMBOLS = 5  # of a source that a saved model takes
 RUNS = tuple(RunGroup(strategy, (seed,)) for strategy, seed in ACCURACIES)
 
 
@@ -44,3 +50,13 @@ def make_project(folder: Path, order: Order = Order.RERANK, reranked: bool = Tru
         reranker.parent.mkdir(exist_ok=True)
         replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25 if reranked else None).save(reranker)
     shutil.copy(PROJECT / "params.yaml", folder)
+
+
+def save_small_model(root: Path) -> Path:
+    """A model of such a project, which is made in `root` as well, saved for MLflow; its folder."""
+    make_project(root / "a project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root / "a project")
+        write_bundle(root / "bundle", RUNS[-1], Prepared.open())
+        save_model(root / "model", root / "bundle", MAX_SYMBOLS, "F AO", Model())
+    return root / "model"

@@ -30,6 +30,26 @@ def runs(root: Path, kind: str = "", deleted: bool = False) -> list[Run]:
     )
 
 
+def children(root: Path) -> dict[tuple[str, int], Run]:
+    """The runs of comparisons by strategy and seed, of which there is one each."""
+    found = runs(root, "run")
+    by_name = {(run.data.tags["tandem.strategy"], int(run.data.tags["tandem.seed"])): run for run in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def newest_comparison(root: Path) -> Run:
+    """Its parent."""
+    return max(runs(root, "comparison"), key=lambda found: found.info.start_time)
+
+
+def newest_children(root: Path) -> Counter[tuple[str, str | None]]:
+    """The strategies of the newest comparison's children, and whether they were made from files."""
+    parent = newest_comparison(root).info.run_id
+    own = [run for run in runs(root, "run") if run.data.tags["mlflow.parentRunId"] == parent]
+    return Counter((child.data.tags["tandem.strategy"], child.data.tags.get("tandem.reused")) for child in own)
+
+
 def points(root: Path, run: Run, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in client(root).get_metric_history(run.info.run_id, name)]
 

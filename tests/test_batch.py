@@ -27,8 +27,8 @@ from pipeline.prepared import Prepared
 from pipeline.rerankers import RunGroup
 from pipeline.shards import find_shards
 from tests.clusters import two_nodes
-from tests.conftest import PROJECT
-from tests.small_project import RUNS, make_project
+from tests.conftest import PROJECT, Call
+from tests.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
 
 SYMBOLS = ("F", "AO", "R", "K")
 SOURCES = [" ".join(SYMBOLS[(row // 4**place) % 4] for place in range(1 + row % 5)) for row in range(60)]
@@ -334,18 +334,11 @@ def test_a_cluster_that_loses_a_worker_and_a_node_predicts_every_row_once_as_one
 @pytest.mark.slow
 def test_ray_on_this_machine_predicts_with_a_logged_model_as_one_process_does(project: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
-    from mlflow.models import Model
-
-    from pipeline.serving import save_model
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        write_bundle(tmp_path / "bundle", RUNS[-1], Prepared.open())
-        save_model(tmp_path / "model", tmp_path / "bundle", 5, "F AO", Model())
-        recipe = pack_model(tmp_path / "packed", str(tmp_path / "model"), None, None, 2)
-    assert recipe == Recipe(Order.RERANK, 2, 2, 5)
+    model = save_small_model(tmp_path)
+    recipe = pack_model(tmp_path / "packed", str(model), None, None, 2)
+    assert recipe == Recipe(Order.RERANK, 2, 2, MAX_SYMBOLS)
     write(tmp_path / "a.txt", [*SOURCES, "K K K K K K"])
-    asked = ("--model", tmp_path / "model", "--input", tmp_path / "a.txt", "--n-best", "2")
+    asked = ("--model", model, "--input", tmp_path / "a.txt", "--n-best", "2")
     summary = "1 shards are predicted: 61 sources, of which 1 could not be used (column error says why)\n"
     assert finished(tandem(project, *asked, "--output", tmp_path / "ray", "--engine", "ray")) == summary
     found = find_shards(str(tmp_path / "a.txt"))
@@ -364,17 +357,9 @@ def test_ray_on_this_machine_predicts_with_a_logged_model_as_one_process_does(pr
     ],
 )
 def test_a_mistake_at_the_command_line_is_a_sentence(
-    arguments: list[str],
-    message: str,
-    project: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], message: str, project: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
-    from pipeline.cli import main
-
     monkeypatch.chdir(project)
-    monkeypatch.setattr(sys, "argv", ["tandem", "predict", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    code, _, error = call("predict", *arguments)
+    assert code == 2
+    assert message in error

@@ -2,19 +2,15 @@
 
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.conftest import PROJECT, shipped_params
+from tests.conftest import PROJECT
+from tests.servers import tandem_ui
+from tests.stored import newest_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "test-output"
@@ -26,29 +22,13 @@ pytestmark = [
 ]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def address(clone: Path) -> Iterator[str]:
-    """The UI of the clone's store, as `tandem ui` opens it."""
-    port = free_port()
-    command = [sys.executable, "-m", "pipeline.cli", "ui", "--port", str(port)]
-    with subprocess.Popen(command, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        said = next(line for line in server.stdout if line.startswith("open "))
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
-                break
-            except OSError:
-                time.sleep(0.5)
+def address(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of the clone's runs, as `tandem ui` names it."""
+    log = tmp_path_factory.mktemp("ui") / "server.log"
+    with tandem_ui(clone, log):
+        said = next(line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("open "))
         yield said.split()[1]
-        subprocess.run(["pkill", "-TERM", "-P", str(server.pid)], check=False)
-        server.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +54,8 @@ def shoot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def newest_comparison(clone: Path) -> tuple[str, str]:
-    """Name and id of its parent run."""
-    client = MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(shipped_params()["tracking"]["experiment"])
-    assert experiment is not None
-    kind = "tags.`tandem.kind` = 'comparison'"
-    (run, *_) = client.search_runs([experiment.experiment_id], kind, order_by=["attributes.start_time DESC"])
-    return run.info.run_name, run.info.run_id
-
-
 def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Page, clone: Path) -> None:
-    name, _ = newest_comparison(clone)
-    parent = page.locator(".ag-row").filter(has_text=name)
+    parent = page.locator(".ag-row").filter(has_text=newest_comparison(clone).info.run_name)
     parent.locator("[col-id*='Run Name'] button").first.click()
     for strategy in ("supervised", "two_stage", "tandem"):
         expect(page.locator(".ag-row").filter(has_text=f"{strategy}-seed0").first).to_be_visible()
@@ -104,8 +73,7 @@ def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Pa
 
 
 def test_the_comparison_shows_its_verdict_and_its_report(page: Page, clone: Path, address: str) -> None:
-    _, run_id = newest_comparison(clone)
-    run_page = f"{address.split('?')[0]}/{run_id}"
+    run_page = f"{address.split('?')[0]}/{newest_comparison(clone).info.run_id}"
     page.goto(run_page)
     expect(page.get_by_text(re.compile("test items and 2 seeds")).first).to_be_visible(timeout=PATIENCE)
     shoot(page, "comparison")

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 from pipeline.alphabet import Alphabet, Symbols, save_alphabets
 from pipeline.backend import keras
 from pipeline.choice import OWN_ORDER
-from pipeline.cli import main
 from pipeline.config import Decoding, Order
 from pipeline.corpus import Corpus, Example
 from pipeline.evidence import FEATURES
@@ -22,9 +20,7 @@ from pipeline.network import Network, Sizes, save_network
 from pipeline.prepared import PREPARED, Prepared, write_prepared
 from pipeline.records import Record, run_folder, save_record
 from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
-from tests.conftest import PROJECT, small_model
-
-Call = Callable[..., tuple[int, str, str]]
+from tests.conftest import PROJECT, Call, Called, small_model
 
 
 def make_runs(folder: Path, data: str) -> None:
@@ -72,16 +68,12 @@ def tandem(folder: Path, *arguments: str, stdin: bytes = b"") -> tuple[int, str,
 
 
 @pytest.fixture
-def call(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(call: Call, project: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The same in this process, which has tensorflow loaded."""
 
-    def called(*arguments: str, folder: Path = project) -> tuple[int, str, str]:
+    def called(*arguments: str, folder: Path = project) -> Called:
         monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["tandem", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
+        return call(*arguments)
 
     return called
 

@@ -1,23 +1,22 @@
 """Several processes at once on one project: nothing is lost or there twice, and none has anything to complain of."""
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from shutil import copytree
 
 import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from tests.clones import copy_clone, environment
 from tests.conftest import PROJECT
 from tests.reported_project import REPORTED, make_reported_project
-from tests.servers import free_port, running
+from tests.servers import tandem_ui
 from tests.small_project import ACCURACIES
-from tests.stored import artifacts, client, comparisons, points, runs
+from tests.stored import artifacts, children, client, comparisons, points, runs
 
 pytestmark = pytest.mark.slow
 
@@ -28,16 +27,11 @@ PUBLISH = (sys.executable, "-m", "pipeline.cli", "publish")
 
 def at_once(folder: Path, *commands: Sequence[str]) -> list[tuple[int, str]]:
     """Exit code and all output of commands that are started together."""
-    here = Path(sys.executable).parent
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
-    own = {
-        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder if (folder / "pipeline").is_dir() else PROJECT),
-    }
+    own = environment(folder if (folder / "pipeline").is_dir() else PROJECT)
     with ExitStack() as stack:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         started = [
-            stack.enter_context(subprocess.Popen(command, cwd=folder, env=kept | own, **pipes))  # type: ignore[call-overload]
+            stack.enter_context(subprocess.Popen(command, cwd=folder, env=own, **pipes))  # type: ignore[call-overload]
             for command in commands
         ]
         outputs = [process.communicate()[0] for process in started]
@@ -49,15 +43,12 @@ def assert_no_trouble(output: str, trouble: Sequence[str] = TROUBLE) -> None:
 
 
 @contextmanager
-def open_ui(folder: Path, place: Path) -> Iterator[str]:
+def open_ui(folder: Path, log: Path) -> Iterator[str]:
     """The UI of a project, asked for its runs at the end."""
-    place.mkdir()
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    command = ["sh", "-c", f"cd '{folder}' && exec '{sys.executable}' -m pipeline.cli ui --port {port}"]
-    with running(command, place, f"{address}/health", {"PYTHONPATH": str(PROJECT)}):
+    with tandem_ui(folder, log) as address:
         yield address
         assert shown(address)
-    assert_no_trouble((place / "server.log").read_text(encoding="utf-8"), TROUBLE_OF_SERVER)
+    assert_no_trouble(log.read_text(encoding="utf-8"), TROUBLE_OF_SERVER)
 
 
 def shown(address: str) -> list[str]:
@@ -78,7 +69,7 @@ def test_processes_that_publish_a_comparison_at_once_to_a_store_that_is_not_ther
         assert (code, output.splitlines()[-1]) == (0, "MLflow has all of the comparison"), output
         assert_no_trouble(output)
     assert_published_once(cold_project)
-    with open_ui(cold_project, tmp_path / "ui") as address:
+    with open_ui(cold_project, tmp_path / "ui.log") as address:
         (cold_project / "reports" / "comparison.md").write_text("# Another report\n", encoding="utf-8")
         for code, output in at_once(cold_project, *[PUBLISH] * 2):
             assert code == 0, output
@@ -89,14 +80,12 @@ def test_processes_that_publish_a_comparison_at_once_to_a_store_that_is_not_ther
 
 def assert_published_once(project: Path) -> None:
     (parent,) = runs(project, "comparison")
-    children = runs(project, "run")
-    assert {(run.data.tags["tandem.strategy"], int(run.data.tags["tandem.seed"])) for run in children} == set(
-        ACCURACIES
-    )
-    assert len(runs(project)) == 1 + len(ACCURACIES) == 1 + len(children)
+    found = children(project)
+    assert set(found) == set(ACCURACIES)
+    assert len(runs(project)) == 1 + len(ACCURACIES)
     assert len(runs(project, deleted=True)) == 0
     assert artifacts(project, parent) == REPORTED
-    for run in children:
+    for run in found.values():
         assert run.info.status == "FINISHED"
         assert run.outputs is not None
         assert len(run.outputs.model_outputs) == 1
@@ -109,13 +98,7 @@ def assert_published_once(project: Path) -> None:
 @pytest.fixture
 def copy(clone: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the clone, which this test may do anything to."""
-    folder = tmp_path / "a copy"
-    copytree(clone, folder, symlinks=True)
-    identity = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    subprocess.run(
-        ["git", *identity, "commit", "--quiet", "--allow-empty", "--message", "as it is"], cwd=folder, check=True
-    )
+    folder = copy_clone(clone, tmp_path / "a copy")
     _artifact_repos_cache.clear()  # a process remembers where the artifacts of a run are, which here are in two places
     yield folder
     _artifact_repos_cache.clear()
@@ -127,7 +110,7 @@ def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_onc
         command = f"dvc exp run --temp --set-param=tandem.updates={updates}"
         return ["sh", "-c", f"for _ in 1 2 3 4 5; do {command} && exit; sleep 3; done; exit 1"]
 
-    with open_ui(copy, tmp_path / "ui") as address:
+    with open_ui(copy, tmp_path / "ui.log") as address:
         before = comparisons(copy)
         for _, output in at_once(copy, experiment(22), experiment(24), experiment(24)):
             assert_no_trouble(output, ("Traceback", "database is locked"))

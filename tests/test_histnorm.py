@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
 from ruamel.yaml import YAML
 
 from benchmarks.cells import Cell, prepare
@@ -24,7 +22,8 @@ from benchmarks.resampling import Accuracies, interval
 from benchmarks.results import COLUMNS, Measurement, Results, scored
 from pipeline.corpus import Example
 from pipeline.errors import UserError
-from tests.conftest import shipped_params
+from tests.conftest import PROJECT, shipped_params
+from tests.stored import runs
 
 SYLLABLES = ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "ro", "su")
 
@@ -80,13 +79,6 @@ def run(data: Path, *further: str, strategies: tuple[str, ...] = ("identity", "l
             *("--strategies", *strategies, *further),
         ]
     )
-
-
-def tracked(project: Path, kind: str = "run") -> list[Run]:
-    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("histnorm")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], f"tags.`tandem.kind` = '{kind}'"))
 
 
 # Protocol
@@ -192,7 +184,7 @@ def test_report_has_both_amounts_of_dev_and_the_command(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_a_child_holds_the_parameters_of_its_measurement(trained: Path) -> None:
-    found = {run.info.run_name: run for run in tracked(trained)}
+    found = {run.info.run_name: run for run in runs(trained, "run")}
     child = found["hills 10 tandem@dev=same fold 0"]
     assert child.data.params["tandem.updates"] == "4"
     assert child.data.params["decoding.order"] == "rerank"
@@ -207,21 +199,21 @@ def test_a_run_goes_on_and_each_measurement_is_one_child(data: Path, project: Pa
     run(data, "--folds", "2")
     assert (project / "results.csv").read_text() == first
     assert first.count("\n") == 1 + 2 * 2 * 2
-    assert Counter(run.info.run_name for run in tracked(project)) == {
+    assert Counter(run.info.run_name for run in runs(project, "run")) == {
         f"hills 10 {strategy} fold {fold}": 1 for strategy in ("identity", "lookup") for fold in range(2)
     }
-    [parent] = tracked(project, "comparison")
+    [parent] = runs(project, "comparison")
     assert parent.info.status == "FINISHED"
     assert "lookup is above the best published system" in parent.data.tags["mlflow.note.content"]
-    assert {run.data.tags["mlflow.parentRunId"] for run in tracked(project)} == {parent.info.run_id}
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs(project, "run")} == {parent.info.run_id}
 
 
 def test_what_mlflow_does_not_have_is_published_from_the_files(data: Path, project: Path) -> None:
     run(data)
-    before = {run.info.run_name: run.data.metrics for run in tracked(project)}
+    before = {run.info.run_name: run.data.metrics for run in runs(project, "run")}
     (project / "mlflow.db").unlink()
     run(data, strategies=("lookup",))
-    assert {run.info.run_name: run.data.metrics for run in tracked(project)} == before
+    assert {run.info.run_name: run.data.metrics for run in runs(project, "run")} == before
     assert len(before) == 2
 
 
@@ -244,7 +236,7 @@ def test_an_output_of_another_kind_is_refused(data: Path, project: Path, capfd: 
 
 @pytest.mark.slow
 def test_two_processes_measure_what_one_does(data: Path, project: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     for out, jobs in (("one.csv", "1"), ("two.csv", "2")):
         command = [sys.executable, "-m", "benchmarks.histnorm", "--data", str(data), "--corpora", "hills"]
         command += ["--sizes", "10", "15", "--folds", "2", "--strategies", "lookup", "--out", out, "--jobs", jobs]

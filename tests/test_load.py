@@ -13,22 +13,17 @@ from typing import Any
 
 import psutil
 import pytest
-from mlflow.models import Model
 
 from benchmarks.serving import HOST, load, report, server
 from benchmarks.serving_requests import Mix, Request, invalid_requests
 from pipeline.application import LARGEST_BODY, read_csv, read_json
-from pipeline.bundle import write_bundle
 from pipeline.endpoint import listener_at
 from pipeline.errors import UserError
-from pipeline.prepared import Prepared
 from pipeline.registry import load_model
 from pipeline.service import MOST_BEGINNINGS, Row, Service
-from pipeline.serving import save_model
 from tests.servers import free_port
-from tests.small_project import RUNS, make_project
+from tests.small_project import MAX_SYMBOLS, save_small_model
 
-MAX_SYMBOLS = 5
 SOURCES = [" ".join(symbols) for length in (1, 2, 3) for symbols in product(("F", "AO", "K", "R"), repeat=length)]
 CLIENTS, SECONDS = 16, 3
 MEBIBYTE = 2**20
@@ -40,13 +35,7 @@ BEGUN = (  # a request whose body does not come
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model."""
-    root = tmp_path_factory.mktemp("project")
-    make_project(root / "a project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root / "a project")
-        write_bundle(root / "bundle", RUNS[-1], Prepared.open())
-        save_model(root / "model", root / "bundle", MAX_SYMBOLS, "F AO", Model())
-    return root / "model"
+    return save_small_model(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")

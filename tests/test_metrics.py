@@ -1,8 +1,6 @@
 """Accuracies, error rates, intervals and tests against numbers worked out by hand."""
 
 import resource
-import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,17 +8,12 @@ from scipy import stats
 
 from pipeline.metrics import character_error_rate, paired_difference, word_accuracy
 
+pytestmark = pytest.mark.usefixtures("warnings_are_errors")
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _warnings_are_errors() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 def test_word_accuracy_is_the_mean_over_seeds_and_items(rng: np.random.Generator) -> None:

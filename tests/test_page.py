@@ -1,8 +1,6 @@
 """The page for readers: whole, self-contained, and safe with any text."""
 
 import re
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -16,6 +14,8 @@ from pipeline.comparison import RunResult, compare
 from pipeline.page import page
 from tests.made_up import HALF, MOST, findings, rewrites, run, several
 
+pytestmark = pytest.mark.usefixtures("warnings_are_errors")
+
 STRATEGIES = ("supervised", "two_stage", "tandem")
 WORDS = [f"word{number}" for number in range(30)]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -28,13 +28,6 @@ HOSTILE = [
     "\ud800",
 ]
 ANY_SCRIPT = ["שלום", "e\u0301\u0301\u0301", "漢字", "مرحبا بالعالم", "\u0301", " a  b "]
-
-
-@pytest.fixture(autouse=True)
-def _warnings_are_errors() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 class Document(HTMLParser):

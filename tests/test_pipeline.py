@@ -6,21 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from pipeline.records import load_history
-from tests.clones import run
-from tests.conftest import shipped_params
+from tests.clones import ran, run
+from tests.stored import artifacts, newest_children, points, runs
 
 pytestmark = pytest.mark.slow
-
-
-def runs(folder: Path) -> list[Run]:
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(shipped_params()["tracking"]["experiment"])
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
 def test_the_comparison_is_written_as_promised(clone: Path) -> None:
@@ -67,12 +58,11 @@ def test_every_run_and_every_ensemble_has_a_reranker(clone: Path) -> None:
 
 def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone: Path) -> None:
     everything = runs(clone)
-    (parent,) = [found for found in everything if found.data.tags["tandem.kind"] == "comparison"]
+    (parent,) = runs(clone, "comparison")
     children = [found for found in everything if found.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert len(everything) == 1 + len(children)
     wanted = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
     assert Counter((run.data.tags["tandem.strategy"], run.data.tags["tandem.seed"]) for run in children) == wanted
-    client = MlflowClient(f"sqlite:///{clone / 'mlflow.db'}")
     for child in children:
         assert child.info.status == "FINISHED"
         assert {
@@ -84,12 +74,10 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
             "test_character_error_rate",
         } <= set(child.data.metrics)
         assert child.data.params["decoding.order"] == "rerank"
-        curve = client.get_metric_history(child.info.run_id, "dev_word_accuracy")
-        assert [point.step for point in curve] == [10, 20]
+        assert [step for step, _ in points(clone, child, "dev_word_accuracy")] == [10, 20]
         assert "mlflow.source.git.commit" in child.data.tags
         name = f"{child.data.tags['tandem.strategy']}-{child.data.tags['tandem.seed']}"
-        files = {file.path for file in client.list_artifacts(child.info.run_id)}
-        assert files == {"environment.json", "predictions.json", "reranker", f"{name}.tsv"}
+        assert artifacts(clone, child) == {"environment.json", "predictions.json", "reranker", f"{name}.tsv"}
         assert {"system/cpu_percent", "symbols_per_second", "gradient_norm", "learning_rate"} <= set(child.data.metrics)
         assert child.inputs is not None
         assert len(child.inputs.dataset_inputs) == 4
@@ -98,8 +86,8 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
         parent.data.metrics
     )
     assert parent.data.tags["mlflow.note.content"].startswith("On 60 test items and 2 seeds, tandem ")
-    reports = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"index.html", "metrics.json", "calibration.png", "noise.png", "predictions"} <= reports
+    reports = {"index.html", "metrics.json", "calibration.png", "noise.png", "predictions"}
+    assert reports <= artifacts(clone, parent)
 
 
 def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone: Path) -> None:
@@ -111,14 +99,9 @@ def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone
 
 def test_a_changed_parameter_of_tandem_reruns_tandem_and_what_follows_alone(clone: Path) -> None:
     output = run(clone, "dvc", "exp", "run", "--set-param=tandem.updates=30")
-    ran = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
-    assert ran == {"tandem", "rerank", "evaluate", "publish"}
-    comparisons = [found for found in runs(clone) if found.data.tags["tandem.kind"] == "comparison"]
-    assert len(comparisons) == 2
-    newest = max(comparisons, key=lambda found: found.info.start_time)
-    children = [found for found in runs(clone) if found.data.tags.get("mlflow.parentRunId") == newest.info.run_id]
-    reused = Counter((run.data.tags["tandem.strategy"], run.data.tags.get("tandem.reused")) for run in children)
-    assert reused == {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
+    assert ran(output) == {"tandem", "rerank", "evaluate", "publish"}
+    assert len(runs(clone, "comparison")) == 2
+    assert newest_children(clone) == {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
 
 
 def test_predictions_come_ranked_with_log_probabilities_and_confidences(clone: Path) -> None:

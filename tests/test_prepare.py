@@ -16,8 +16,7 @@ from pipeline.corpus import Corpus, Example, Rejected
 from pipeline.errors import UserError
 from pipeline.prepared import Prepared, write_prepared
 from pipeline.stages.prepare import main
-
-ROOT = Path(__file__).parents[1]
+from tests.conftest import PROJECT, shipped_params
 
 CORPUS = Corpus(
     train=[Example("A B", "ab"), Example("B", "b\u2028")],
@@ -159,7 +158,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (raw / "dev.tsv").write_text("A\tz\nQ\taa\nQ\tz\nA\taa\n")
     (raw / "test.tsv").write_text("A\tx\nB\tbb\n")
     (raw / "targets.txt").write_text("x\nbb\nbbbb\ncc\n")
-    params = YAML().load((ROOT / "params.yaml").read_text())
+    params = shipped_params()
     params["data"] |= {
         "source": "files",
         **{key: f"data/raw/{key}.tsv" for key in ("pairs", "dev", "test")},
@@ -213,7 +212,7 @@ def test_a_user_mistake_is_one_line_and_exit_code_2(project: Any) -> None:
     Path("data/raw/targets.txt").write_text("good\n\n")
     run = subprocess.run(
         [sys.executable, "-m", "pipeline.stages.prepare"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
         check=False,

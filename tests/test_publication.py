@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from pipeline.config import changed, load_params
@@ -24,7 +23,7 @@ from pipeline.tracking import Comparison
 from tests.reported_project import REPORTED, make_reported_project, report
 from tests.servers import free_port
 from tests.small_project import ACCURACIES
-from tests.stored import artifacts, client, data_sets, points, runs, state
+from tests.stored import artifacts, children, client, data_sets, points, runs, state
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +62,6 @@ def unpublished(project: Path) -> Path:
     (project / "mlflow.db").unlink()
     shutil.rmtree(project / "mlartifacts")
     return project
-
-
-def children(root: Path) -> dict[tuple[str, int], Run]:
-    found = runs(root, "run")
-    by_name = {(run.data.tags["tandem.strategy"], int(run.data.tags["tandem.seed"])): run for run in found}
-    assert len(by_name) == len(found)
-    return by_name
 
 
 def train(strategy: str, seed: int) -> None:

@@ -3,8 +3,6 @@
 import shutil
 import socket
 import sqlite3
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,17 +14,17 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline import endpoint
 from pipeline.choice import OWN_ORDER
-from pipeline.cli import main
 from pipeline.config import load_params
 from pipeline.connection import Connection, tracking_uri
 from pipeline.errors import UserError
 from pipeline.registry import dev_accuracy, load_model, publish_models
 from pipeline.rerankers import RunGroup
 from pipeline.tracking import Run
-from tests.servers import free_port, running
+from tests.conftest import Call
+from tests.servers import free_port, mlflow_server, running
 from tests.small_project import ACCURACIES, RUNS, SOURCES, make_project
+from tests.stored import client
 
-Predict = Callable[..., tuple[int, str, str]]
 Published = tuple[Path, dict[RunGroup, Run]]
 
 BEST = RunGroup("tandem", (0,))
@@ -85,10 +83,6 @@ def own_project(published: Published, tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copytree(published[0], tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path / "project"
-
-
-def client(root: Path) -> MlflowClient:
-    return MlflowClient(tracking_uri(root))
 
 
 def models(root: Path) -> list[LoggedModel]:
@@ -194,22 +188,13 @@ def test_files_that_a_model_needs_and_are_missing_are_named(own_project: Path) -
 
 
 @pytest.fixture
-def predict(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Predict:
-    """`tandem predict` with two predictions for each of `SOURCES`: exit code, standard output and standard error."""
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tandem", "predict", *SOURCES, "--n-best=2", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return called
+def predict(call: Call) -> Call:
+    """`tandem predict` with two predictions for each of `SOURCES`."""
+    return partial(call, "predict", *SOURCES, "--n-best=2")
 
 
 def test_a_model_predicts_as_its_run_wherever_it_is_loaded_from(
-    project: Path, published: Published, predict: Predict
+    project: Path, published: Published, predict: Call
 ) -> None:
     code, expected, _ = predict("--strategy=tandem", "--seed=0")
     assert (code, len(expected.splitlines())) == (0, 1 + 2 * len(SOURCES))
@@ -252,7 +237,7 @@ def test_loading_a_model_runs_no_code_of_its_folder(project: Path, tmp_path: Pat
     ],
 )
 def test_what_is_no_model_is_told_in_a_sentence(
-    project: Path, predict: Predict, arguments: list[str], message: str
+    project: Path, predict: Call, arguments: list[str], message: str
 ) -> None:
     code, output, error = predict(*arguments)
     assert (code, output) == (2, "")
@@ -274,13 +259,12 @@ def test_a_port_that_is_in_use_is_told(project: Path) -> None:
 
 @pytest.mark.slow
 def test_through_a_server_models_are_logged_registered_and_loaded_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Predict
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: Call
 ) -> None:
     make_project(tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     address = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", str(tmp_path / "artifacts")]
+    command = mlflow_server(port, "sqlite:///mlflow.db", tmp_path / "artifacts")
     with running(command, tmp_path, f"{address}/health"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         publish()

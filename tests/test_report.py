@@ -2,8 +2,6 @@
 
 import json
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +13,8 @@ from pipeline.corpus import Example
 from pipeline.findings import PLOTS
 from pipeline.report import write_predictions, write_report
 from tests.made_up import findings, rewrites, run, several
+
+pytestmark = pytest.mark.usefixtures("warnings_are_errors")
 
 FILES = {
     "index.html",
@@ -31,13 +31,6 @@ FILES = {
 }
 HOSTILE = ["<script>alert(1)</script>", "a|b", "$\\frac{", "`x` *y* [z](u)", "a\nb", "\ud800", "漢\u202e字", '"=1+1"']
 FROM_FILES = [text for text in HOSTILE if text.isprintable()]  # such as data may hold
-
-
-@pytest.fixture(autouse=True)
-def _warnings_are_errors() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 def write(folder: Path, results: list[RunResult]) -> str:

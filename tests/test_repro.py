@@ -1,16 +1,15 @@
 """Whatever happens to the store or the project, and however DVC runs the stages, MLflow has every comparison once."""
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from tests.clones import run
+from tests.clones import copy_clone, ran, run
 from tests.servers import free_port
-from tests.stored import comparisons, points, runs, state
+from tests.stored import comparisons, newest_children, newest_comparison, points, runs, state
 
 pytestmark = pytest.mark.slow
 
@@ -18,11 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def copy(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the clone, which these tests may do anything to."""
-    folder = tmp_path_factory.mktemp("copies") / "a copy"
-    shutil.copytree(clone, folder, symlinks=True)
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--allow-empty", "--message", "as the last repro left it")
-    return folder
+    return copy_clone(clone, tmp_path_factory.mktemp("copies") / "a copy")
 
 
 @pytest.fixture
@@ -32,20 +27,9 @@ def project(copy: Path) -> Iterator[Path]:
     _artifact_repos_cache.clear()
 
 
-def ran(output: str) -> set[str]:
-    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
-
-
-def newest(folder: Path) -> Counter[tuple[str, str | None]]:
-    """The strategies of the newest comparison's children, and whether they were made from files."""
-    parent = max(runs(folder, "comparison"), key=lambda found: found.info.start_time)
-    own = [run for run in runs(folder, "run") if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
-    return Counter((child.data.tags["tandem.strategy"], child.data.tags.get("tandem.reused")) for child in own)
-
-
 def curves(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """All metrics of the newest comparison's runs, by their names."""
-    parent = max(runs(folder, "comparison"), key=lambda found: found.info.start_time).info.run_id
+    parent = newest_comparison(folder).info.run_id
     own = [run for run in runs(folder) if parent in (run.info.run_id, run.data.tags.get("mlflow.parentRunId"))]
     return {run.info.run_name: {name: points(folder, run, name) for name in run.data.metrics} for run in own}
 
@@ -59,7 +43,7 @@ def test_a_store_that_was_deleted_is_filled_by_a_repro_that_trains_nothing(proje
     shutil.rmtree(project / "mlartifacts")
     assert ran(run(project, "dvc", "repro")) == {"publish"}
     assert len(comparisons(project)) == 1
-    assert newest(project) == ALL_REUSED
+    assert newest_children(project) == ALL_REUSED
     assert curves(project) == curves(clone)  # as they were written while training
 
 
@@ -89,7 +73,7 @@ def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(projec
     before = comparisons(project)
     run(project, "dvc", "exp", "run", "--temp", "--set-param=tandem.updates=35")
     assert len(comparisons(project) - before) == 1
-    assert newest(project) == TANDEM_TRAINED
+    assert newest_children(project) == TANDEM_TRAINED
     assert_no_store_elsewhere(project)
 
 
@@ -98,7 +82,7 @@ def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(project: Pa
     run(project, "dvc", "exp", "run", "--queue", "--set-param=tandem.updates=40,50")
     run(project, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     assert len(comparisons(project) - before) == 2
-    assert newest(project) == TANDEM_TRAINED
+    assert newest_children(project) == TANDEM_TRAINED
     assert_no_store_elsewhere(project)
 
 
@@ -112,7 +96,7 @@ def test_what_a_server_that_was_away_missed_is_added_by_the_next_repro(project: 
     assert comparisons(project) == before
     assert ran(run(project, "dvc", "repro")) == {"publish"}
     assert len(comparisons(project) - before) == 1
-    assert newest(project) == ALL_REUSED
+    assert newest_children(project) == ALL_REUSED
     after = state(project)
     run(project, "dvc", "repro")
     assert state(project) == after

@@ -5,8 +5,7 @@ import json
 import pickle
 import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,23 @@ import numpy as np
 import psutil
 import pytest
 from markdown_it import MarkdownIt
-from mlflow.models import Model
 
 from pipeline.alphabet import Alphabet, Symbols
-from pipeline.bundle import write_bundle
-from pipeline.cli import main
 from pipeline.config import changed, load_params
 from pipeline.errors import UserError
 from pipeline.markdown import escape
 from pipeline.page import page
-from pipeline.prepared import Prepared
 from pipeline.publication import publish
 from pipeline.registry import load_model
 from pipeline.report import write_report
-from pipeline.serving import BUNDLE, save_model
-from tests.conftest import PROJECT
+from pipeline.serving import BUNDLE
+from tests.conftest import PROJECT, Call
 from tests.made_up import findings, rewrites, several
 from tests.reported_project import make_reported_project
-from tests.servers import free_port, running
-from tests.small_project import RUNS, make_project
+from tests.servers import tandem_ui
+from tests.small_project import make_project, save_small_model
 from tests.stored import runs
 from tests.test_page import Document, maps
-
-Tandem = Callable[..., tuple[int, str, str]]
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -73,13 +66,7 @@ class Evil:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model's folder."""
-    root = tmp_path_factory.mktemp("project")
-    make_project(root / "a project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root / "a project")
-        write_bundle(root / "bundle", RUNS[-1], Prepared.open())
-        save_model(root / "model", root / "bundle", 5, "F AO", Model())
-    return root / "model"
+    return save_small_model(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture
@@ -92,21 +79,6 @@ def model(saved: Path, tmp_path: Path) -> Path:
 def made(tmp_path: Path) -> Path:
     """The file that is there once code was run."""
     return tmp_path / "code was run"
-
-
-@pytest.fixture
-def tandem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tandem:
-    """A call of `tandem`: exit code, standard output and standard error."""
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tandem", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return called
 
 
 def poisoned(path: Path, made: Path) -> bytes:
@@ -170,7 +142,7 @@ def test_an_architecture_with_a_layer_of_code_is_refused(model: Path) -> None:
         load_model(str(model))
 
 
-def test_code_that_a_model_names_is_not_run(model: Path, made: Path, tandem: Tandem) -> None:
+def test_code_that_a_model_names_is_not_run(model: Path, made: Path, call: Call) -> None:
     code = f"from pathlib import Path\nPath({str(made)!r}).touch()\n"
     for module in (model / "evil.py", model / "code" / "evil.py", *(model / "code" / "pipeline").iterdir()):
         module.write_text(code, encoding="utf-8")
@@ -181,15 +153,15 @@ def test_code_that_a_model_names_is_not_run(model: Path, made: Path, tandem: Tan
     named = "  python_function:\n    loader_module: evil\n    model_code_path: evil.py\n    python_model: evil.pkl\n"
     card.write_text(own.replace("  python_function:\n", named), encoding="utf-8")
     assert "loader_module: evil" in card.read_text(encoding="utf-8")
-    status, output, _ = tandem("predict", "F AO", "--model", str(model))
+    status, output, _ = call("predict", "F AO", "--model", str(model))
     assert (status, output.splitlines()[1].split("\t")[2]) == (0, "for")
     assert not made.exists()
 
 
-def test_a_card_that_names_python_objects_is_refused(model: Path, made: Path, tandem: Tandem) -> None:
+def test_a_card_that_names_python_objects_is_refused(model: Path, made: Path, call: Call) -> None:
     with (model / "MLmodel").open("a", encoding="utf-8") as card:
         card.write(f'more: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ["{made}"]]\n')
-    code, output, error = tandem("predict", "F AO", "--model", str(model))
+    code, output, error = call("predict", "F AO", "--model", str(model))
     assert (code, output) == (2, "")
     assert error.startswith("error: no model of this project can be loaded from ")
     assert "Traceback" not in error
@@ -276,12 +248,12 @@ def test_a_hostile_text_is_one_cell_of_a_table(text: str) -> None:
     assert len([data for data in document.text if data.strip()]) == 4
 
 
-def test_what_a_model_predicts_can_neither_break_a_row_nor_command_a_terminal(model: Path, tandem: Tandem) -> None:
+def test_what_a_model_predicts_can_neither_break_a_row_nor_command_a_terminal(model: Path, call: Call) -> None:
     (path,) = model.rglob("target_alphabet.json")
     length = len(Alphabet.load(path).symbols)
     symbols = ("\x1b", "\t", "\n", "\r", "\x9b", "\x07", "\x08", *map(chr, range(1000, 1100)))[:length]
     Alphabet(Symbols.CHARACTERS, symbols).save(path)
-    code, output, _ = tandem(
+    code, output, _ = call(
         "predict", "F AO", "\x1b[2JK", "--model", str(model), "--order=beam", "--n-best=9", "--beam=9"
     )
     assert code == 0
@@ -290,8 +262,8 @@ def test_what_a_model_predicts_can_neither_break_a_row_nor_command_a_terminal(mo
     assert "\N{REPLACEMENT CHARACTER}" in output
 
 
-def test_what_is_said_of_a_mistake_cannot_command_a_terminal(tandem: Tandem) -> None:
-    code, _, error = tandem("predict", "F AO", "--model", "\x1b]0;title\x07\x9b2J")
+def test_what_is_said_of_a_mistake_cannot_command_a_terminal(call: Call) -> None:
+    code, _, error = call("predict", "F AO", "--model", "\x1b]0;title\x07\x9b2J")
     assert code == 2
     assert "]0;title" in error
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", error)
@@ -304,12 +276,10 @@ def listening(process: psutil.Process) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_the_ui_listens_on_this_machine_only(project: Path) -> None:
+def test_the_ui_listens_on_this_machine_only(project: Path, tmp_path: Path) -> None:
     make_project(project)
-    port = free_port()
     before = set(psutil.Process().children(recursive=True))
-    command = [sys.executable, "-m", "pipeline.cli", "ui", "--port", str(port)]
-    with running(command, project, f"http://127.0.0.1:{port}/health", {"PYTHONPATH": str(PROJECT)}):
+    with tandem_ui(project, tmp_path / "ui.log"):
         started = set(psutil.Process().children()) - before
         addresses = {address for process in started for address in listening(process)}
     assert addresses == {"127.0.0.1"}

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -22,9 +21,9 @@ from pipeline.publication import publish
 from pipeline.records import run_folder
 from pipeline.tracking import Comparison
 from tests.reported_project import REPORTED, make_reported_project
-from tests.servers import free_port, running
+from tests.servers import free_port, mlflow_server, running
 from tests.small_project import ACCURACIES
-from tests.stored import artifacts, client, data_sets, points, runs, state
+from tests.stored import artifacts, children, client, data_sets, points, runs, state
 
 pytestmark = pytest.mark.slow
 
@@ -93,16 +92,7 @@ def serving(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     with ExitStack() as stack:
         store = stack.enter_context(postgresql()) if request.param == "postgresql" else "sqlite:///mlflow.db"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += [
-            "--workers",
-            "1",
-            "--backend-store-uri",
-            store,
-            "--artifacts-destination",
-            str(folder / "artifacts"),
-        ]
-        yield partial(running, command, folder, f"{address}/health")
+        yield partial(running, mlflow_server(port, store, folder / "artifacts"), folder, f"{address}/health")
 
 
 @pytest.fixture
@@ -145,14 +135,11 @@ def test_a_server_that_goes_away_while_training_has_everything_once_it_is_back(
 
 def assert_complete(project: Path) -> None:
     (parent,) = runs(project, "comparison")
-    children = {
-        (run.data.tags["tandem.strategy"], int(run.data.tags["tandem.seed"])): run for run in runs(project, "run")
-    }
-    assert set(children) == set(ACCURACIES)
-    assert len(children) == len(runs(project, "run"))
-    assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
+    found = children(project)
+    assert set(found) == set(ACCURACIES)
+    assert {run.info.status for run in [parent, *found.values()]} == {"FINISHED"}
     assert artifacts(project, parent) == REPORTED
-    best = children["tandem", 0]
+    best = found["tandem", 0]
     assert points(project, best, "dev_word_accuracy") == [(10, 0.5)]
     assert "predictions.json" in artifacts(project, best)
     assert len(data_sets(best)) == 4

@@ -18,30 +18,21 @@ import mlflow.pyfunc
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 
-from pipeline.bundle import Bundle, write_bundle
+from pipeline.bundle import Bundle
 from pipeline.config import Order
-from pipeline.prepared import Prepared
-from pipeline.serving import OUTPUTS, save_model
+from pipeline.serving import OUTPUTS
 from tests.conftest import PROJECT
 from tests.servers import free_port, running
-from tests.small_project import RUNS, SOURCES, make_project
-
-MAX_SYMBOLS = 5
+from tests.small_project import SOURCES, save_small_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model, and nothing of the project that it was made in."""
-    root = tmp_path_factory.mktemp("project")
-    make_project(root / "a project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root / "a project")
-        write_bundle(root / "bundle", RUNS[-1], Prepared.open())
-        save_model(root / "model", root / "bundle", MAX_SYMBOLS, "F AO", Model())
-    return (root / "model").rename(tmp_path_factory.mktemp("elsewhere") / "model")
+    model = save_small_model(tmp_path_factory.mktemp("project"))
+    return model.rename(tmp_path_factory.mktemp("elsewhere") / "model")
 
 
 @pytest.fixture(scope="module")

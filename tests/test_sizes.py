@@ -1,8 +1,5 @@
 """How accuracy grows with the number of pairs, from real DVC experiments whose one stage makes up its metrics."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +7,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.sizes import BY_PAIRS, collect, save, saved, table
+from tests.clones import commit, make_repository, run
 from tests.conftest import PROJECT, changed_params
 
 STAGE = """
@@ -36,23 +34,15 @@ stages:
 """
 
 
-def run(folder: Path, *command: str) -> None:
-    here = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "stage.py").write_text(STAGE)
     (folder / "dvc.yaml").write_text(DVC_YAML)
     (folder / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
-    for command in (["git", "init", "-q"], ["git", "config", "user.email", "a@b"], ["git", "config", "user.name", "a"]):
-        run(folder, *command)
-    run(folder, "dvc", "init", "-q")
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "-qm", "start")
+    make_repository(folder)
+    run(folder, "dvc", "init", "--quiet")
+    commit(folder)
     return folder
 
 

@@ -9,12 +9,9 @@ from typing import Any
 
 import mlflow.pyfunc
 import pytest
-from mlflow.models import Model
 
-from pipeline.bundle import write_bundle
-from pipeline.prepared import Prepared
-from pipeline.serving import OUTPUTS, save_model
-from tests.small_project import RUNS, SOURCES, make_project
+from pipeline.serving import OUTPUTS
+from tests.small_project import SOURCES, save_small_model
 
 pytestmark = pytest.mark.slow
 
@@ -38,13 +35,7 @@ def spark() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("model")
-    make_project(root / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root / "project")
-        write_bundle(root / "bundle", RUNS[-1], Prepared.open())
-        save_model(root / "model", root / "bundle", 5, "F AO", Model())
-    return root / "model"
+    return save_small_model(tmp_path_factory.mktemp("model"))
 
 
 def test_a_logged_model_predicts_in_spark_as_it_does_in_python(spark: Any, model: Path) -> None:
