@@ -16,15 +16,15 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config import Bridge, Cell, DecoderKind, Model, Params, load_params
+from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, load_params
+from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
-from pipeline.plans import Plan, Task
-from pipeline.prepared import PREPARED, Prepared
-from pipeline.records import Record, run_folder
-from pipeline.runs import run_training
-from pipeline.strategies import new_network
-from pipeline.streams import streams
-from pipeline.training import TrainingSteps
+from pipeline.training.phase import TrainingSteps
+from pipeline.training.plans import Plan, Task
+from pipeline.training.records import Record, run_folder
+from pipeline.training.runs import run_training
+from pipeline.training.strategies import new_network
+from pipeline.training.streams import streams
 
 WARM_UP = 5  # batches that compile and are not timed
 

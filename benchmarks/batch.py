@@ -26,14 +26,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.timing import DoRound, available_cores, in_turn, timed
-from pipeline.alphabet import join, split
-from pipeline.batch import WORKSPACE
+from pipeline.batch.prediction import WORKSPACE
+from pipeline.batch.shards import SLICE_ROWS, SOURCE
+from pipeline.data.alphabet import join, split
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import StringStore
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.markdown import markdown_table
-from pipeline.prepared import Prepared
-from pipeline.records import run_folder
-from pipeline.shards import SLICE_ROWS, SOURCE
-from pipeline.store import StringStore
+from pipeline.reporting.markdown import markdown_table
+from pipeline.training.records import run_folder
 
 COMPARED = 10_000  # sources that the search alone decodes in a round
 ROUNDS = 2
@@ -102,8 +102,8 @@ def different_sources(prepared: Prepared, count: int, seed: int = 0) -> Iterator
 def searching(folder: Path, sources: Sequence[str], beam: int | None) -> DoRound:
     """Rounds of what `benchmarks.speed` measures of decoding: the search over ids, nothing around it."""
     from benchmarks.ours import our_decoder
-    from pipeline.alphabet import load_alphabets
-    from pipeline.network import load_network
+    from pipeline.data.alphabet import load_alphabets
+    from pipeline.model.network import load_network
 
     store = StringStore.of(sources, load_alphabets(folder)[0])
     write = our_decoder(load_network(folder), beam)

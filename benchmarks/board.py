@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.cells import Cell
 from benchmarks.results import Results
-from pipeline.connection import Connection, project_root
-from pipeline.tracking import Comparison, Run
+from pipeline.tracking.connection import Connection, project_root
+from pipeline.tracking.runs import Comparison, Run
 
 EXPERIMENT = "histnorm"
 

@@ -33,7 +33,7 @@ from benchmarks.published import NOTE, Published, ablation_tables, comparison_ta
 from benchmarks.recipes import NOT_OURS, Recipe, measure
 from benchmarks.resampling import Accuracies
 from benchmarks.results import Measurement, Results
-from pipeline.config import Params, changed, flatten, load_params
+from pipeline.config.params import Params, changed, flatten, load_params
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.processes import side_by_side
 

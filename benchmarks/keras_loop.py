@@ -1,8 +1,8 @@
 """Tandem training as a Keras user writes it: two compiled models that share the decoder's layers.
 
 Inputs and targets are one-hot and padded to the longest string of the data, `Masking` leaves padding out, and
-`train_on_batch` is called on either model in turn. The architecture is that of `pipeline.network`, but for the tied
-table: one-hot vectors go through dense layers.
+`train_on_batch` is called on either model in turn. The architecture is that of `pipeline.model.network`, but for the
+tied table: one-hot vectors go through dense layers.
 """
 
 from functools import partial
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, timed
 from benchmarks.weights import Arrays
-from pipeline.alphabet import START
-from pipeline.backend import keras
-from pipeline.config import Model, Params
-from pipeline.prepared import Prepared
-from pipeline.store import StringStore
+from pipeline.config.params import Model, Params
+from pipeline.data.alphabet import START
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import StringStore
+from pipeline.model.backend import keras
 
 Tensors = list[Any]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, timed
-from pipeline.alphabet import PADDING
-from pipeline.batches import Batch
-from pipeline.config import Model
+from pipeline.config.params import Model
+from pipeline.data.alphabet import PADDING
+from pipeline.training.batches import Batch
 
 PEAK_SIZE, PEAK_PRODUCTS = 2048, 16  # rows and columns of the matrices; products in a round
 
@@ -50,7 +50,7 @@ def operations_of(model: Model, target_symbols: int, batches: Iterable[Batch]) -
 
 def peak() -> DoRound:
     """Rounds of large float32 matrix products in tensorflow."""
-    from pipeline.backend import tf  # here, because counting does not need it
+    from pipeline.model.backend import tf  # here, because counting does not need it
 
     left, right = (tf.random.uniform([PEAK_SIZE, PEAK_SIZE]) for _ in range(2))
 

@@ -11,15 +11,15 @@ from benchmarks.operations import operations_of
 from benchmarks.timing import DoRound, Round, timed
 from benchmarks.weights import ARRAYS, arrays_of, save_arrays
 from benchmarks.workload import ENDLESS, SCHEDULE, SEED, batches_of, sources_to_decode
-from pipeline.config import Params
-from pipeline.network import Network, load_network, save_network
-from pipeline.plans import Plan, Task
-from pipeline.prepared import Prepared
-from pipeline.search import Candidates, beam_search, decode, greedy_search
-from pipeline.store import StringStore
-from pipeline.strategies import new_network
-from pipeline.streams import streams
-from pipeline.training import DevScore, Phase
+from pipeline.config.params import Params
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import StringStore
+from pipeline.model.network import Network, load_network, save_network
+from pipeline.model.search import Candidates, beam_search, decode, greedy_search
+from pipeline.training.phase import DevScore, Phase
+from pipeline.training.plans import Plan, Task
+from pipeline.training.strategies import new_network
+from pipeline.training.streams import streams
 
 
 def training(params: Params, folder: Path, updates: int) -> DoRound:
@@ -82,7 +82,7 @@ def save_trained(params: Params, folder: Path, updates: int, weights: Path) -> D
 
 def decoding(folder: Path, weights: Path, beam: int | None, passes: int) -> DoRound:
     """Rounds of decoding all strings so many times, greedily or with a beam."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as `pipeline.backend` has it; the cores take a batch each
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as `pipeline.model.backend` has it; the cores take a batch each
     sources = sources_to_decode(Prepared.open(folder))
     write = our_decoder(load_network(weights), beam)
 

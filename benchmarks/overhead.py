@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from benchmarks import children, sampling
-from pipeline.config import Params
-from pipeline.records import RECORD
+from pipeline.config.params import Params
+from pipeline.training.records import RECORD
 
 COPIED = ("dvc.yaml", ".dvcignore", "data/raw", "pipeline")
 TIMES = "stages.jsonl"

@@ -15,11 +15,11 @@ from benchmarks.keras_loop import SharedLayers, one_hot
 from benchmarks.timing import DoRound, timed
 from benchmarks.weights import ARRAYS, load_arrays
 from benchmarks.workload import sources_to_decode
-from pipeline.alphabet import END, PADDING, SPECIALS, START
-from pipeline.backend import keras
-from pipeline.config import Params
-from pipeline.network import load_network
-from pipeline.prepared import Prepared
+from pipeline.config.params import Params
+from pipeline.data.alphabet import END, PADDING, SPECIALS, START
+from pipeline.data.prepared import Prepared
+from pipeline.model.backend import keras
+from pipeline.model.network import load_network
 
 Ids = NDArray[np.int32]
 Floats = NDArray[np.float32]

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from benchmarks import children, loads
-from pipeline.config import Params, changed
+from pipeline.config.params import Params, changed
 
 PAIRS = 5000
 RAW = Path("data/raw")

@@ -12,13 +12,14 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from benchmarks.results import Measurement, scored
-from pipeline import controls, scoring
-from pipeline.choice import fitted_chooser, learn_evidence
-from pipeline.config import Params, changed, flatten
-from pipeline.inference import TrainedModel
-from pipeline.prepared import Prepared
-from pipeline.records import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
-from pipeline.runs import run_training
+from pipeline.config.params import Params, changed, flatten
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation import controls
+from pipeline.model.inference import TrainedModel
+from pipeline.reranking.choice import fitted_chooser, learn_evidence
+from pipeline.training import scoring
+from pipeline.training.records import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
+from pipeline.training.runs import run_training
 
 NOT_OURS = ("data", "prepare")  # sections of params.yaml: a benchmark has its own data
 

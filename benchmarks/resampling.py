@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.cells import Cell
 from benchmarks.results import Results
 from pipeline.errors import UserError
-from pipeline.metrics import CONFIDENCE, RESAMPLES, Interval
+from pipeline.evaluation.metrics import CONFIDENCE, RESAMPLES, Interval
 
 PASSAGE = 100  # tokens; the last of a test set may be shorter
 RESAMPLED_AT_ONCE = 2_000_000  # passages

@@ -14,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.cells import Cell
-from pipeline import scoring
-from pipeline.alphabet import Symbols
-from pipeline.corpus import Example
+from pipeline.data.alphabet import Symbols
 from pipeline.errors import UserError
+from pipeline.reading.corpus import Example
+from pipeline.training import scoring
 
 COLUMNS = ("corpus", "size", "fold", "strategy", "split", "word_accuracy", "character_error_rate", "seconds")
 RUN = ["corpus", "size", "fold", "strategy"]

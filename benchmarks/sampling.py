@@ -20,7 +20,7 @@ INTERVAL = 0.01  # seconds between two looks
 ACCOUNTS = "SAMPLING_ACCOUNTS"  # the environment variable with the folder of the accounts
 
 KINDS = IMPORTS, MLFLOW, WAITING, WORK = "imports", "mlflow", "waiting", "work"
-OF_MLFLOW = ("/mlflow/", "/pipeline/connection.py", "/pipeline/publication.py", "/pipeline/tracking.py")
+OF_MLFLOW = ("/mlflow/", "/pipeline/tracking/", "/pipeline/publishing/")
 OF_WAITING = ("/multiprocessing/connection.py", "/selectors.py", "/subprocess.py")  # for another process
 
 

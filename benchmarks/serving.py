@@ -26,11 +26,11 @@ import numpy as np
 import psutil
 
 from benchmarks.serving_requests import Mix, Request
-from pipeline.endpoint import HOST
+from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.markdown import markdown_table
-from pipeline.prepared import Prepared
-from pipeline.registry import load_model
+from pipeline.reporting.markdown import markdown_table
+from pipeline.serving.endpoint import HOST
+from pipeline.serving.registry import load_model
 
 SOURCES = 500  # different ones that are asked for
 START_SECONDS = 120  # until a server answers

@@ -28,7 +28,7 @@ import psutil
 
 from benchmarks.speed_report import report
 from benchmarks.timing import Make, Round, available_cores, in_turn
-from pipeline.config import Params, changed, load_params
+from pipeline.config.params import Params, changed, load_params
 from pipeline.errors import UserError, explain_user_errors
 
 UNITS = (128, 256)
@@ -210,8 +210,8 @@ def check_competitors(params: Params, parts: Sequence[str]) -> None:
 
 @contextmanager
 def _setting(params: Params, prepared: Path | None, rounds: int) -> Iterator[Setting]:
-    from pipeline.corpus import read_corpus
-    from pipeline.prepared import Prepared, write_prepared
+    from pipeline.data.prepared import Prepared, write_prepared
+    from pipeline.reading.corpus import read_corpus
 
     with TemporaryDirectory() as folder:
         if prepared is None:

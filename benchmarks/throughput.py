@@ -8,17 +8,17 @@ import numpy as np
 
 from benchmarks import loads
 from benchmarks.timing import DoRound, Round, timed
-from pipeline.config import Params
-from pipeline.prepared import Prepared
-from pipeline.streams import learned_noise
+from pipeline.config.params import Params
+from pipeline.data.prepared import Prepared
+from pipeline.training.streams import learned_noise
 
 TOP = 5  # targets that a search gives
 
 
 def matching(params: Params, folder: Path, targets: int, sources: int) -> DoRound:
     """Rounds of making an index of synthetic targets and searching it for sources of the test set."""
-    from pipeline.backend import keras  # here, because noise does not need it
-    from pipeline.matcher import Index, Matcher
+    from pipeline.model.backend import keras  # here, because noise does not need it
+    from pipeline.siamese.matcher import Index, Matcher
 
     prepared = Prepared.open(folder)
     keras.utils.set_random_seed(0)

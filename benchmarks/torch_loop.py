@@ -16,12 +16,12 @@ from benchmarks.operations import operations_of
 from benchmarks.timing import DoRound, Round
 from benchmarks.torch_network import TorchNetwork
 from benchmarks.workload import ENDLESS, SCHEDULE, SEED
-from pipeline.alphabet import PADDING
-from pipeline.batches import Batch
-from pipeline.config import Params
-from pipeline.plans import Plan, Task
-from pipeline.prepared import Prepared
-from pipeline.streams import streams
+from pipeline.config.params import Params
+from pipeline.data.alphabet import PADDING
+from pipeline.data.prepared import Prepared
+from pipeline.training.batches import Batch
+from pipeline.training.plans import Plan, Task
+from pipeline.training.streams import streams
 
 
 def training(params: Params, folder: Path, updates: int) -> DoRound:

@@ -1,4 +1,4 @@
-"""The network of `pipeline.network` as a PyTorch user writes it: the architecture that params.yaml ships, at any size.
+"""`pipeline.model.network` as a PyTorch user writes it: the architecture that params.yaml ships, at any size.
 
 Rival of the speed benchmark in training and decoding. It takes over the weights of a `Network`, so a test can hold the
 two against each other.
@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.weights import Arrays
-from pipeline.alphabet import PADDING, START
-from pipeline.config import Model
+from pipeline.config.params import Model
+from pipeline.data.alphabet import PADDING, START
 
 CLOSED = 1e4  # what a gate gets added or subtracted to be 1 or 0 to the last bit
 

@@ -12,10 +12,10 @@ from benchmarks.timing import DoRound, timed
 from benchmarks.torch_network import Encoded, TorchNetwork
 from benchmarks.weights import ARRAYS, load_arrays
 from benchmarks.workload import sources_to_decode
-from pipeline.alphabet import END, PADDING, SPECIALS, START
-from pipeline.config import Params
-from pipeline.prepared import Prepared
-from pipeline.store import StringStore
+from pipeline.config.params import Params
+from pipeline.data.alphabet import END, PADDING, SPECIALS, START
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import StringStore
 
 BATCH = 256  # strings decoded at once, as the pipeline does
 
@@ -39,7 +39,7 @@ def decoding(params: Params, folder: Path, weights: Path, beam: int | None, pass
 
 
 def longest_output(prepared: Prepared) -> int:
-    """The bound on what is written, in symbols: that of `pipeline.strategies.new_network`."""
+    """The bound on what is written, in symbols: that of `pipeline.training.strategies.new_network`."""
     return prepared.longest_target * 3 // 2 + 1
 
 

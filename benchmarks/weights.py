@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Bridge, Cell, DecoderKind, Model
+from pipeline.config.params import Bridge, Cell, DecoderKind, Model
 from pipeline.errors import UserError
 
 ARRAYS = "arrays.npz"
@@ -18,7 +18,7 @@ Arrays = Mapping[str, Sequence[NDArray[np.float32]]]
 
 
 def arrays_of(network: Any) -> Arrays:
-    """Of a `pipeline.network.Network` that has the architecture which `check_architecture` asks for."""
+    """Of a `pipeline.model.network.Network` that has the architecture which `check_architecture` asks for."""
     parts = {name: getattr(network, name).trainable_variables for name in ("encoder_a", "decoder")}
     parts["encoder_b"] = network.encoder_b.trainable_variables[1:]  # the table is the decoder's
     return {name: [variable.numpy() for variable in variables] for name, variables in parts.items()}

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from pipeline.batches import Batch
-from pipeline.config import Params
-from pipeline.plans import Plan, Task
-from pipeline.prepared import Prepared
-from pipeline.store import StringStore
-from pipeline.streams import streams
+from pipeline.config.params import Params
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import StringStore
+from pipeline.training.batches import Batch
+from pipeline.training.plans import Plan, Task
+from pipeline.training.streams import streams
 
 SCHEDULE = (Task.PAIRED, Task.AUTOENCODE)
 ENDLESS = 10**9  # updates

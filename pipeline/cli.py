@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.config import Order
+from pipeline.config.params import Order
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.sources import check_sources
+from pipeline.serving.sources import check_sources
 
 if TYPE_CHECKING:
-    from pipeline.portable import Recipe
-    from pipeline.rerankers import RunGroup
+    from pipeline.batch.portable import Recipe
+    from pipeline.reranking.rerankers import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -87,15 +87,15 @@ def predict(
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
-        from pipeline.registry import load_model
+        from pipeline.serving.registry import load_model
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
-        from pipeline.portable import load_runs
+        from pipeline.batch.portable import load_runs
 
         runs = _choose_runs(strategy or "tandem", seed, ensemble)
         chooser = load_runs(runs, _recipe(runs, MOST_SYMBOLS, order, beam, n_best))
-    from pipeline.markdown import cell
+    from pipeline.reporting.markdown import cell
 
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
     for source, choices in zip(rows, chooser.choose(rows), strict=True):
@@ -112,9 +112,9 @@ def match(
 ) -> None:
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
     check_sources(sources)
-    from pipeline.corpus import read_targets
-    from pipeline.markdown import cell
-    from pipeline.matcher import FOLDER, Index, Matcher
+    from pipeline.reading.corpus import read_targets
+    from pipeline.reporting.markdown import cell
+    from pipeline.siamese.matcher import FOLDER, Index, Matcher
 
     matcher = Matcher.load(FOLDER)
     file = STANDARD_INPUT if among == Path("-") else among
@@ -131,8 +131,8 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.markdown import printable
-    from pipeline.summary import table, verdict
+    from pipeline.reporting.markdown import printable
+    from pipeline.reporting.summary import table, verdict
 
     try:
         metrics = json.loads(METRICS.read_text(encoding="utf-8"))
@@ -147,11 +147,11 @@ def compare() -> None:
 @app.command()
 def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
-    from pipeline.config import load_params
-    from pipeline.figures import accuracy_by_pairs
-    from pipeline.figures import save as save_figure
-    from pipeline.records import STRATEGIES
-    from pipeline.sizes import FOLDER, collect, save, table
+    from pipeline.config.params import load_params
+    from pipeline.reporting.figures import accuracy_by_pairs
+    from pipeline.reporting.figures import save as save_figure
+    from pipeline.reporting.sizes import FOLDER, collect, save, table
+    from pipeline.training.records import STRATEGIES
 
     rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
@@ -175,12 +175,12 @@ def sweep(
     apply: Annotated[bool, typer.Option("--apply", help="Write the best parameters into params.yaml.")] = False,
 ) -> None:
     """Train with every combination of parameters, or some; which is best? What was broken off, or is over, is kept."""
-    from pipeline.config import PARAMS, load_params
-    from pipeline.connection import project_root
+    from pipeline.config.params import PARAMS, load_params
     from pipeline.stages import end_on_sigterm
+    from pipeline.tracking.connection import project_root
 
     try:
-        from pipeline import sweep as sweeps
+        from pipeline.sweeps import sweep as sweeps
     except ImportError as error:
         raise UserError(f"tandem sweep needs Ray ({error}): python -m pip install '.[cluster]'") from error
     end_on_sigterm()
@@ -190,8 +190,8 @@ def sweep(
 @app.command()
 def publish() -> None:
     """Give MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
-    from pipeline import publication
-    from pipeline.config import load_params
+    from pipeline.config.params import load_params
+    from pipeline.publishing import publication
 
     if not publication.publish(load_params()):
         raise SystemExit(1)
@@ -201,8 +201,15 @@ def publish() -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
-    from pipeline.config import load_params
-    from pipeline.connection import find_artifacts, is_server, project_root, runs_page, tracking_uri, ui_command
+    from pipeline.config.params import load_params
+    from pipeline.tracking.connection import (
+        find_artifacts,
+        is_server,
+        project_root,
+        runs_page,
+        tracking_uri,
+        ui_command,
+    )
 
     root, experiment = project_root(), load_params().tracking.experiment
     if is_server(tracking_uri(root)):
@@ -223,8 +230,8 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
 ) -> None:
     """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
-    from pipeline import endpoint
-    from pipeline.config import load_params
+    from pipeline.config.params import load_params
+    from pipeline.serving import endpoint
 
     address = model or f"models:/{load_params().tracking.model}@champion"
     endpoint.serve(address, port)
@@ -236,8 +243,8 @@ def main() -> None:
 
 
 def _read_sources(path: Path | None) -> list[str]:
-    from pipeline.alphabet import Symbols
-    from pipeline.raw import read_rows
+    from pipeline.data.alphabet import Symbols
+    from pipeline.reading.raw import read_rows
 
     if path is None and sys.stdin.isatty():
         raise UserError('give sources, e.g. tandem predict "F AO R K", or --input FILE, or pipe them in')
@@ -254,13 +261,13 @@ def _predict_shards(
     on_ray: bool,
     address: str | None,
 ) -> None:
-    from pipeline.shards import find_shards
+    from pipeline.batch.shards import find_shards
 
     shards = find_shards(pattern)
-    from pipeline.batch import predict_shards
-    from pipeline.config import load_params
-    from pipeline.engines import LocalEngine, RayEngine
-    from pipeline.portable import pack_model, pack_runs
+    from pipeline.batch.engines import LocalEngine, RayEngine
+    from pipeline.batch.portable import pack_model, pack_runs
+    from pipeline.batch.prediction import predict_shards
+    from pipeline.config.params import load_params
 
     with TemporaryDirectory() as place:
         folder = Path(place) / "predictor"
@@ -275,8 +282,8 @@ def _predict_shards(
 
 def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
     # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
-    from pipeline.records import MODELS, RECORD, STRATEGIES, Record, run_folder
-    from pipeline.rerankers import RerankRecord, RunGroup
+    from pipeline.reranking.rerankers import RerankRecord, RunGroup
+    from pipeline.training.records import MODELS, RECORD, STRATEGIES, Record, run_folder
 
     seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{RECORD}"))
     if not seeds:
@@ -296,7 +303,7 @@ def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
 
 
 def _recipe(runs: "RunGroup", max_symbols: int, *asked: *tuple[Order | None, int | None, int]) -> "Recipe":
-    from pipeline.portable import recipe_of
+    from pipeline.batch.portable import recipe_of
 
     recipe, note = recipe_of(runs, max_symbols, *asked)
     if note:

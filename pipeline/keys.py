@@ -7,67 +7,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Params, flatten
+from pipeline.config.params import Params, flatten
 
-# Modules that show or keep results and do not decide them: a change there does not make another comparison.
+# What shows or keeps results and does not decide them: a change there does not make another comparison.
 VIEW_ONLY = (
-    "application.py",
-    "attention.py",
-    "batch.py",
-    "bundle.py",
-    "captions.py",
+    "batch",
     "checkpoints.py",
-    "cluster.py",
     "cli.py",
-    "completion.py",
-    "confusions.py",
-    "connection.py",
-    "coordinates.py",
-    "curves.py",
-    "datasets.py",
+    "cluster.py",
     "digests.py",
-    "endpoint.py",
-    "engines.py",
-    "environment.py",
-    "examples.py",
-    "figures.py",
-    "findings.py",
-    "heatmaps.py",
     "keys.py",
-    "local_store.py",
-    "manifest.py",
-    "markdown.py",
-    "outcome.py",
-    "page.py",
-    "portable.py",
-    "predicted.py",
-    "publication.py",
-    "ranking.py",
-    "registry.py",
-    "report.py",
-    "served.py",
-    "service.py",
-    "serving.py",
-    "shards.py",
-    "sizes.py",
-    "sources.py",
-    "space.py",
+    "publishing",
+    "reporting",
+    "serving",
     "stages/publish.py",
-    "stored.py",
-    "summary.py",
-    "svg.py",
-    "sweep.py",
-    "sweep_runs.py",
-    "tracking.py",
-    "trainable.py",
-    "trials.py",
-    "usage.py",
+    "sweeps",
+    "tracking",
 )
 
 COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to other numbers
 
-# Modules and parameters of stage prepare alone: the digest of the data that it prepared stands for them.
-PREPARE_ONLY = ("corpus.py", "raw.py", "stages/prepare.py")
+# Code and parameters of stage prepare alone: the digest of the data that it prepared stands for them.
+PREPARE_ONLY = ("reading", "stages/prepare.py")
 PREPARE_SECTIONS = ("data", "prepare")
 BEYOND_PREPARE = "prepare.hold_out_targets"  # decides what speaks for a candidate, too
 
@@ -93,10 +54,10 @@ def versions() -> Iterator[str]:
     return map(version, COMPUTING)
 
 
-def code_parts() -> Iterator[str]:
-    """Name and text of each module that decides what a comparison finds."""
+def code_parts(*, with_preparation: bool = False) -> Iterator[str]:
+    """Name and text of each module that decides what a comparison finds; by itself, or on prepared data."""
     package = Path(__file__).parent
-    for path in sorted([*package.glob("*.py"), *package.glob("stages/*.py")]):
-        name = path.relative_to(package).as_posix()
-        if name not in VIEW_ONLY and name not in PREPARE_ONLY:
-            yield from (name, path.read_text(encoding="utf-8"))
+    left_out = {package / name for name in (VIEW_ONLY if with_preparation else (*VIEW_ONLY, *PREPARE_ONLY))}
+    for path in sorted(package.rglob("*.py")):
+        if left_out.isdisjoint((path, *path.parents)):
+            yield from (path.relative_to(package).as_posix(), path.read_text(encoding="utf-8"))

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from pipeline.cli import main
-from pipeline.config import Model, Params, Training, changed, load_params
-from pipeline.connection import ENVIRONMENT
+from pipeline.config.params import Model, Params, Training, changed, load_params
+from pipeline.tracking.connection import ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.alphabet import Symbols
-from pipeline.comparison import Metrics, RunResult, compare
-from pipeline.confusions import confusions
-from pipeline.examples import examples
-from pipeline.findings import Findings
-from pipeline.scoring import score
+from pipeline.data.alphabet import Symbols
+from pipeline.evaluation.comparison import Metrics, RunResult, compare
+from pipeline.reporting.confusions import confusions
+from pipeline.reporting.examples import examples
+from pipeline.reporting.findings import Findings
+from pipeline.training.scoring import score
 
 HALF = [1, 1, 0, 0] * 25
 MOST = [1, 1, 1, 0] * 25

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.comparison import RunResult, compare
-from pipeline.config import load_params
-from pipeline.environment import Environment
-from pipeline.evaluation import score, tested_run
-from pipeline.manifest import MATCHER_HISTORY
-from pipeline.outcome import REPORTS, Outcome
-from pipeline.prepared import Prepared
-from pipeline.records import run_folder
-from pipeline.report import write_predictions
-from pipeline.rerankers import RunGroup
+from pipeline.config.params import load_params
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation.comparison import RunResult, compare
+from pipeline.evaluation.outcome import REPORTS, Outcome
+from pipeline.evaluation.tested import score, tested_run
+from pipeline.publishing.manifest import MATCHER_HISTORY
+from pipeline.reporting.report import write_predictions
+from pipeline.reranking.rerankers import RunGroup
+from pipeline.tracking.environment import Environment
+from pipeline.training.records import run_folder
 from tests.small_project import RUNS, make_project
 
 RIGHT = RunGroup("tandem", (0,))  # the only run whose prediction is right

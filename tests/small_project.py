@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from mlflow.models import Model
 
-from pipeline.alphabet import Symbols, save_alphabets
-from pipeline.backend import keras
-from pipeline.bundle import write_bundle
-from pipeline.choice import OWN_ORDER
-from pipeline.config import Decoding, Order
-from pipeline.corpus import Corpus, Example
-from pipeline.evidence import FEATURES
-from pipeline.network import Network, Sizes, save_network
-from pipeline.prepared import PREPARED, Prepared, write_prepared
-from pipeline.records import Record, run_folder, save_record
-from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving import save_model
+from pipeline.config.params import Decoding, Order
+from pipeline.data.alphabet import Symbols, save_alphabets
+from pipeline.data.prepared import PREPARED, Prepared, write_prepared
+from pipeline.model.backend import keras
+from pipeline.model.network import Network, Sizes, save_network
+from pipeline.reading.corpus import Corpus, Example
+from pipeline.reranking.choice import OWN_ORDER
+from pipeline.reranking.evidence import FEATURES
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.serving.bundle import write_bundle
+from pipeline.serving.flavor import save_model
+from pipeline.training.records import Record, run_folder, save_record
 from tests.conftest import PROJECT, small_model
 
 PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))

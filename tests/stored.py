@@ -7,8 +7,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Run, ViewType
 
-from pipeline.connection import tracking_uri
-from pipeline.environment import Environment
+from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.environment import Environment
 
 PARAMETERS = {"tandem.updates": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.alphabet import Alphabet, Symbols, save_alphabets
-from pipeline.backend import keras
-from pipeline.choice import OWN_ORDER
-from pipeline.config import Decoding, Order
-from pipeline.corpus import Corpus, Example
-from pipeline.evidence import FEATURES
-from pipeline.network import Network, Sizes, save_network
-from pipeline.prepared import PREPARED, Prepared, write_prepared
-from pipeline.records import Record, run_folder, save_record
-from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.config.params import Decoding, Order
+from pipeline.data.alphabet import Alphabet, Symbols, save_alphabets
+from pipeline.data.prepared import PREPARED, Prepared, write_prepared
+from pipeline.model.backend import keras
+from pipeline.model.network import Network, Sizes, save_network
+from pipeline.reading.corpus import Corpus, Example
+from pipeline.reranking.choice import OWN_ORDER
+from pipeline.reranking.evidence import FEATURES
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.training.records import Record, run_folder, save_record
 from tests.conftest import PROJECT, Call, Called, small_model
 
 

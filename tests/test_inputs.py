@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.alphabet import Symbols
-from pipeline.corpus import read_targets
+from pipeline.data.alphabet import Symbols
+from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError
-from pipeline.prepared import PREPARED, Prepared
-from pipeline.sources import check_sources
+from pipeline.reading.corpus import read_targets
+from pipeline.serving.sources import check_sources
 from pipeline.stages.prepare import SUMMARY, main
 from tests.conftest import shipped_params
 from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS

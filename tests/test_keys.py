@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Params, changed, load_params
+from pipeline.config.params import Params, changed, load_params
 from pipeline.keys import comparison_key
 from tests.conftest import PROJECT
 
@@ -54,7 +54,8 @@ def test_deciding_code_is_in_the_key_and_code_that_shows_or_prepares_is_not(tmp_
     package = tmp_path / "pipeline"
     shutil.copytree(PROJECT / "pipeline", package, ignore=shutil.ignore_patterns("__pycache__"))
     program = (
-        "from pathlib import Path; from pipeline.config import load_params; from pipeline.keys import comparison_key;"
+        "from pathlib import Path; from pipeline.config.params import load_params;"
+        "from pipeline.keys import comparison_key;"
         f"print(comparison_key(load_params(Path({str(PROJECT / 'params.yaml')!r})), 'digest'))"
     )
 
@@ -67,6 +68,6 @@ def test_deciding_code_is_in_the_key_and_code_that_shows_or_prepares_is_not(tmp_
         ).stdout.decode()
 
     before = key_after_appending_to()
-    shown = ("tracking.py", "figures.py", "stages/publish.py")
-    assert key_after_appending_to(*shown, "corpus.py", "raw.py", "stages/prepare.py") == before
-    assert key_after_appending_to("alphabet.py") != before
+    shown = ("cli.py", "tracking/runs.py", "reporting/figures.py", "stages/publish.py")
+    assert key_after_appending_to(*shown, "reading/corpus.py", "reading/raw.py", "stages/prepare.py") == before
+    assert key_after_appending_to("data/alphabet.py") != before

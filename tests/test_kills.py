@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.checkpoints import FOLDER
-from pipeline.records import PRETRAIN, STRATEGIES, Record, load_history, run_folder
+from pipeline.training.records import PRETRAIN, STRATEGIES, Record, load_history, run_folder
 from tests.clones import environment, run
 from tests.same_bytes import comparable
 from tests.stored import comparisons, points, runs

@@ -16,11 +16,11 @@ import pytest
 
 from benchmarks.serving import HOST, load, report, server
 from benchmarks.serving_requests import Mix, Request, invalid_requests
-from pipeline.application import LARGEST_BODY, read_csv, read_json
-from pipeline.endpoint import listener_at
 from pipeline.errors import UserError
-from pipeline.registry import load_model
-from pipeline.service import MOST_BEGINNINGS, Row, Service
+from pipeline.serving.application import LARGEST_BODY, read_csv, read_json
+from pipeline.serving.endpoint import listener_at
+from pipeline.serving.registry import load_model
+from pipeline.serving.service import MOST_BEGINNINGS, Row, Service
 from tests.servers import free_port
 from tests.small_project import MAX_SYMBOLS, save_small_model
 

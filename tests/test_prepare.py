@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.alphabet import LARGEST_ALPHABET, Symbols
-from pipeline.corpus import Corpus, Example, Rejected
+from pipeline.data.alphabet import LARGEST_ALPHABET, Symbols
+from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.prepared import Prepared, write_prepared
+from pipeline.reading.corpus import Corpus, Example, Rejected
 from pipeline.stages.prepare import main
 from tests.conftest import PROJECT, shipped_params
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.alphabet import Symbols
-from pipeline.config import Params
-from pipeline.corpus import Corpus, Example
+from pipeline.config.params import Params
+from pipeline.data.alphabet import Symbols
+from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.prepared import Prepared, write_prepared
-from pipeline.records import PRETRAIN, load_history, run_folder
-from pipeline.runs import run_training, training_key
+from pipeline.reading.corpus import Corpus, Example
+from pipeline.training.records import PRETRAIN, load_history, run_folder
+from pipeline.training.runs import run_training, training_key
 from tests.conftest import PROJECT, changed_params
 from tests.same_bytes import comparable
 
@@ -173,8 +173,8 @@ def test_where_the_results_cannot_be_written_the_training_can_be_gone_on_with(
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline.prepared import Prepared
-from pipeline.runs import run_training
+from pipeline.data.prepared import Prepared
+from pipeline.training.runs import run_training
 from tests.conftest import PROJECT, changed_params
 from tests.test_resume import SMALL
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

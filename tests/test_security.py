@@ -15,22 +15,22 @@ import psutil
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline.alphabet import Alphabet, Symbols
-from pipeline.config import changed, load_params
+from pipeline.config.params import changed, load_params
+from pipeline.data.alphabet import Alphabet, Symbols
 from pipeline.errors import UserError
-from pipeline.markdown import escape
-from pipeline.page import page
-from pipeline.publication import publish
-from pipeline.registry import load_model
-from pipeline.report import write_report
-from pipeline.serving import BUNDLE
+from pipeline.publishing.publication import publish
+from pipeline.reporting.markdown import escape
+from pipeline.reporting.page import page
+from pipeline.reporting.report import write_report
+from pipeline.serving.flavor import BUNDLE
+from pipeline.serving.registry import load_model
 from tests.conftest import PROJECT, Call
 from tests.made_up import findings, rewrites, several
 from tests.reported_project import make_reported_project
+from tests.reporting.test_page import Document, maps
 from tests.servers import tandem_ui
 from tests.small_project import make_project, save_small_model
 from tests.stored import runs
-from tests.test_page import Document, maps
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -144,7 +144,7 @@ def test_an_architecture_with_a_layer_of_code_is_refused(model: Path) -> None:
 
 def test_code_that_a_model_names_is_not_run(model: Path, made: Path, call: Call) -> None:
     code = f"from pathlib import Path\nPath({str(made)!r}).touch()\n"
-    for module in (model / "evil.py", model / "code" / "evil.py", *(model / "code" / "pipeline").iterdir()):
+    for module in (model / "evil.py", model / "code" / "evil.py", *(model / "code" / "pipeline").rglob("*.py")):
         module.write_text(code, encoding="utf-8")
     card = model / "MLmodel"
     own = re.sub(

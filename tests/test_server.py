@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_params
-from pipeline.environment import Environment
-from pipeline.prepared import Prepared
-from pipeline.publication import publish
-from pipeline.records import run_folder
-from pipeline.tracking import Comparison
+from pipeline.config.params import load_params
+from pipeline.data.prepared import Prepared
+from pipeline.publishing.publication import publish
+from pipeline.tracking.environment import Environment
+from pipeline.tracking.runs import Comparison
+from pipeline.training.records import run_folder
 from tests.reported_project import REPORTED, make_reported_project
 from tests.servers import free_port, mlflow_server, running
 from tests.small_project import ACCURACIES

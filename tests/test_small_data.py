@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Params, load_params
-from pipeline.prepared import Prepared
-from pipeline.records import PRETRAIN, STRATEGIES
-from pipeline.runs import run_training
+from pipeline.config.params import Params, load_params
+from pipeline.data.prepared import Prepared
 from pipeline.stages import evaluate, prepare, rerank
+from pipeline.training.records import PRETRAIN, STRATEGIES
+from pipeline.training.runs import run_training
 from tests.conftest import shipped_params
 
 pytestmark = pytest.mark.slow

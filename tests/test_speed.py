@@ -15,17 +15,17 @@ from benchmarks.operations import operations_of, training_operations
 from benchmarks.speed_report import report
 from benchmarks.weights import ARRAYS, Arrays, arrays_of, load_arrays, save_arrays
 from benchmarks.workload import SCHEDULE, batches_of, sources_to_decode
-from pipeline.alphabet import PADDING, Symbols
-from pipeline.backend import keras, tf
-from pipeline.batches import Batch
-from pipeline.config import Params
-from pipeline.corpus import Corpus, Example
+from pipeline.config.params import Params
+from pipeline.data.alphabet import PADDING, Symbols
+from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.network import Network
-from pipeline.plans import Task
-from pipeline.prepared import Prepared, write_prepared
-from pipeline.strategies import new_network
-from pipeline.training import masked_cross_entropy
+from pipeline.model.backend import keras, tf
+from pipeline.model.network import Network
+from pipeline.reading.corpus import Corpus, Example
+from pipeline.training.batches import Batch
+from pipeline.training.phase import masked_cross_entropy
+from pipeline.training.plans import Task
+from pipeline.training.strategies import new_network
 from tests.conftest import PROJECT, changed_params, shipped_params, small_model
 
 SMALL = {"model.units": 16, "model.projection": 8, "model.dropout": 0.0, "training.batch_size": 8}

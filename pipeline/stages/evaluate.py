@@ -1,23 +1,23 @@
 """Stage `evaluate`: all that was trained on the test set, the strategies against each other, and the report."""
 
-from pipeline import sizes
-from pipeline.attention import attention_maps, sources_to_map
-from pipeline.choice import learn_evidence
-from pipeline.comparison import compare, focus_of
-from pipeline.config import load_params
-from pipeline.confusions import confusions
+from pipeline.config.params import load_params
+from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.evaluation import evaluate, evaluate_controls, tested_run
-from pipeline.examples import examples
-from pipeline.findings import Findings
-from pipeline.outcome import REPORTS, Outcome
-from pipeline.prepared import PREPARED, Prepared
-from pipeline.records import STRATEGIES
-from pipeline.report import write_predictions, write_report
-from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
+from pipeline.evaluation.comparison import compare, focus_of
+from pipeline.evaluation.outcome import REPORTS, Outcome
+from pipeline.evaluation.tested import evaluate, evaluate_controls, tested_run
+from pipeline.reporting import sizes
+from pipeline.reporting.attention import attention_maps, sources_to_map
+from pipeline.reporting.confusions import confusions
+from pipeline.reporting.examples import examples
+from pipeline.reporting.findings import Findings
+from pipeline.reporting.report import write_predictions, write_report
+from pipeline.reporting.summary import verdict
+from pipeline.reranking.choice import learn_evidence
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
 from pipeline.stages import watched
-from pipeline.streams import learned_noise
-from pipeline.summary import verdict
+from pipeline.training.records import STRATEGIES
+from pipeline.training.streams import learned_noise
 
 REWRITES = 1000  # of the learned noise, at most
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.backend import keras, tf
-from pipeline.config import Params, load_params
-from pipeline.corpus import Example
+from pipeline.config.params import Params, load_params
+from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.inference import TrainedModel
-from pipeline.matcher import FOLDER, Matcher
-from pipeline.matching import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
-from pipeline.negatives import Negatives, find_negatives
-from pipeline.prepared import PREPARED, Prepared
-from pipeline.records import HISTORY, Record, run_folder
+from pipeline.model.backend import keras, tf
+from pipeline.model.inference import TrainedModel
+from pipeline.reading.corpus import Example
+from pipeline.siamese.matcher import FOLDER, Matcher
+from pipeline.siamese.matching import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
+from pipeline.siamese.negatives import Negatives, find_negatives
 from pipeline.stages import end_on_sigterm, seed_argument
+from pipeline.training.records import HISTORY, Record, run_folder
 
 METRICS = Path("reports/matcher.json")
 

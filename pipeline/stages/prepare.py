@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.alphabet import Alphabet, split
-from pipeline.config import load_params
-from pipeline.corpus import Corpus, Example, read_corpus
+from pipeline.config.params import load_params
+from pipeline.data.alphabet import Alphabet, split
+from pipeline.data.prepared import PREPARED, Prepared, write_prepared
+from pipeline.data.store import StringStore
 from pipeline.errors import explain_user_errors
-from pipeline.prepared import PREPARED, Prepared, write_prepared
-from pipeline.store import StringStore
+from pipeline.reading.corpus import Corpus, Example, read_corpus
 
 SUMMARY = Path("reports/prepare.json")
 

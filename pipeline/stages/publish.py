@@ -1,10 +1,10 @@
 """Stage `publish`: MLflow gets what it lacks of the comparison in the files; it runs at the end of every repro."""
 
 from pipeline.checkpoints import FOLDER, clear
-from pipeline.config import load_params
-from pipeline.connection import project_root
+from pipeline.config.params import load_params
 from pipeline.errors import explain_user_errors
-from pipeline.publication import publish
+from pipeline.publishing.publication import publish
+from pipeline.tracking.connection import project_root
 
 
 @explain_user_errors

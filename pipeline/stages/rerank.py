@@ -1,11 +1,11 @@
 """Stage `rerank`: how much everything that speaks for a candidate counts, learned on dev for every run and ensemble."""
 
-from pipeline.choice import fitted_chooser, learn_evidence
-from pipeline.config import load_params
+from pipeline.config.params import load_params
+from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
-from pipeline.prepared import PREPARED, Prepared
-from pipeline.reranker import Reranker
-from pipeline.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
+from pipeline.reranking.choice import fitted_chooser, learn_evidence
+from pipeline.reranking.reranker import Reranker
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
 from pipeline.stages import watched
 
 

@@ -17,19 +17,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pipeline import checkpoints
-from pipeline.config import Params, load_params
-from pipeline.connection import import_mlflow, project_root
-from pipeline.environment import Environment
-from pipeline.membership import Member, members_here
-from pipeline.plans import phases
-from pipeline.prepared import PREPARED, Prepared
+from pipeline.config.params import Params, load_params
+from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.processes import jobs_for, side_by_side
-from pipeline.records import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 from pipeline.stages import end_on_sigterm
-from pipeline.tracking import Child, Comparison
+from pipeline.tracking.connection import import_mlflow, project_root
+from pipeline.tracking.environment import Environment
+from pipeline.tracking.runs import Child, Comparison
+from pipeline.training.membership import Member, members_here
+from pipeline.training.plans import phases
+from pipeline.training.records import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 
 if TYPE_CHECKING:
-    from pipeline.workers import Workers
+    from pipeline.training.workers import Workers
 
 # What a process tells of its seed: that it begins, looks at the development data, that it is done.
 News = tuple[int, str | list[Row]]
@@ -43,11 +43,11 @@ def train_seeds(strategy: str) -> None:
     seeds, threads = params.seeds, params.training.threads
     train = partial(_train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.FOLDER)
     if params.training.workers == 1:
-        news = side_by_side(train, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.runs"])
+        news = side_by_side(train, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.training.runs"])
     else:
         members = members_here(params.training.workers)
         together = partial(_train_together, seeds=seeds, train=train)
-        news = side_by_side(together, members, len(members), threads, imports=["pipeline.runs"])
+        news = side_by_side(together, members, len(members), threads, imports=["pipeline.training.runs"])
         if len(members) == 1:
             title, others = f"worker {members[0].index}", ", ".join(members[0].addresses)
             print(f"{title} waits until all workers are there: {others}", file=sys.stderr)
@@ -80,8 +80,8 @@ def _train(
     seed: int, strategy: str, params: Params, checkpoints: Path, workers: "Workers | None" = None
 ) -> Iterator[News]:
     # Here, because the process that watches does not need tensorflow.
-    from pipeline.runs import run_training
-    from pipeline.workers import ALONE
+    from pipeline.training.runs import run_training
+    from pipeline.training.workers import ALONE
 
     yield seed, BEGINS
     prepared = Prepared.open(PREPARED)
@@ -93,7 +93,7 @@ def _train(
 
 def _train_together(member: Member, seeds: Sequence[int], train: Callable[..., Iterator[News]]) -> Iterator[News]:
     """As one of the workers, all seeds one after the other; the chief tells of them."""
-    from pipeline.workers import join
+    from pipeline.training.workers import join
 
     with join(member) as workers:
         for seed in seeds:

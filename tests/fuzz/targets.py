@@ -12,21 +12,21 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModelContext
 
-from pipeline.alphabet import Alphabet, Symbols
-from pipeline.bundle import write_bundle
-from pipeline.choice import OwnOrder
-from pipeline.config import Data, DataSource, OnBadRow, Prepare, load_params
-from pipeline.corpus import read_cmudict, read_corpus, read_pairs, read_targets
+from pipeline.config.params import Data, DataSource, OnBadRow, Prepare, load_params
+from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.data.prepared import PREPARED, Prepared, write_prepared
+from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.inference import TrainedModel
-from pipeline.prepared import PREPARED, Prepared, write_prepared
-from pipeline.records import Record, load_history, run_folder
-from pipeline.reranker import Reranker
-from pipeline.rerankers import RERANKERS, RerankRecord
-from pipeline.serving import BUNDLE, MAX_SYMBOLS, ServedModel
-from pipeline.sources import check_sources
+from pipeline.model.inference import TrainedModel
+from pipeline.reading.corpus import read_cmudict, read_corpus, read_pairs, read_targets
+from pipeline.reranking.choice import OwnOrder
+from pipeline.reranking.reranker import Reranker
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord
+from pipeline.serving.bundle import write_bundle
+from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
+from pipeline.serving.sources import check_sources
 from pipeline.stages.prepare import summarise
-from pipeline.store import StringStore
+from pipeline.training.records import Record, load_history, run_folder
 from tests.conftest import PROJECT
 from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
 from tests.small_project import RUNS, make_project

@@ -1,0 +1,1 @@
+"""Prediction of files, whatever their size, here or on a Ray cluster."""

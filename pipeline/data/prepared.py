@@ -1,0 +1,192 @@
+"""The folder data/prepared: its layout, writing and loading. What goes into it `pipeline.reading` decides."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.alphabet import (
+    SOURCE_ALPHABET,
+    TARGET_ALPHABET,
+    UNKNOWN,
+    Alphabet,
+    Symbols,
+    in_parts,
+    load_alphabets,
+    save_alphabets,
+)
+from pipeline.data.store import StringStore
+from pipeline.errors import UserError
+from pipeline.reading.corpus import Corpus, Example, Rejected
+
+PREPARED = Path("data/prepared")
+
+TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
+REJECTED = "rejected.tsv"
+DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS)
+TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
+
+
+def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_kind: Symbols) -> None:
+    """Write `corpus` to `folder`; the same corpus gives the same bytes.
+
+    The alphabets hold what training may see, the train pairs and the unpaired targets, not dev and test. Where most
+    symbols of the sources are symbols of targets too, the alphabet of the sources has all of the targets': what the
+    pairs happen not to show is then a symbol that stays as it is, not an unknown one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [example.source for example in corpus.train]
+    targets = [example.target for example in corpus.train]
+    source_alphabet = _alphabet("sources", sources, source_kind)
+    target_alphabet = _alphabet("targets", chain(targets, corpus.targets), target_kind)
+    if source_kind is target_kind and _mostly_known(sources, target_alphabet):
+        source_alphabet = Alphabet.of([*sources, *target_alphabet.symbols], source_kind)
+    save_alphabets(folder, source_alphabet, target_alphabet)
+    for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
+        _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
+    _write_strings(folder / TARGETS, corpus.targets)
+    StringStore.of(sources, source_alphabet).save(folder / TRAIN_SOURCES)
+    StringStore.of(targets, target_alphabet).save(folder / TRAIN_TARGETS)
+    StringStore.of(corpus.targets, target_alphabet).save(folder / UNPAIRED)
+    _write_rejected(folder / REJECTED, corpus.rejected)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data as the training stages see it."""
+
+    folder: Path
+    source_alphabet: Alphabet
+    target_alphabet: Alphabet
+    train_sources: StringStore  # row i of these two is train pair i
+    train_targets: StringStore
+    targets: StringStore  # unpaired
+
+    def __post_init__(self) -> None:
+        sides = (self.source_alphabet, self.target_alphabet, self.target_alphabet)
+        stores = (self.train_sources, self.train_targets, self.targets)
+        for name, store, alphabet in zip((TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED), stores, sides, strict=True):
+            if store.largest() >= len(alphabet):
+                raise _damaged(self.folder / name, "it has ids of symbols that are not in the alphabet")
+        if len(self.train_sources) != len(self.train_targets):
+            raise _damaged(self.folder, f"{TRAIN_SOURCES} and {TRAIN_TARGETS} differ in their number of rows")
+
+    @classmethod
+    def open(cls, folder: Path = PREPARED) -> "Prepared":
+        """Load the alphabets, map the stores; the splits are read when first asked for.
+
+        Raises `UserError` for a folder that is missing or not whole, as do the splits and the digest.
+        """
+        for name in DATA_FILES:
+            if not (folder / name).is_file():
+                raise _damaged(folder / name, "no such file")
+        try:
+            alphabets = load_alphabets(folder)
+            stores = [StringStore.open(folder / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED)]
+        except UserError as error:
+            raise _damaged(folder, str(error)) from error
+        return cls(folder, *alphabets, *stores)
+
+    @cached_property
+    def train(self) -> tuple[Example, ...]:
+        """The training pairs."""
+        return _read_examples(self.folder / TRAIN)
+
+    @cached_property
+    def dev(self) -> tuple[Example, ...]:
+        """The examples by which training is stopped."""
+        return _read_examples(self.folder / DEV)
+
+    @cached_property
+    def test(self) -> tuple[Example, ...]:
+        """The examples by which strategies are compared."""
+        return _read_examples(self.folder / TEST)
+
+    def among_unpaired(self, strings: Iterable[str]) -> set[str]:
+        """Those of `strings` that are unpaired targets; the list is read through, not kept."""
+        wanted = set(strings)
+        try:
+            with (self.folder / TARGETS).open(encoding="utf-8", newline="\n") as file:
+                return {target for line in file if (target := line.removesuffix("\n")) in wanted}
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder / TARGETS, str(error)) from error
+
+    @cached_property
+    def longest_source(self) -> int:
+        """Symbols in the longest training source; dev, test and later sources may be longer."""
+        return _longest(self.train_sources)
+
+    @cached_property
+    def longest_target(self) -> int:
+        """Symbols in the longest training or unpaired target."""
+        return max(_longest(self.train_targets), _longest(self.targets))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over alphabets, splits and unpaired targets: the same for the same data."""
+        whole = hashlib.sha256()
+        for name in DATA_FILES:
+            try:
+                with (self.folder / name).open("rb") as file:
+                    whole.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise _damaged(self.folder / name, str(error)) from error
+        return whole.hexdigest()
+
+
+def _alphabet(side: str, strings: Iterable[str], kind: Symbols) -> Alphabet:
+    try:
+        return Alphabet.of(strings, kind)
+    except UserError as error:
+        raise UserError(f"the {side} cannot be used: {error}") from None
+
+
+def _mostly_known(strings: Sequence[str], alphabet: Alphabet) -> bool:
+    ids, _ = alphabet.encode_all(strings)
+    return bool(np.mean(ids != UNKNOWN) > 0.5) if len(ids) else False
+
+
+def _longest(strings: StringStore) -> int:
+    return int(np.diff(strings.offsets).max(initial=0))
+
+
+def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    _write_strings(path, map("\t".join, rows))
+
+
+def _write_strings(path: Path, strings: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for part in in_parts(strings):
+            file.write("\n".join([*part, ""]))
+
+
+def _write_rejected(path: Path, rejected: Sequence[Rejected] | None) -> None:
+    if rejected is None:
+        path.unlink(missing_ok=True)
+        return
+    rows = ((row.file, str(row.line), row.reason, row.text) for row in rejected)
+    _write_rows(path, chain([("file", "line", "reason", "text")], rows))
+
+
+def _read_examples(path: Path) -> tuple[Example, ...]:
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    examples = []
+    # Rows end at a line feed alone: str.splitlines would also end them at characters such as U+2028.
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        match line.split("\t"):
+            case [source, target, *also]:
+                examples.append(Example(source, target, tuple(also)))
+            case _:
+                raise _damaged(path, f"line {number} has no target")
+    return tuple(examples)
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is missing or damaged ({reason}): run `dvc repro prepare`")

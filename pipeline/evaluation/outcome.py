@@ -1,0 +1,91 @@
+"""reports/runs.json: which comparison the files of models and reports make up, and what each run in it reached.
+
+Stage evaluate writes it; with it, everything that MLflow shows can be made from files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from pipeline.config.params import Params
+from pipeline.digests import digest_of
+from pipeline.errors import UserError
+from pipeline.keys import comparison_key, decisive_parameters
+from pipeline.training.records import Record, run_folder
+
+REPORTS = Path("reports")
+RUNS = REPORTS / "runs.json"
+
+
+@dataclass(frozen=True)
+class TestedRun:
+    """A run as it was tested.
+
+    record: what run.json said. metrics: what it reached, under the names that they have in MLflow. predictions and
+    reranker: the files of it. models: digest of the run folder and the reranker.
+    """
+
+    record: Record
+    metrics: Mapping[str, float]
+    predictions: Path
+    reranker: Path
+    models: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return run_folder(self.record.strategy, self.record.seed)
+
+    def models_now(self) -> str:
+        """The digest of its models as they are."""
+        return digest_of([*sorted(self.folder.iterdir()), self.reranker])
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Outcome:
+    """All runs of a comparison. key: as `comparison_key` gave it. data: digest of the prepared data."""
+
+    key: str
+    data: str
+    parameters: dict[str, Any]
+    runs: tuple[TestedRun, ...]
+
+    @classmethod
+    def of(cls, params: Params, data: str, runs: list[TestedRun]) -> "Outcome":
+        """The outcome of what was just evaluated."""
+        return cls(comparison_key(params, data), data, decisive_parameters(params), tuple(runs))
+
+    @classmethod
+    def load(cls, path: Path = RUNS) -> "Outcome":
+        """Read what `save` wrote; raises `UserError` for anything else."""
+        try:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
+            raise UserError(f"{path} cannot be used ({reason}): run `dvc repro`") from error
+
+    def save(self, path: Path = RUNS) -> None:
+        """Write runs.json."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(TypeAdapter(Outcome).dump_python(self, mode="json"), indent=1) + "\n", "utf-8")
+
+    def check(self, params: Params, data: str) -> None:
+        """Raise `UserError` unless this is the outcome of these parameters, this prepared data and today's models."""
+        now = decisive_parameters(params)
+        for name in sorted({*now, *self.parameters}, key=[*now, *self.parameters].index):
+            before, value = self.parameters.get(name), now.get(name)
+            if before != value:
+                raise UserError(
+                    f"reports was made with {name}: {json.dumps(before)}, but params.yaml says {json.dumps(value)}: "
+                    "run `dvc repro`"
+                )
+        if self.data != data:
+            raise UserError("reports was made with other data than data/prepared now holds: run `dvc repro`")
+        for run in self.runs:
+            if Record.load(run.folder) != run.record or run.models_now() != run.models:
+                raise UserError(f"{run.folder} or {run.reranker} changed since reports was made: run `dvc repro`")

@@ -1,0 +1,100 @@
+"""The test set as trained runs, ensembles and controls predict it. What the results say is `comparison`'s."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config.params import Order, Params
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation.comparison import BEAM, GREEDY, RunResult, calibration_error
+from pipeline.evaluation.controls import controls
+from pipeline.evaluation.outcome import TestedRun
+from pipeline.model.inference import TrainedModel
+from pipeline.reranking.choice import chooser
+from pipeline.reranking.evidence import Evidence
+from pipeline.reranking.reranker import Reranker
+from pipeline.reranking.rerankers import RunGroup
+from pipeline.training import scoring
+from pipeline.training.records import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
+
+
+def evaluate(
+    group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
+) -> RunResult:
+    """Decode and score the test set with a run or an ensemble, and add up what was spent."""
+    records = group.records(prepared.digest)
+    spent = list(records)
+    if needs_pretraining(group.strategy, params):
+        spent += [Record.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
+    sources = [example.source for example in prepared.test]
+    choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
+    first = [row[0] for row in choices]
+    orders = {GREEDY: [row[0].text for row in model.predict(sources)]}
+    if params.decoding.order is not Order.GREEDY:
+        orders[BEAM] = [max(row, key=lambda choice: choice.log_probability).text for row in choices]
+    return RunResult(
+        strategy=group.strategy,
+        seed=group.seeds[0],
+        sources=sources,
+        targets=[example.target for example in prepared.test],
+        predictions=[choice.text for choice in first],
+        scores=score([choice.text for choice in first], prepared),
+        updates=sum(record.batches for record in spent),
+        paired_updates=sum(record.updates for record in records),
+        seconds=sum(record.seconds for record in spent),
+        history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
+        log_probabilities=[choice.log_probability for choice in first],
+        confidences=[choice.confidence for choice in first],
+        orders={name: score(texts, prepared)["correct"].to_numpy() for name, texts in orders.items()},
+    )
+
+
+def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
+    """What a single run spent and reached on dev and test; its predictions stand below `reports`."""
+    record, reranker = Record.load(run_folder(group.strategy, group.seeds[0])), Reranker.load(group.reranker)
+    metrics = {
+        "dev_best_word_accuracy": record.dev_word_accuracy,
+        "dev_best_character_error_rate": record.dev_character_error_rate,
+        "test_word_accuracy": scoring.accuracy(result.scores),
+        "test_character_error_rate": scoring.error_rate(result.scores),
+        **{f"test_{order}_accuracy": float(right.mean()) for order, right in result.orders.items()},
+        "parameters": record.parameters,
+        "best_update": record.best_update,
+        "updates": result.updates,
+        "seconds": result.seconds,
+    }
+    if (error := calibration_error([result])) is not None:
+        metrics["test_calibration_error"] = error
+    if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
+        metrics["dev_rerank_accuracy"] = reranker.accuracy
+        metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
+    run = TestedRun(record, metrics, reports / group.predictions, group.reranker, models="")
+    return replace(run, models=run.models_now())
+
+
+def evaluate_controls(prepared: Prepared) -> list[RunResult]:
+    """Score the test set as each control predicts it."""
+    sources = [example.source for example in prepared.test]
+    found = controls(prepared.train, sources, prepared.source_alphabet, prepared.target_alphabet)
+    return [
+        RunResult(
+            strategy=name,
+            seed=0,
+            sources=sources,
+            targets=[example.target for example in prepared.test],
+            predictions=predictions,
+            scores=score(predictions, prepared),
+            updates=0,
+            paired_updates=0,
+            seconds=0.0,
+        )
+        for name, predictions in found.items()
+    ]
+
+
+def score(predictions: Sequence[str], prepared: Prepared) -> pd.DataFrame:
+    """The scores of predictions for the test set, as `scoring.score` gives them."""
+    targets, accepted = [item.target for item in prepared.test], [item.accepted for item in prepared.test]
+    return scoring.score(predictions, targets, accepted, prepared.target_alphabet.kind)

@@ -1,0 +1,1 @@
+"""Networks: layers, their joined models, and decoding with trained ones."""

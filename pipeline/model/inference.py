@@ -1,0 +1,100 @@
+"""Trained runs, loaded from their folders: strings in, ranked strings with their log probabilities out."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.alphabet import Alphabet, load_alphabets
+from pipeline.data.store import StringStore
+from pipeline.errors import UserError
+from pipeline.model.network import Joined, Network, load_network
+from pipeline.model.search import Search, beam_search, decode, forced_scoring, greedy_search, log_probabilities
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One candidate for a source; log_probability is a natural logarithm."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The predictor of a run, or those of several whose probabilities are averaged, and the alphabets they share."""
+
+    networks: tuple[Network, ...]
+    source_alphabet: Alphabet
+    target_alphabet: Alphabet
+    _compiled: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, *folders: Path, instead_of: "TrainedModel | None" = None) -> "TrainedModel":
+        """Load run folders; raises `UserError` where one is missing or damaged, or their alphabets differ.
+
+        instead_of: a model that is no longer needed and must not be used any more; where the architectures are the
+        same, what was compiled for it is not compiled again.
+        """
+        alphabets = [load_alphabets(folder) for folder in folders]
+        for folder, found in zip(folders, alphabets, strict=True):
+            if found != alphabets[0]:
+                raise UserError(f"{folder} and {folders[0]} have different alphabets: were they trained on other data?")
+        sizes = tuple(map(len, alphabets[0]))
+        old = instead_of.networks if instead_of and len(instead_of.networks) == len(folders) else [None] * len(folders)
+        networks = tuple(load_network(folder, into) for folder, into in zip(folders, old, strict=True))
+        for folder, network in zip(folders, networks, strict=True):
+            if sizes != (network.sizes.source_symbols, network.sizes.target_symbols):
+                raise UserError(f"the alphabets in {folder} are not those of its network: run `dvc repro`")
+        same = instead_of is not None and all(new is network for new, network in zip(networks, old, strict=True))
+        return cls(networks, *alphabets[0], instead_of._compiled if instead_of and same else {})
+
+    def predict(self, sources: Sequence[str], n_best: int = 1, beam: int = 1) -> list[list[Prediction]]:
+        """Up to `n_best` different predictions for each source, the most likely first.
+
+        Symbols that training never saw are read as unknown. `beam` is widened to `n_best` where it is smaller; 1 is
+        greedy decoding.
+        """
+        if not sources:
+            return []
+        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        different = list(dict.fromkeys(normalized))
+        found = decode(self._search(max(beam, n_best)), StringStore.of(different, self.source_alphabet))
+        predictions = [
+            [
+                Prediction(self.target_alphabet.decode(row.tolist()), float(score))
+                for row, score in zip(ids[:n_best], scores[:n_best], strict=True)
+                if score > -float("inf")
+            ]
+            for ids, scores in zip(found.ids, found.log_probabilities, strict=True)
+        ]
+        by_source = dict(zip(different, predictions, strict=True))
+        return [by_source[source] for source in normalized]
+
+    def log_probabilities(self, sources: Sequence[str], targets: Sequence[str]) -> NDArray[np.float32]:
+        """How likely each source's target is, natural logarithms float32 [n]: what a search that found it would say."""
+        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        return log_probabilities(
+            self._once("forced", lambda: forced_scoring(self._predictors)),
+            StringStore.of(normalized, self.source_alphabet),
+            StringStore.of(targets, self.target_alphabet),
+        )
+
+    @property
+    def _predictors(self) -> list[Joined]:
+        return [network.predictor for network in self.networks]
+
+    def _search(self, width: int) -> Search:
+        models, longest = self._predictors, self.networks[0].sizes.longest_output
+        return self._once(
+            width, lambda: greedy_search(models, longest) if width == 1 else beam_search(models, longest, width)
+        )
+
+    def _once(self, name: object, compile_it: Callable[[], Any]) -> Any:
+        if name not in self._compiled:
+            self._compiled[name] = compile_it()
+        return self._compiled[name]

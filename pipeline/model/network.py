@@ -1,0 +1,273 @@
+"""Encoder A, encoder B, the one decoder, and the two models joined from them.
+
+`predictor` is encoder A + decoder (A -> B), `autoencoder` is encoder B + decoder (B -> B). Both hold the same decoder
+object, so a step on either moves it. How the weights are trained is left to `training`, how strings are written with
+them to `search`.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from pipeline.config.params import Bridge, DecoderKind, Model
+from pipeline.data.alphabet import PADDING, START
+from pipeline.errors import UserError
+from pipeline.model.backend import keras, tf
+from pipeline.model.layers import Attention, Dropout, RecurrentStack, States, TiedDense
+
+WEIGHTS = "network.weights.h5"
+ARCHITECTURE = "network.json"
+DIGEST = "sha256"  # of architecture and weights: a changed bit is no other network, but damage
+ROOM = 2**18  # bytes that a file of weights takes at most besides them
+
+Encoded = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the data fixes: source and target symbols with the special ones (V), and the longest output in symbols."""
+
+    source_symbols: int
+    target_symbols: int
+    longest_output: int
+
+
+class Encoder(keras.Model):
+    """Symbol ids -> what the bridge carries: masked input, per-symbol dense projection, recurrent layers.
+
+    The projection of a one-hot vector by a dense layer is a row of its kernel; it is looked up, not multiplied.
+    projection: the lookup table, made here unless another part lends its own.
+    """
+
+    def __init__(
+        self, symbols: int, model: Model, projection: keras.layers.Embedding | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.attends = model.bridge is Bridge.ATTENTION
+        self.projection = projection or symbol_table(symbols, model, "projection")
+        self.recurrent = RecurrentStack(
+            model.cell, model.units, model.layers, model.dropout, model.bidirectional, name="recurrent"
+        )
+        # A repeating decoder reads one dense embedding; an autoregressive one starts from the last states themselves.
+        repeats = model.decoder is DecoderKind.REPEAT
+        self.embedding = keras.layers.Dense(model.embedding, name="embedding") if repeats else None
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for ids [B, S]. Keras would find the shapes by running the whole, a second of tracing."""
+        if not self.projection.built:
+            self.projection.build(input_shape)
+        self.recurrent.build((*input_shape, self.projection.output_dim))
+        if self.embedding is not None:
+            self.embedding.build((None, self.recurrent.units))
+
+    def call(self, ids: tf.Tensor, training: bool = False) -> Encoded:
+        """ids int32 [B, S], 0 is padding, which never changes what is encoded.
+
+        Gives `vector` float32 [B, E] (the dense embedding, or the last states of all layers side by side), and for
+        attention `memory` float32 [B, S, H], the states of the last layer, with `present` bool [B, S].
+        """
+        present = tf.not_equal(ids, PADDING)
+        memory, states = self.recurrent(self.projection(ids), present=present, training=training)
+        if self.embedding is not None:
+            return {"vector": self.embedding(states[-1][0])}
+        vector = tf.concat([tensor for layer in states for tensor in layer], axis=1)
+        return {"vector": vector, "memory": memory, "present": present} if self.attends else {"vector": vector}
+
+
+class Decoder(keras.Model):
+    """What the bridge carries -> logits over target symbols.
+
+    `repeat`: every step reads the embedding. `autoregressive`: every step reads the symbol before it (in training the
+    right one: teacher forcing), and the first states are the encoder's last ones. With attention the outputs look at
+    all encoder states. Two per-symbol dense layers close; with tied weights the second is the transpose of `symbols`,
+    the table of target symbols, which then serves encoder B as well and belongs to the decoder.
+    """
+
+    def __init__(self, symbols: int, model: Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
+        reads_symbols = self.autoregressive or model.tie_weights
+        table = symbol_table(symbols, model, "symbols")
+        self.symbols: Any = table if reads_symbols else None
+        self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
+        self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
+        self.dropout = Dropout(model.dropout, name="dropout")
+        self.dense = keras.layers.Dense(model.projection, name="dense")
+        if model.tie_weights:
+            table.build((None, None))
+            self.output_symbols: Any = TiedDense(table, name="output_symbols")
+        else:
+            self.output_symbols = keras.layers.Dense(symbols, name="output_symbols")
+        self._input_width = model.projection if self.autoregressive else model.embedding
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for target ids [B, T]."""
+        if self.symbols is not None and not self.symbols.built:
+            self.symbols.build(input_shape)
+        states = (*input_shape, self.recurrent.units)
+        self.recurrent.build((*input_shape, self._input_width))
+        if self.attention is not None:
+            self.attention.build(states)
+        self.dropout.build(states)
+        self.dense.build(states)
+        self.output_symbols.build((*input_shape, self.dense.units))
+
+    def call(self, encoded: Encoded, target_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """target_ids int32 [B, T] closed by END -> logits float32 [B, T, V]; those of step t see only symbols before t.
+
+        A repeating decoder uses nothing of the target but its length.
+        """
+        if self.autoregressive:
+            previous = tf.pad(target_ids[:, :-1], [[0, 0], [1, 0]], constant_values=START)
+            inputs = self.symbols(previous)
+        else:
+            inputs = tf.repeat(encoded["vector"][:, None, :], tf.shape(target_ids)[1], axis=1)
+        outputs, _ = self.recurrent(inputs, initial_states=self.start(encoded), training=training)
+        return self._logits(outputs, encoded, training)
+
+    def start(self, encoded: Encoded) -> States:
+        """The states before the first symbol."""
+        zeros = self.recurrent.zero_states(tf.shape(encoded["vector"])[0])
+        if not self.autoregressive:
+            return zeros
+        each = tf.split(encoded["vector"], sum(map(len, zeros)), axis=1)
+        return tf.nest.pack_sequence_as(zeros, each)
+
+    def step(self, encoded: Encoded, previous_ids: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
+        """One symbol further: previous_ids int32 [N] -> logits float32 [N, V] and the states after it.
+
+        N is a multiple of the strings encoded: several beginnings of each, side by side, look at the one memory of
+        theirs. `encoded["vector"]` has a row for each beginning.
+        """
+        inputs = self.symbols(previous_ids) if self.autoregressive else encoded["vector"]
+        outputs, states = self.recurrent.step(inputs, states)
+        strings = tf.shape(encoded.get("memory", outputs))[0]
+        logits = self._logits(tf.reshape(outputs, [strings, -1, self.recurrent.units]), encoded, training=False)
+        return tf.reshape(logits, [-1, logits.shape[-1]]), states
+
+    def _logits(self, outputs: tf.Tensor, encoded: Encoded, training: bool) -> tf.Tensor:
+        if self.attention is not None:
+            outputs = self.attention(outputs, encoded["memory"], encoded["present"])
+        return self.output_symbols(self.dense(self.dropout(outputs, training=training)))
+
+
+def symbol_table(symbols: int, model: Model, name: str) -> keras.layers.Embedding:
+    """The dense projection of each symbol, of about unit length at the start: tied, it makes logits of size one."""
+    start = keras.initializers.RandomNormal(stddev=model.projection**-0.5)
+    return keras.layers.Embedding(symbols, model.projection, embeddings_initializer=start, name=name)
+
+
+class Joined(keras.Model):
+    """An encoder and a decoder as one model: (source_ids, target_ids) -> logits float32 [B, T, V]."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """source_ids int32 [B, S], target_ids int32 [B, T] -> logits float32 [B, T, V]."""
+        source_ids, target_ids = inputs
+        return self.decoder(self.encoder(source_ids, training=training), target_ids, training=training)
+
+
+@keras.saving.register_keras_serializable(package="tandem")
+class Network(keras.Model):
+    """The three parts, built; and the two models joined from them.
+
+    Weights depend on `keras.utils.set_random_seed` alone. Saved as one whole, the parts share after loading as before.
+    """
+
+    def __init__(self, model: Model, sizes: Sizes, name: str = "network", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.architecture = model
+        self.sizes = sizes
+        self.encoder_a = Encoder(sizes.source_symbols, model, name="encoder_a")
+        self.decoder = Decoder(sizes.target_symbols, model, name="decoder")
+        lent = self.decoder.symbols if model.tie_weights else None
+        self.encoder_b = Encoder(sizes.target_symbols, model, lent, name="encoder_b")
+        for part in (self.encoder_a, self.decoder, self.encoder_b):
+            part.build((None, None))
+        self.built = True
+
+    @cached_property
+    def predictor(self) -> Joined:
+        """Encoder A + decoder: A -> B."""
+        return Joined(self.encoder_a, self.decoder, name="predictor")
+
+    @cached_property
+    def autoencoder(self) -> Joined:
+        """Encoder B + decoder: B -> B."""
+        return Joined(self.encoder_b, self.decoder, name="autoencoder")
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor], training: bool = False) -> tuple[tf.Tensor, ...]:
+        """source_ids, clean or corrupted target ids, target_ids -> logits of predictor and autoencoder."""
+        source_ids, autoencoder_ids, target_ids = inputs
+        return (
+            self.decoder(self.encoder_a(source_ids, training=training), target_ids, training=training),
+            self.decoder(self.encoder_b(autoencoder_ids, training=training), target_ids, training=training),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` rebuilds the architecture from."""
+        model = TypeAdapter(Model).dump_python(self.architecture, mode="json")
+        return {"model": model, "sizes": vars(self.sizes).copy()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Network":
+        """Rebuild the architecture; weights are new."""
+        model = TypeAdapter(Model).validate_json(json.dumps(config["model"]))
+        return cls(model, Sizes(**config["sizes"]))
+
+
+def save_network(network: Network, folder: Path) -> None:
+    """Write architecture and weights into `folder`, the same bytes for the same weights; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_room(folder, 5 * network.count_params() + ROOM)
+    network.save_weights(folder / WEIGHTS)
+    config = network.get_config()
+    content = {**config, DIGEST: _digest(config, folder / WEIGHTS)}
+    (folder / ARCHITECTURE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_network(folder: Path, into: Network | None = None) -> Network:
+    """Read what `save_network` wrote; raises `UserError` where it is missing or damaged.
+
+    into: a network that is no longer needed. If it has the same architecture it gets the weights and is given back, and
+    what was compiled for it goes on to serve.
+    """
+    try:
+        config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
+        if config.pop(DIGEST, None) != _digest(config, folder / WEIGHTS):
+            raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
+        network = into if into is not None and into.get_config() == config else Network.from_config(config)
+        network.load_weights(folder / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{folder} holds no trained network ({error}): run `dvc repro`") from error
+    return network
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Raise OSError where a file of so many bytes cannot be written: HDF5 finds out late, and in many tracebacks."""
+    place = folder / f".{WEIGHTS}.room"
+    try:
+        with place.open("wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _digest(config: dict[str, Any], weights: Path) -> str:
+    whole = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    with weights.open("rb") as file:
+        whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()

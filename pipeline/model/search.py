@@ -1,0 +1,197 @@
+"""Decoding: from source ids to the most likely target ids, greedily or with a beam, compiled and batched."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from pipeline.data.alphabet import END, PADDING, SPECIALS, START
+from pipeline.data.store import Rows, StringStore
+from pipeline.model.backend import tf
+from pipeline.model.layers import States
+from pipeline.model.network import Encoded, Joined
+
+BATCH = 256  # strings decoded at once
+FORCED_BATCH = 1024  # strings scored at once
+
+T = TypeVar("T")
+
+Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+Scoring = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a search found for N sources, the best first: K candidates each.
+
+    ids: int32 [N, K, T], up to END, padded with 0. log_probabilities: float32 [N, K], natural logarithms.
+    """
+
+    ids: NDArray[np.int32]
+    log_probabilities: NDArray[np.float32]
+
+
+def decode(search: Search, sources: StringStore) -> Candidates:
+    """Run a compiled search over all sources, in batches of similar length, as many at once as there are cores."""
+    order = np.argsort(sources.lengths(np.arange(len(sources))), kind="stable")
+
+    def run(rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        ids, log_probabilities = search(sources.padded(rows))
+        return ids.numpy(), log_probabilities.numpy()
+
+    found = _side_by_side(run, order, BATCH)
+    width = max(ids.shape[2] for ids, _ in found)
+    unsort = np.argsort(order)
+    padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in found]
+    return Candidates(np.concatenate(padded)[unsort], np.concatenate([scores for _, scores in found])[unsort])
+
+
+def greedy_search(members: Sequence[Joined], longest: int) -> Search:
+    """Compile: source_ids int32 [B, S] -> ids int32 [B, 1, T], log probabilities float32 [B, 1].
+
+    Writes the most likely symbol at each step, until every row has ended or `longest` symbols stand. members: one
+    model, or several with the same alphabets, whose probabilities of each symbol are averaged.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded = [member.encoder(source_ids) for member in members]
+        states = _start(members, encoded)
+        B = tf.shape(source_ids)[0]
+        previous = tf.fill([B], START)
+        ended = tf.zeros([B], tf.bool)
+        scores = tf.zeros([B])
+        written = tf.TensorArray(tf.int32, size=0, dynamic_size=True, element_shape=[None])
+        step = 0
+        while step < longest and not tf.reduce_all(ended):
+            log_probabilities, states = _step(members, encoded, previous, states)
+            # Chosen by the sum, as the beam does, so that rounding treats ties alike.
+            totals = scores[:, None] + log_probabilities
+            best = tf.argmax(totals, axis=1, output_type=tf.int32)
+            scores = tf.where(ended, scores, tf.reduce_max(totals, axis=1))
+            previous = tf.where(ended, PADDING, best)
+            ended = tf.logical_or(ended, tf.equal(best, END))
+            written = written.write(step, previous)
+            step += 1
+        return tf.transpose(written.stack())[:, None, :], scores[:, None]
+
+    return search
+
+
+def beam_search(members: Sequence[Joined], longest: int, beam: int) -> Search:
+    """Compile: source_ids int32 [B, S] -> ids int32 [B, K, T], log probabilities float32 [B, K], K = beam.
+
+    Keeps the K most likely beginnings of each row at every step; an ended one keeps its score. Stops when all have
+    ended, or `longest` symbols stand. The candidates come best first. Where there are fewer than K different strings,
+    the rest have a log probability of -inf. members: as for `greedy_search`.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        B = tf.shape(source_ids)[0]
+        K = beam
+        encoded = [member.encoder(source_ids) for member in members]
+        encoded = [{**one, "vector": tf.repeat(one["vector"], K, axis=0)} for one in encoded]
+        states = _start(members, encoded)
+        previous = tf.fill([B * K], START)
+        ended = tf.zeros([B, K], tf.bool)
+        # At first there is one beginning, the empty one.
+        scores = tf.tile(tf.constant([[0.0] + [-np.inf] * (K - 1)], tf.float32), [B, 1])
+        written = tf.zeros([B, K, 0], tf.int32)
+        step = 0
+        while step < longest and not tf.reduce_all(ended):
+            tf.autograph.experimental.set_loop_options(
+                shape_invariants=[(written, tf.TensorShape([None, K, None])), (previous, tf.TensorShape([None]))]
+            )
+            log_probabilities, states = _step(members, encoded, previous, states)
+            V = tf.shape(log_probabilities)[1]
+            steps = tf.reshape(log_probabilities, [B, K, V])
+            # An ended candidate goes on in one way, with padding and at no cost.
+            only_padding = tf.where(tf.equal(tf.range(V), PADDING), 0.0, -np.inf)
+            steps = tf.where(ended[:, :, None], only_padding, steps)
+            scores, places = tf.math.top_k(tf.reshape(scores[:, :, None] + steps, [B, K * V]), K)
+            parents, symbols = places // V, places % V
+            ended = tf.logical_or(tf.gather(ended, parents, batch_dims=1), tf.equal(symbols, END))
+            written = tf.concat([tf.gather(written, parents, batch_dims=1), symbols[:, :, None]], axis=2)
+            rows = tf.reshape(parents + tf.range(B)[:, None] * K, [B * K])
+            states = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), states)
+            previous = tf.reshape(symbols, [B * K])
+            step += 1
+        return written, scores
+
+    return search
+
+
+def forced_scoring(members: Sequence[Joined]) -> Scoring:
+    """Compile: source_ids int32 [B, S], target_ids int32 [B, T] -> log probabilities of these targets, float32 [B].
+
+    members: as for `greedy_search`.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
+    def score(source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+        log_probabilities = _averaged(
+            [symbol_log_probabilities(member((source_ids, target_ids), training=False)) for member in members]
+        )
+        symbols = tf.gather(log_probabilities, target_ids, batch_dims=2)
+        return tf.reduce_sum(tf.where(tf.equal(target_ids, PADDING), 0.0, symbols), axis=1)
+
+    return score
+
+
+def log_probabilities(scoring: Scoring, sources: StringStore, targets: StringStore) -> NDArray[np.float32]:
+    """Run a compiled scoring over row-aligned sources and targets, in batches of similar length, float32 [rows]."""
+    rows = np.arange(len(sources))
+    order = np.argsort(sources.lengths(rows) + targets.lengths(rows), kind="stable")
+    found = np.empty(len(sources), dtype=np.float32)
+
+    def run(some: Rows) -> None:
+        found[some] = scoring(sources.padded(some), targets.padded(some, end=True)).numpy()
+
+    _side_by_side(run, order, FORCED_BATCH)
+    return found
+
+
+def _side_by_side(run: Callable[[Rows], T], order: Rows, size: int) -> list[T]:
+    """What `run` makes of each batch of so many rows, batches in their order."""
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    threads = int(os.environ.get("TF_NUM_INTEROP_THREADS", 0)) or cpu_count()
+    if threads == 1 or len(batches) == 1:
+        return [run(batch) for batch in batches]
+    with ThreadPoolExecutor(threads) as workers:
+        return list(workers.map(run, batches))
+
+
+def _start(members: Sequence[Joined], encoded: Sequence[Encoded]) -> list[States]:
+    return [member.decoder.start(one) for member, one in zip(members, encoded, strict=True)]
+
+
+def _step(
+    members: Sequence[Joined], encoded: Sequence[Encoded], previous: tf.Tensor, states: Sequence[States]
+) -> tuple[tf.Tensor, list[States]]:
+    """One symbol further: its log probabilities float32 [B, V], averaged as probabilities, and the states after it."""
+    log_probabilities, after = [], []
+    for member, one, state in zip(members, encoded, states, strict=True):
+        logits, new = member.decoder.step(one, previous, state)
+        log_probabilities.append(symbol_log_probabilities(logits))
+        after.append(new)
+    return _averaged(log_probabilities), after
+
+
+def _averaged(log_probabilities: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The logarithm of the mean of probabilities that are given by their logarithms."""
+    if len(log_probabilities) == 1:
+        return log_probabilities[0]
+    return tf.reduce_logsumexp(tf.stack(log_probabilities), axis=0) - np.log(len(log_probabilities))
+
+
+def symbol_log_probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """Log probabilities float32 [..., V] over what can be written: END and the symbols, not the other special ids."""
+    ids = tf.range(tf.shape(logits)[-1])
+    writable = tf.logical_or(ids >= SPECIALS, tf.equal(ids, END))
+    return tf.nn.log_softmax(tf.where(writable, logits, -np.inf))

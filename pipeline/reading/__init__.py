@@ -1,0 +1,1 @@
+"""Raw data: rows of text files, cleaned, and split into training, development and test data."""

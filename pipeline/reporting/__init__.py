@@ -1,0 +1,1 @@
+"""The report: its tables, figures and pages."""

@@ -1,0 +1,76 @@
+"""Where the decoder looks in the source while it writes: attention maps of a few examples."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.alphabet import END, START, Symbols, split
+from pipeline.data.store import StringStore
+from pipeline.model.backend import tf
+from pipeline.model.inference import TrainedModel
+from pipeline.model.search import symbol_log_probabilities
+
+LONGEST = 14  # symbols of a source that still makes a readable map
+LONGEST_OUTPUT = 20  # symbols of an output that are mapped
+COMMON = 8  # symbols of a source that makes a good one
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """weights: float32 [T, S], how much each symbol written took in of each source symbol; rows sum to 1."""
+
+    source: tuple[str, ...]
+    written: tuple[str, ...]
+    weights: NDArray[np.float32]
+
+
+def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[AttentionMap]:
+    """A map of each source along what the model, the first of several, writes greedily.
+
+    Of a long output its beginning, `LONGEST_OUTPUT` symbols. None where the bridge is a vector, and none of a source
+    that is empty or for which nothing is written.
+    """
+    network, sources = model.networks[0], [unicodedata.normalize("NFC", source) for source in sources]
+    decoder = network.decoder
+    if decoder.attention is None or not sources:
+        return []
+    source_ids = tf.constant(StringStore.of(sources, model.source_alphabet).padded(np.arange(len(sources))))
+    encoded = network.encoder_a(source_ids)
+    states = decoder.start(encoded)
+    previous = tf.fill([len(sources)], START)
+    written: list[NDArray[np.int32]] = []
+    weights: list[NDArray[np.float32]] = []
+    ended = np.zeros(len(sources), dtype=bool)
+    while len(written) < min(network.sizes.longest_output, LONGEST_OUTPUT) and not ended.all():
+        logits, states = decoder.step(encoded, previous, states)
+        # The first state of the last layer is its output, from which the decoder looks at the source.
+        outputs = states[-1][0][:, None, :]
+        weights.append(decoder.attention.weights_of(outputs, encoded["memory"], encoded["present"])[:, 0].numpy())
+        previous = tf.argmax(symbol_log_probabilities(logits), axis=1, output_type=tf.int32)
+        written.append(previous.numpy())
+        ended |= written[-1] == END
+    maps = []
+    for source, ids, rows in zip(sources, np.stack(written, axis=1), np.stack(weights, axis=1), strict=True):
+        symbols = split(source, model.source_alphabet.kind)
+        texts = split(model.target_alphabet.decode(ids), model.target_alphabet.kind)
+        if symbols and texts:
+            maps.append(AttentionMap(tuple(symbols), tuple(texts), rows[: len(texts), : len(symbols)]))
+    return maps
+
+
+def sources_to_map(examples: pd.DataFrame, sources: Sequence[str], symbols: Symbols, limit: int = 4) -> list[str]:
+    """Sources of the test set that are worth a map: won and lost examples in turn, then those of a common length.
+
+    examples: as `examples.examples` gives them. Sources of more than `LONGEST` symbols are passed over, and each comes
+    once.
+    """
+    won, lost = (examples.loc[examples["outcome"] == outcome, "item"].tolist() for outcome in ("won", "lost"))
+    turns = [item for pair in zip(won, lost, strict=False) for item in pair]
+    lengths = [len(split(source, symbols)) for source in sources]
+    rest = sorted(range(len(sources)), key=lambda item: abs(lengths[item] - COMMON))
+    fitting = (sources[item] for item in [*turns, *won, *lost, *rest] if 0 < lengths[item] <= LONGEST)
+    return list(dict.fromkeys(fitting))[:limit]

@@ -1,0 +1,280 @@
+"""Plots of a comparison. The numbers come from `comparison`, learning curves from `curves`.
+
+Figures are made without pyplot and thus without a display or shared state. They are narrow, to be read on a telephone
+too, and have no titles: a file gets one when it is saved, a page says more than a title could. A strategy has the same
+colour everywhere.
+"""
+
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from pipeline.evaluation.comparison import (
+    ORDER,
+    Metrics,
+    RunResult,
+    by_strategy,
+    calibration_table,
+    ensemble_title,
+    length_range,
+    rows,
+    strategies,
+)
+from pipeline.reporting.curves import mean_curve, run_curve
+from pipeline.reporting.markdown import printable
+
+# Okabe & Ito (2008), Color Universal Design: told apart with any kind of colour vision.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")  # for print without colour
+INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
+OTHER = {"color": MUTED, "marker": "o"}  # what is no strategy
+REWRITES = 30  # that are drawn
+NOTHING = "\N{EMPTY SET}"
+WIDTH = 5.0  # inches
+LABEL = 36  # characters, at most
+DOTS = 180  # of a PNG, to the inch
+
+PER_CENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}%")
+
+Styles = dict[str, dict[str, Any]]
+
+
+def styles(names: Sequence[str]) -> Styles:
+    """Colour and marker of each strategy: the known ones always have their own, the others get what is free."""
+    return {name: {"color": PALETTE[place], "marker": MARKERS[place]} for name, place in places(names).items()}
+
+
+def places(names: Sequence[str]) -> dict[str, int]:
+    """The place of each strategy in `PALETTE` and `MARKERS`; from the eighth on they come again."""
+    known = {name: ORDER.index(name) for name in names if name in ORDER}
+    free = (place for place in count() if place not in known.values())
+    return {name: (known[name] if name in known else next(free)) % len(PALETTE) for name in names}
+
+
+def learning_curves(results: Iterable[RunResult]) -> Figure:
+    """Dev word accuracy by update: the mean of each strategy as a thick line, its seeds as thin ones.
+
+    A thin line ends where its seed stopped; the mean goes on with that seed's best value.
+    """
+    groups = by_strategy(results)
+    figure, axes = _frame(height=3.7)
+    for name, style in styles(list(groups)).items():
+        for run in groups[name]:
+            curve = run_curve(run)
+            axes.plot(curve.index, curve, color=style["color"], linewidth=0.8, alpha=0.45)
+            axes.plot(curve.index[-1:], curve[-1:], linestyle="", markersize=3, alpha=0.6, **style)
+        mean = mean_curve(groups[name])
+        axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=plain(name))
+    axes.set_xlabel("paired updates (thick: mean of the seeds; thin: each of them)")
+    axes.set_ylabel("words right")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(PER_CENT)
+    _legend(axes)
+    return figure
+
+
+def word_accuracy(metrics: Metrics) -> Figure:
+    """Test word accuracy of everything compared, with its interval; small dots are the seeds of a strategy."""
+    names, shown = strategies(metrics), rows(metrics)
+    known = styles(names)
+    hollow = {ensemble_title(name): {**style, "markerfacecolor": "white"} for name, style in known.items()}
+    figure, axes = _frame(height=0.9 + 0.42 * len(shown), grid="x")
+    for place, (name, row) in enumerate(shown.items()):
+        style = {**known, **hollow}.get(name, OTHER)
+        interval = row["word_accuracy"]
+        _point(axes, place, interval, style, horizontal=True)
+        seeds = list(row.get("by_seed", {}).values())
+        axes.plot(seeds, [place + 0.22] * len(seeds), "o", color=style["color"], markersize=3, alpha=0.7)
+        axes.annotate(
+            f"{interval['mean']:.1%}",
+            (interval["mean"], place),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            color=INK,
+        )
+    axes.set_yticks(range(len(shown)), [plain(name) for name in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlabel(f"words right (lines: {_level(metrics)} intervals; dots: seeds)")
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_formatter(PER_CENT)
+    axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
+    return figure
+
+
+def accuracy_by_pairs(rows: pd.DataFrame, confidence: float) -> Figure:
+    """Test word accuracy of each strategy by the number of pairs it learned from, with intervals.
+
+    rows: columns strategy, pairs, word_accuracy, low and high.
+    """
+    figure, axes = _frame(height=3.7)
+    names = list(dict.fromkeys(rows["strategy"]))
+    for name, style in styles(names).items():
+        own = rows[rows["strategy"] == name].sort_values("pairs")
+        axes.fill_between(own["pairs"], own["low"], own["high"], color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(own["pairs"], own["word_accuracy"], linewidth=1.8, markersize=5, label=plain(name), **style)
+    sizes = sorted(set(rows["pairs"]))
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(f"pairs to learn from (shaded: {100 * confidence:.4g}% intervals)")
+    axes.set_ylabel("words right")
+    axes.yaxis.set_major_formatter(PER_CENT)
+    _legend(axes)
+    return figure
+
+
+def accuracy_by_length(metrics: Metrics) -> Figure:
+    """Test word accuracy of each strategy by the length of the source, with intervals."""
+    names = strategies(metrics)
+    figure, axes = _frame(height=3.7)
+    buckets = metrics[names[0]]["by_source_length"]
+    ticks = np.arange(len(buckets))
+    for shift, (name, style) in zip(_shifts(len(names)), styles(names).items(), strict=True):
+        parts = [bucket["word_accuracy"] for bucket in metrics[name]["by_source_length"]]
+        means = [part["mean"] for part in parts]
+        axes.plot(ticks + shift, means, color=style["color"], linewidth=1.2, alpha=0.6)
+        for place, part in zip(ticks + shift, parts, strict=True):
+            _point(axes, place, part, style, horizontal=False)
+        axes.plot([], [], color=style["color"], marker=style["marker"], label=plain(name))
+    axes.set_xticks(ticks, [f"{length_range(bucket)}\n{bucket['items']:,} items" for bucket in buckets])
+    axes.set_xlim(-0.5, len(buckets) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(f"symbols in the source (bars: {_level(metrics)} intervals)")
+    axes.set_ylabel("words right")
+    axes.yaxis.set_major_formatter(PER_CENT)
+    _legend(axes)
+    return figure
+
+
+def calibration(results: Sequence[RunResult]) -> Figure:
+    """Reliability curves: how often predictions of similar confidence are right; a larger mark stands for more."""
+    curves = calibration_table(results)
+    figure, axes = _frame(height=4.2)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    most = curves["items"].max()
+    for name, style in styles(list(by_strategy(results))).items():
+        curve = curves[curves["strategy"] == name]
+        axes.plot(curve["confidence"], curve["accuracy"], linewidth=1.2, alpha=0.6, color=style["color"])
+        sizes = 12 + 90 * (curve["items"] / most).to_numpy(dtype=float)
+        axes.scatter(curve["confidence"], curve["accuracy"], s=sizes, linewidths=0, alpha=0.85, zorder=3, **style)
+        axes.plot([], [], label=plain(name), **style)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("confidence, in tenths (larger mark: more predictions)")
+    axes.set_ylabel("of these, right (dashed: as often as they say)")
+    axes.xaxis.set_major_formatter(PER_CENT)
+    axes.yaxis.set_major_formatter(PER_CENT)
+    _legend(axes)
+    return figure
+
+
+def noise(rewrites: pd.DataFrame) -> Figure:
+    """What sources write for a target symbol in its context, as the pairs do it: rows of `LearnedNoise.rewrites`."""
+    shown = rewrites.head(REWRITES)
+    figure, axes = _frame(height=1 + 0.22 * len(shown), grid="x")
+    rows = np.arange(len(shown))
+    axes.barh(rows, shown["probability"], height=0.7, color=PALETTE[4])
+    labels = []
+    for place, rewrite in enumerate(shown.to_dict("records")):
+        context = f"{rewrite['before']}[{rewrite['target']}]{rewrite['after']}"
+        labels.append(plain(f"{context} → {rewrite['source'] or NOTHING}"))
+        counts = f" {rewrite['count']:,} of {rewrite['seen']:,}"
+        axes.text(rewrite["probability"], place, counts, va="center", fontsize=8, color=MUTED)
+    axes.set_yticks(rows, labels)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.set_xlim(0, 1.18)
+    axes.set_xticks(np.arange(6) / 5)
+    axes.set_xlabel("share of this [symbol] written so (^ start, $ end, \N{EMPTY SET} nothing)")
+    axes.xaxis.set_major_formatter(PER_CENT)
+    axes.tick_params(axis="y", labelcolor=INK)
+    return figure
+
+
+def plain(text: str, longest: int = LABEL) -> str:
+    """A label that shows as it is: a dollar sign starts no formula, nothing in it breaks the line; its end is cut."""
+    text = printable(text)
+    return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
+
+
+def save(figure: Figure, path: Path, title: str = "") -> None:
+    """Write a figure, under a title, as PNG or SVG, by the suffix; the same figure gives the same bytes."""
+    if title:
+        # Left of everything, above the legend.
+        figure.suptitle(textwrap.fill(title, 52), x=0.012, ha="left", fontsize=11, color=INK, fontweight="bold")
+    stamp = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    with any_text(), mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata=stamp)
+
+
+@contextmanager
+def any_text() -> Iterator[None]:
+    """Draw what the font has no glyph for as a box, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _shifts(count: int) -> list[float]:
+    """Sideways places of several points on one tick."""
+    return [0.09 * (place - (count - 1) / 2) * min(1, 7 / count) for place in range(count)]
+
+
+def _point(axes: Axes, place: float, interval: dict[str, float], style: dict[str, Any], horizontal: bool) -> None:
+    mean = interval["mean"]
+    # A percentile interval of a handful of items may, by rounding, miss its mean by a hair.
+    error = [[max(0.0, mean - interval["low"])], [max(0.0, interval["high"] - mean)]]
+    line: dict[str, Any] = {"markersize": 6, "elinewidth": 1.6, "capsize": 3, **style}
+    if horizontal:
+        axes.errorbar([mean], [place], xerr=error, **line)
+    else:
+        axes.errorbar([place], [mean], yerr=error, **line)
+
+
+def _frame(height: float, grid: str = "y") -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), dpi=DOTS, layout="constrained")
+    axes = figure.add_subplot()
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(side == ("bottom" if grid == "y" else "left"))
+    for edge in axes.spines.values():
+        edge.set_color(MUTED)
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, length=0, labelsize=9)
+    axes.xaxis.label.set(color=MUTED, fontsize=9)
+    axes.yaxis.label.set(color=MUTED, fontsize=9)
+    return figure, axes
+
+
+def _level(metrics: Metrics) -> str:
+    return f"{100 * metrics[strategies(metrics)[0]]['confidence']:.4g}%"
+
+
+def _legend(axes: Axes) -> None:
+    """A legend in a row above the axes, where no data can be."""
+    columns = 3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        frameon=False,
+        borderaxespad=0.3,
+        handlelength=1.6,
+        columnspacing=1.4,
+        fontsize=9,
+        labelcolor=INK,
+    )

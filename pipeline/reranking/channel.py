@@ -1,0 +1,175 @@
+"""How likely a source is if a given target is meant: the channel of a noisy-channel model.
+
+A target symbol in its context gives a piece of the source; `alignment` cuts the training pairs into such pieces. The
+probability of a source is the sum over all ways to cut it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from pipeline.data.alphabet import END, PADDING, START
+from pipeline.data.store import Rows, StringStore
+from pipeline.training.alignment import ITERATIONS, Edits, best_alignment, learn_edits
+
+NEIGHBOURS = (-1, 1, -2, 2)  # each longer context takes in one more of these places, relative to the symbol
+STRENGTH = 5.0  # a context seen n times weighs n against so much for the next shorter one
+LONGEST_PIECE = 4  # source symbols; longer pieces are left to the edits
+LARGEST_KEY = 2**63
+CELLS_AT_ONCE = 2**19
+
+Integers = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """Contexts of one length: sorted keys int64 [C], and how often each gave each piece, float [C, P + 1]."""
+
+    keys: Integers
+    counts: csr_array
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Pieces counted in contexts, each interpolated with the next shorter context, and the shortest with the edits.
+
+    Source: Teh 2006, "A hierarchical Bayesian language model based on Pitman-Yor processes", without discounts. Piece p
+    is the source symbols of `pieces[p]`, a number in base source V; these are sorted, and the first is the empty one.
+    """
+
+    edits: Edits
+    pieces: Integers
+    levels: tuple[Contexts, ...]
+
+    @classmethod
+    def learn(cls, sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> "Channel":
+        """Align row-aligned pairs and count.
+
+        same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
+        source_symbols: source V.
+        """
+        edits = learn_edits(sources, targets, same, source_symbols, ITERATIONS)
+        alignment = best_alignment(sources, targets, edits)
+        lengths = alignment.ends - alignment.starts
+        keys = np.zeros(len(lengths), dtype=np.int64)
+        longest = _longest_piece(source_symbols)
+        for place in range(longest):
+            inside = place < lengths
+            keys[inside] = keys[inside] * source_symbols + sources.ids[(alignment.starts + place)[inside]]
+        counted = lengths <= longest
+        pieces, numbers = np.unique(np.append(0, keys[counted]), return_inverse=True)
+        levels = []
+        for context in _contexts(targets.padded(np.arange(len(targets))), len(same)):
+            known, rows = np.unique(context[counted], return_inverse=True)
+            counts = csr_array(
+                (np.ones(len(rows)), (rows, numbers[1:])), shape=(len(known), len(pieces) + 1), dtype=np.float64
+            )
+            levels.append(Contexts(known, counts))
+        return cls(edits, pieces, tuple(levels))
+
+    def log_probabilities(self, sources: StringStore, targets: StringStore) -> Reals:
+        """Natural logarithm of p(source | target) for row-aligned pairs, float64 [rows]; -inf if only one is empty."""
+        found = np.full(len(sources), -np.inf)
+        source_lengths, target_lengths = np.diff(sources.offsets), np.diff(targets.offsets)
+        found[(source_lengths == 0) & (target_lengths == 0)] = 0.0
+        for rows in _similar_rows(source_lengths, target_lengths):
+            found[rows] = self._forward(sources.padded(rows), targets.padded(rows))
+        return found
+
+    def _forward(self, source_ids: NDArray[np.int32], target_ids: NDArray[np.int32]) -> Reals:
+        """int32 [B, S] and [B, T] -> float64 [B]. The cells of a target symbol are kept relative to the largest."""
+        B, S = source_ids.shape
+        spans = self._spans(source_ids)
+        learned, rest, contexts = self._tables(target_ids)
+        done, scale = np.zeros((B, S + 1)), np.zeros(B)
+        done[:, 0] = 1.0
+        pairs = np.arange(B)
+        for step in range(target_ids.shape[1]):
+            ids, row = target_ids[:, step], contexts[:, step]
+            open_ = rest[row][:, None] * done
+            first, further = (
+                np.exp(table[source_ids, ids[:, None]]) for table in (self.edits.first, self.edits.further)
+            )
+            begun, stop = np.zeros((B, S + 1)), np.exp(self.edits.stop[ids])
+            for place in range(S):
+                begun[:, place + 1] = open_[:, place] * first[:, place] + begun[:, place] * further[:, place]
+            after = open_ * np.exp(self.edits.silent[ids])[:, None] + begun * stop[:, None]
+            after += done * learned[row, 0][:, None]
+            for length, pieces in enumerate(spans, start=1):
+                after[:, length:] += done[:, : S + 1 - length] * learned[row[:, None], pieces]
+            done = np.where((row >= 0)[:, None], after, done)
+            largest = done.max(axis=1)
+            done /= largest[:, None]
+            scale += np.log(largest)
+        with np.errstate(divide="ignore"):
+            return scale + np.log(done[pairs, np.count_nonzero(source_ids, axis=1)])
+
+    def _spans(self, source_ids: NDArray[np.int32]) -> list[Integers]:
+        """For length 1, 2, ... the piece that starts at each place of the sources; P where it is none."""
+        V = len(self.edits.first)
+        ids = source_ids.astype(np.int64)
+        keys, found = np.zeros_like(ids), []
+        for length in range(1, min(_longest_piece(V), ids.shape[1]) + 1):
+            keys = keys[:, : ids.shape[1] + 1 - length] * V + ids[:, length - 1 :]
+            places = np.minimum(np.searchsorted(self.pieces, keys), len(self.pieces) - 1)
+            inside = (self.pieces[places] == keys) & (ids[:, length - 1 :] != PADDING)
+            found.append(np.where(inside, places, len(self.pieces)))
+        return found
+
+    def _tables(self, target_ids: NDArray[np.int32]) -> tuple[NDArray[np.float32], Reals, Integers]:
+        """For every different context the counted share of each piece, and what is left for the edits.
+
+        The third is the context of every target symbol, int64 [B, T], -1 for padding.
+        """
+        contexts = list(_contexts(target_ids, len(self.edits.silent)))
+        _, different, numbers = np.unique(contexts[-1], return_index=True, return_inverse=True)
+        number = np.full(target_ids.shape, -1, dtype=np.int64)
+        number[target_ids != PADDING] = numbers
+        shares = np.zeros((len(different), len(self.pieces) + 1), dtype=np.float32)
+        rest = np.ones(len(different))
+        for context, level in zip(contexts, self.levels, strict=False):
+            wanted = context[different]
+            places = np.minimum(np.searchsorted(level.keys, wanted), len(level.keys) - 1)
+            known = np.flatnonzero(level.keys[places] == wanted)
+            counts = level.counts[places[known]]
+            keep = STRENGTH / (STRENGTH + counts.sum(axis=1))
+            shares[known] = (shares[known] + counts.toarray() / STRENGTH) * keep[:, None]
+            rest[known] *= keep
+        return shares, rest, number
+
+
+def _longest_piece(source_symbols: int) -> int:
+    longest = LONGEST_PIECE
+    while source_symbols**longest >= LARGEST_KEY:
+        longest -= 1
+    return longest
+
+
+def _contexts(ids: NDArray[np.int32], base: int) -> Iterator[Integers]:
+    """The contexts of every symbol, the shortest first: numbers in base V, rows one behind the other."""
+    B, T = ids.shape
+    inside = ids != PADDING
+    reach = max(abs(place) for place in NEIGHBOURS)
+    wide = np.full((B, T + 2 * reach), PADDING, dtype=np.int64)
+    wide[:, reach : reach + T] = ids
+    wide[:, reach - 1] = START
+    wide[np.arange(B), reach + inside.sum(axis=1)] = END
+    keys = ids[inside].astype(np.int64)
+    yield keys
+    for length, place in enumerate(NEIGHBOURS, start=2):
+        if base**length >= LARGEST_KEY:
+            break
+        keys = keys * base + wide[:, reach + place : reach + place + T][inside]
+        yield keys
+
+
+def _similar_rows(source_lengths: Integers, target_lengths: Integers) -> Iterator[Rows]:
+    """All pairs that have symbols on both sides, in batches of similar lengths."""
+    rows = np.flatnonzero((source_lengths > 0) & (target_lengths > 0))
+    order = rows[np.lexsort((source_lengths[rows], target_lengths[rows]))]
+    cells = np.cumsum((source_lengths[order] + 1) * (target_lengths[order] + 1))
+    yield from np.split(order, np.flatnonzero(np.diff(cells // CELLS_AT_ONCE)) + 1)

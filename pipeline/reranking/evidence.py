@@ -1,0 +1,236 @@
+"""What speaks for a candidate beside the network: features of (source, candidate), and further candidates.
+
+Everything is learned from the training pairs and the unpaired targets. How much each feature counts is learned by
+`reranker` from dev.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+
+from pipeline.data.alphabet import Alphabet
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import StringStore
+from pipeline.model.inference import Prediction
+from pipeline.reranking.channel import Channel
+from pipeline.reranking.language_model import CharacterLanguageModel
+from pipeline.reranking.neighbours import Neighbourhood, comparable
+from pipeline.reranking.tally import Tally, fingerprints
+from pipeline.training.alignment import same_symbols
+
+NEIGHBOURS = 8
+POOL = 200_000  # targets among which neighbours are looked for
+MODEL_RANGE, CHANNEL_RANGE = 15.0, 30.0  # nats below the best of a list; what lies deeper is all the same
+FEATURES = (
+    "log_probability", "log_probability_per_symbol",  # of the network
+    "listed", "list_count",  # among the unpaired targets; logarithm of how often
+    "trained", "train_count",  # likewise among the targets of the pairs
+    "language_model", "language_model_per_symbol",  # log p(candidate)
+    "channel", "channel_per_symbol",  # log p(source | candidate)
+    "pair_count", "pair_share",  # how often the pairs give this very source the candidate, and in which share
+    "edits", "edits_per_symbol", "unchanged",  # from the source, where the alphabets share symbols
+    "length", "length_ratio",  # symbols; distance of the logarithm of the ratio of lengths from that of the pairs
+    "source_count",  # how often the pairs have this source: the same for all its candidates, of use to trees
+)  # fmt: skip
+
+Integers = NDArray[np.int64]
+Reals = NDArray[np.float64]
+NBest = Sequence[Sequence[Prediction]]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of the candidates of N sources, one behind the other.
+
+    values: float64 [candidates, features]. Source i has rows `offsets[i]` to `offsets[i + 1]`, at least one.
+    """
+
+    values: Reals
+    offsets: Integers
+
+    def rows(self, sources: Integers) -> Integers:
+        """The candidates of some of the sources, int64 [M], in that order; a source may come again."""
+        starts, sizes = self.offsets[sources], np.diff(self.offsets)[sources]
+        ends = np.cumsum(sizes)
+        rows: Integers = np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
+        return rows
+
+    def take(self, sources: Integers) -> "Features":
+        """The features of these sources alone."""
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[sources])])
+        return Features(self.values[self.rows(sources)], offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What pairs and unpaired targets say.
+
+    listed: None where dev and test targets were held out of the list: there, that a candidate is listed would prove it
+    wrong, which is a property of the split and not of the language.
+    """
+
+    source_alphabet: Alphabet
+    target_alphabet: Alphabet
+    same: Integers
+    pairs: Tally
+    paired_sources: Tally
+    paired_targets: Tally
+    targets_of_source: dict[str, list[str]]  # the most frequent first
+    length_ratio: float
+    language_model: CharacterLanguageModel
+    channel: Channel
+    listed: Tally | None
+    neighbourhood: Neighbourhood | None
+
+    @classmethod
+    def learn(cls, prepared: Prepared, held_out: bool) -> "Evidence":
+        """Count, and learn language model and channel.
+
+        held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`).
+        """
+        sources, targets = prepared.train_sources, prepared.train_targets
+        same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
+        source_keys, target_keys = fingerprints(sources), fingerprints(targets)
+        seen: dict[str, dict[str, int]] = {}
+        for example in prepared.train:
+            counts = seen.setdefault(example.source, {})
+            counts[example.target] = counts.get(example.target, 0) + 1
+        return cls(
+            source_alphabet=prepared.source_alphabet,
+            target_alphabet=prepared.target_alphabet,
+            same=same,
+            pairs=Tally.of(_paired(source_keys, target_keys)),
+            paired_sources=Tally.of(source_keys),
+            paired_targets=Tally.of(target_keys),
+            targets_of_source={source: sorted(row, key=lambda key: -row[key]) for source, row in seen.items()},
+            length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
+            language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
+            channel=Channel.learn(sources, targets, same, len(prepared.source_alphabet)),
+            listed=None if held_out else Tally.of(fingerprints(prepared.targets)),
+            neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
+        )
+
+    def further_candidates(self, sources: Sequence[str], n_best: NBest, count: int = NEIGHBOURS) -> list[list[str]]:
+        """Candidates that the search did not write, to be scored by the network as well.
+
+        The targets that the pairs give this very source; the source itself, where it is listed; and of the listed
+        targets at most two edits from the best candidate the `count` by which the channel most likely gives the source.
+        """
+        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        lists = {source: row for source, row in zip(normalized, n_best, strict=True) if row}
+        found = {source: list(self.targets_of_source.get(source, ())) for source in lists}
+        if self.listed is not None and self.neighbourhood is not None:
+            different = list(lists)
+            listed = self.listed[fingerprints(StringStore.of(different, self.target_alphabet))] > 0
+            best = StringStore.of([lists[source][0].text for source in different], self.target_alphabet)
+            near = self.neighbourhood.near(best)
+            likely = self._likeliest(different, self.neighbourhood, near, count)
+            for source, is_listed, rows in zip(different, listed, likely, strict=True):
+                found[source] += [source] if is_listed else []
+                found[source] += [self.target_alphabet.decode(self.neighbourhood.ids(row)) for row in rows]
+        written = {source: {candidate.text for candidate in row} for source, row in lists.items()}
+        return [
+            [text for text in dict.fromkeys(found.get(source, ())) if text not in written[source]]
+            for source in normalized
+        ]
+
+    def features(self, sources: Sequence[str], n_best: NBest) -> Features:
+        """The features `FEATURES` of every candidate; every source needs at least one."""
+        sizes = [len(row) for row in n_best]
+        if not all(sizes):
+            raise ValueError(f"source {sizes.index(0)} has no candidate")
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        list_of = np.repeat(np.arange(len(sizes)), sizes)
+        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        source_strings = [normalized[i] for i in list_of]
+        texts = [candidate.text for row in n_best for candidate in row]
+        logs = np.array([candidate.log_probability for row in n_best for candidate in row])
+        source_ids = StringStore.of(source_strings, self.source_alphabet)
+        ids = StringStore.of(texts, self.target_alphabet)
+        source_lengths, lengths = np.diff(source_ids.offsets), np.diff(ids.offsets)
+        source_keys, keys = fingerprints(source_ids), fingerprints(ids)
+        model = _floored(logs, offsets, MODEL_RANGE)
+        channel = _floored(self.channel.log_probabilities(source_ids, ids), offsets, CHANNEL_RANGE)
+        language = self.language_model.log_probabilities(ids)
+        listed = np.zeros(len(texts), dtype=np.int64) if self.listed is None else self.listed[keys]
+        trained, pairs = self.paired_targets[keys], self.pairs[_paired(source_keys, keys)]
+        edits = self._edits(source_ids, ids)
+        columns = {
+            "log_probability": model,
+            "log_probability_per_symbol": model / (lengths + 1),
+            "listed": listed > 0,
+            "list_count": np.log(np.maximum(listed, 1)),
+            "trained": trained > 0,
+            "train_count": np.log(np.maximum(trained, 1)),
+            "language_model": language,
+            "language_model_per_symbol": language / (lengths + 1),
+            "channel": channel,
+            "channel_per_symbol": channel / (source_lengths + 1),
+            "pair_count": np.log1p(pairs),
+            "pair_share": pairs / np.maximum(self.paired_sources[source_keys], 1),
+            "source_count": np.log1p(self.paired_sources[source_keys]),
+            "edits": edits,
+            "edits_per_symbol": edits / np.maximum(np.maximum(source_lengths, lengths), 1),
+            "unchanged": np.array([a == b for a, b in zip(source_strings, texts, strict=True)]),
+            "length": lengths,
+            "length_ratio": np.abs(_length_ratio(source_lengths, lengths) - self.length_ratio),
+        }
+        return Features(np.column_stack([columns[name] for name in FEATURES]).astype(np.float64), offsets)
+
+    def _edits(self, source_ids: StringStore, ids: StringStore) -> Reals:
+        if not self.same.any():
+            return np.zeros(len(ids))
+        own = len(self.source_alphabet) + np.arange(len(self.same))  # of symbols that the sources do not have
+        in_source_ids = StringStore(np.where(self.same > 0, self.same, own)[ids.ids], ids.offsets)
+        pairs = zip(comparable(source_ids), comparable(in_source_ids), strict=True)
+        return np.array([Levenshtein.distance(source, target) for source, target in pairs], dtype=np.float64)
+
+    def _likeliest(
+        self, sources: Sequence[str], listed: Neighbourhood, near: Sequence[Integers], count: int
+    ) -> list[Integers]:
+        """For each source the `count` rows of the list near it by which the channel most likely gives it."""
+        sizes = [len(rows) for rows in near]
+        repeated = StringStore.of(
+            [source for source, size in zip(sources, sizes, strict=True) for _ in range(size)], self.source_alphabet
+        )
+        scores = self.channel.log_probabilities(repeated, listed.take(np.concatenate([*near, []])))
+        ends = np.cumsum(sizes)
+        return [
+            rows[np.argsort(-scores[end - len(rows) : end], kind="stable")[:count]]
+            for rows, end in zip(near, ends, strict=True)
+        ]
+
+
+def merged(
+    n_best: NBest, further: Sequence[Sequence[str]], log_probabilities: Sequence[float]
+) -> list[list[Prediction]]:
+    """The lists with the further candidates in them, most likely first.
+
+    log_probabilities: of all further candidates one behind the other, by the same network.
+    """
+    scores = iter(log_probabilities)
+    lists = [
+        [*row, *(Prediction(text, float(next(scores))) for text in texts)]
+        for row, texts in zip(n_best, further, strict=True)
+    ]
+    return [sorted(row, key=lambda candidate: -candidate.log_probability) for row in lists]
+
+
+def _paired(source_keys: NDArray[np.uint64], target_keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One fingerprint for both."""
+    return source_keys * np.uint64(3) ^ target_keys
+
+
+def _length_ratio(source_lengths: Integers, lengths: Integers) -> Reals:
+    return np.log((lengths + 1) / (source_lengths + 1))
+
+
+def _floored(scores: Reals, offsets: Integers, depth: float) -> Reals:
+    """Scores no more than `depth` below the best of their list; 0 where all of a list are -inf."""
+    best = np.maximum.reduceat(scores, offsets[:-1])
+    best = np.repeat(np.where(np.isfinite(best), best, depth), np.diff(offsets))
+    return np.maximum(scores, best - depth)

@@ -1,0 +1,108 @@
+"""The folder models/rerank: a reranker for every run and every ensemble, and what all of them were fitted with."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from pipeline.config.params import Decoding
+from pipeline.errors import UserError
+from pipeline.model.inference import TrainedModel
+from pipeline.training.records import MODELS, STRATEGIES, Record, run_folder
+
+RERANKERS = MODELS / "rerank"
+ENSEMBLE = "ensemble"
+RECORD = "record.json"
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RerankRecord:
+    """record.json: what the rerankers were fitted with, and thus are good for.
+
+    data: digest of the prepared data. seeds: those of every ensemble. held_out: as in `Evidence.learn`.
+    """
+
+    data: str
+    seeds: tuple[int, ...]
+    held_out: bool
+    decoding: Decoding
+
+    @classmethod
+    def load(cls, folder: Path = RERANKERS) -> "RerankRecord":
+        """Read what `save` wrote; raises `UserError` for anything else."""
+        try:
+            return TypeAdapter(cls).validate_json((folder / RECORD).read_bytes())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
+            raise UserError(f"{folder / RECORD} cannot be used ({reason}): run `dvc repro`") from error
+
+    def save(self, folder: Path = RERANKERS) -> None:
+        """Write the record."""
+        content = TypeAdapter(RerankRecord).dump_python(self, mode="json")
+        (folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """What predicts: a run of a strategy, or several seeds of it as an ensemble."""
+
+    strategy: str
+    seeds: tuple[int, ...]
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether probabilities of several runs are averaged."""
+        return len(self.seeds) > 1
+
+    @property
+    def name(self) -> str:
+        """The seed, or `ensemble`."""
+        return ENSEMBLE if self.is_ensemble else str(self.seeds[0])
+
+    @property
+    def reranker(self) -> Path:
+        """Where its reranker is kept."""
+        return RERANKERS / self.strategy / f"{self.name}.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Where its predictions for the test set stand, below the folder of reports."""
+        return Path("predictions") / f"{self.strategy}-{self.name}.tsv"
+
+    def records(self, data: str) -> list[Record]:
+        """What each run spent and reached; raises `UserError` if one was not trained on the data of that digest."""
+        records = []
+        for seed in self.seeds:
+            folder = run_folder(self.strategy, seed)
+            record = Record.load(folder)
+            if record.data != data:
+                raise UserError(f"{folder} was trained on other data than data/prepared now holds: run `dvc repro`")
+            records.append(record)
+        return records
+
+    def load(self, instead_of: TrainedModel | None = None) -> TrainedModel:
+        """The model of the run, or of all together; `instead_of` as for `TrainedModel.load`."""
+        return TrainedModel.load(*(run_folder(self.strategy, seed) for seed in self.seeds), instead_of=instead_of)
+
+
+def single_runs(seeds: Sequence[int]) -> list[RunGroup]:
+    """All single runs, strategy by strategy."""
+    return [RunGroup(strategy, (seed,)) for strategy in STRATEGIES for seed in seeds]
+
+
+def ensembles(seeds: Sequence[int], decoding: Decoding) -> list[RunGroup]:
+    """The seeds of each strategy together, where `decoding` asks for it and there are several."""
+    wanted = decoding.ensemble and len(seeds) > 1
+    return [RunGroup(strategy, tuple(seeds)) for strategy in STRATEGIES] if wanted else []
+
+
+def loaded(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
+    """Each group with its model, which serves until the next is asked for: one architecture is compiled once."""
+    models: dict[int, TrainedModel] = {}
+    for group in groups:
+        members = len(group.seeds)
+        models[members] = group.load(models.get(members))
+        yield group, models[members]

@@ -1,0 +1,1 @@
+"""Models for others: bundled, logged, registered and served over HTTP."""

@@ -1,0 +1,88 @@
+"""Bundles: a folder with trained runs and all that they predict with, and nothing of the project around them.
+
+It has the networks with their alphabets, the reranker and what it was fitted with, and where the order is `rerank` the
+pairs and the unpaired targets that speak for a candidate; neither dev nor test. Everything in it is data: loading one
+runs this package's code and no other.
+"""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.config.params import Decoding, Order
+from pipeline.data.prepared import TRAIN, TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED, Prepared
+from pipeline.data.store import StringStore
+from pipeline.errors import UserError
+from pipeline.model.inference import TrainedModel
+from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
+from pipeline.reranking.evidence import Evidence
+from pipeline.reranking.reranker import Reranker
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.training.records import run_folder
+
+NETWORKS = "networks"  # one run folder for each seed
+RERANKER = "reranker.json"
+PREPARED = "prepared"
+
+
+def write_bundle(folder: Path, group: RunGroup, prepared: Prepared) -> None:
+    """Copy what a run, or an ensemble, predicts with into a new folder.
+
+    Raises `UserError` where something is missing, or was made with other data than `prepared`.
+    """
+    record = RerankRecord.load()
+    if record.data != prepared.digest:
+        raise UserError(f"{RERANKERS} was made with other data than {prepared.folder} now holds: run `dvc repro`")
+    group.records(prepared.digest)
+    for seed in group.seeds:
+        shutil.copytree(run_folder(group.strategy, seed), folder / NETWORKS / str(seed))
+    record.save(folder)
+    shutil.copyfile(group.reranker, folder / RERANKER)
+    if record.decoding.order is Order.RERANK:
+        (folder / PREPARED).mkdir()
+        stores = (
+            f"{name}.{part}.npy" for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED) for part in ("ids", "offsets")
+        )
+        for name in (TRAIN, *stores):
+            shutil.copyfile(prepared.folder / name, folder / PREPARED / name)
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A loaded bundle. It predicts as `decoding` says unless asked for something else, and keeps what was compiled."""
+
+    model: TrainedModel
+    decoding: Decoding
+    evidence: Evidence | None  # None without reranking
+    reranker: Reranker
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Load what `write_bundle` wrote; raises `UserError` for anything else.
+
+        The folder is not needed any more afterwards, as long as the system lets a mapped file be deleted.
+        """
+        record = RerankRecord.load(folder)
+        networks = sorted((folder / NETWORKS).glob("*"), key=lambda network: int(network.name))
+        if not networks:
+            raise UserError(f"{folder / NETWORKS} has no network in it")
+        model = TrainedModel.load(*networks)
+        evidence = None
+        if record.decoding.order is Order.RERANK:
+            stores = (StringStore.open(folder / PREPARED / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED))
+            prepared = Prepared(folder / PREPARED, model.source_alphabet, model.target_alphabet, *stores)
+            evidence = learn_evidence(record.decoding, prepared, record.held_out)
+        return cls(model, record.decoding, evidence, Reranker.load(folder / RERANKER))
+
+    def chooser(self, n_best: int = 1, beam: int | None = None, order: Order | None = None) -> Chooser | OwnOrder:
+        """What chooses at least `n_best` candidates for a source, if the search finds as many.
+
+        beam is widened to `n_best`. Raises `UserError` for the order `rerank` where there is no reranker.
+        """
+        order = order or self.decoding.order
+        if order is Order.GREEDY:
+            return OwnOrder(self.model, n_best)
+        if order is Order.RERANK and self.evidence is None:
+            raise UserError(f"this model has no reranker, its order is {self.decoding.order}: ask for greedy or beam")
+        decoding = replace(self.decoding, order=order, beam=max(beam or self.decoding.beam, n_best))
+        return chooser(self.model, decoding, self.evidence, self.reranker)

@@ -1,0 +1,121 @@
+"""The MLflow model: strings in, a table of ranked predictions out, in Python or over HTTP.
+
+A saved model is a folder that needs no other: a bundle, the modules of this package that prediction takes, and exact
+versions of the packages that they import. To load it, MLflow runs the modules in the folder, and so the code of whoever
+logged the model. There are no pickles: `registry.load_model`, and so `tandem serve`, reads the same folder and runs
+none of its code.
+"""
+
+import json
+import logging
+from importlib.metadata import version
+from modulefinder import ModuleFinder
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from pipeline.errors import UserError
+from pipeline.reranking.rerankers import RerankRecord
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.service import Service, defaults
+
+BUNDLE = "bundle"  # the one artifact
+MAX_SYMBOLS = "max_symbols"  # the one setting: `prepare.max_symbols` of the data that the model was trained on
+
+# What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
+REQUIREMENTS = (
+    "mlflow-skinny",
+    "joblib",
+    "keras",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "RapidFuzz",
+    "ruamel.yaml",
+    "scikit-learn",
+    "scipy",
+    "tensorflow",
+    "threadpoolctl",
+)
+
+OUTPUTS = {
+    "source": DataType.string,
+    "rank": DataType.long,
+    "prediction": DataType.string,
+    "log_probability": DataType.double,
+    "confidence": DataType.double,
+}
+
+
+class ServedModel(PythonModel):
+    """A service as MLflow calls it. What was compiled for one request serves the next."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the bundle among the model's artifacts."""
+        self._service = Service(Bundle.load(Path(context.artifacts[BUNDLE])), int(context.model_config[MAX_SYMBOLS]))
+
+    # MLflow checks the input by its type hint: a number or null among the strings is an error and not made a string.
+    def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Predict for all sources together: a table with the columns `OUTPUTS`, as `Service` answers.
+
+        What cannot be used raises MlflowException with a sentence, status 400 over HTTP.
+        """
+        try:
+            rows = self._service.answer(self._service.question(model_input, params or {}))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+        return pd.DataFrame(rows, columns=list(OUTPUTS))
+
+
+def save_model(folder: Path, bundle: Path, max_symbols: int, example: str, model: Model) -> None:
+    """Write a bundle as an MLflow model into a new folder.
+
+    example: a source that shows what sources look like. model: who it is in MLflow; gets what else is known of it.
+    """
+    # It tells that it cannot learn from a type hint what is said of the output below.
+    logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
+    with TemporaryDirectory() as place:
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={BUNDLE: str(bundle)},
+            model_config={MAX_SYMBOLS: max_symbols},
+            code_paths=[str(_copied_modules(Path(place)))],
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            mlflow_model=model,
+        )
+    # Given an example and a type hint, MLflow would load the model and predict to learn what is said here.
+    model.signature.outputs = Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()])
+    model.signature.params = ParamSchema(
+        [
+            ParamSpec(name, DataType.string if isinstance(value, str) else DataType.long, value)
+            for name, value in defaults(RerankRecord.load(bundle).decoding).items()
+        ]
+    )
+    files = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
+    model.saved_input_example_info = {**files, "type": "json_object"}
+    (folder / files["artifact_path"]).write_text(json.dumps([example]), encoding="utf-8")
+    (folder / files["serving_input_path"]).write_text(json.dumps({"inputs": [example]}), encoding="utf-8")
+    model.save(folder / "MLmodel")
+
+
+def _copied_modules(folder: Path) -> Path:
+    """The modules of this package that a loaded model imports, copied below `folder`."""
+    package = Path(__file__).parents[1]
+    finder = ModuleFinder(path=[str(package.parent)])
+    finder.run_script(str(Path(__file__).with_name("served.py")))
+    for name in finder.modules:
+        if name.split(".")[0] == package.name:
+            place = Path(*name.split("."))
+            module = place / "__init__.py" if (package.parent / place).is_dir() else place.with_suffix(".py")
+            (folder / module).parent.mkdir(parents=True, exist_ok=True)
+            copyfile(package.parent / module, folder / module)
+    return folder / package.name

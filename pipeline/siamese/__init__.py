@@ -1,0 +1,1 @@
+"""The siamese matcher: the likely counterparts of a string in a list."""

@@ -1,0 +1,1 @@
+"""Sweeps over parameters on Ray Tune: trials, their results and their ranking."""

@@ -1,0 +1,315 @@
+"""Corruption of targets: uniform edits, and sources made up the way the pairs do it.
+
+Both are pure functions of the ids and the generator they are given. How pairs are aligned is `alignment`'s.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.alphabet import END, PADDING, SPECIALS, START, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
+from pipeline.data.store import StringStore
+from pipeline.errors import UserError
+from pipeline.training.alignment import Alignment, align
+
+Padded = NDArray[np.int32]
+Integers = NDArray[np.int64]
+
+NEIGHBOURS = (1, -1, 2, -2)  # each longer context takes in one more of these places, relative to the symbol
+STRENGTH = 5.0  # a context seen n times is used with probability n / (n + STRENGTH)
+TELLING = 1.5  # how many times likelier a longer context makes a piece that is worth showing
+LARGEST_TABLE = 2**24  # cells; contexts are found in it at once, else by binary search
+BEFORE, AFTER = "^", "$"  # start and end of a string in the table of rewrites
+
+
+@dataclass(frozen=True)
+class UniformNoise:
+    """Edits that know nothing of the sources.
+
+    rate: the probability, in [0, 1], that a symbol is edited. An edit is with equal probability one of: the symbol is
+    left out; it is replaced by a random symbol (perhaps itself); a random symbol follows it; it changes places with
+    its right neighbour, unless there is none or it is edited itself, when nothing happens. Random symbols are uniform
+    over the alphabet, never special. Symbols are edited independently of each other.
+    """
+
+    rate: float
+    alphabet_size: int  # V, the special ids included
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise ValueError(f"the rate of noise is a probability, not {self.rate}")
+        if self.alphabet_size <= SPECIALS:
+            raise ValueError(f"an alphabet of size {self.alphabet_size} has no symbol to draw")
+
+    def corrupt(self, ids: Padded, rng: np.random.Generator) -> Padded:
+        """ids int32 [B, T], padded with 0 -> int32 [B, S], padded with 0; a row that would be empty stays as it is."""
+        inside = ids != PADDING
+        # One draw decides both whether and how: below rate / 4 the first edit, below rate / 2 the second, ...
+        with np.errstate(over="ignore"):  # a rate next to nothing: infinity is no edit
+            edit = np.floor(rng.random(ids.shape) * 4 / self.rate) if self.rate else np.full(ids.shape, 4.0)
+        drawn = rng.integers(SPECIALS, self.alphabet_size, ids.shape, dtype=np.int32)
+        leave_out, replace, insert, swap = (inside & (edit == kind) for kind in range(4))
+        unedited = inside & (edit >= 4)
+        swap[:, :-1] &= unedited[:, 1:]
+        swap[:, -1:] = False
+        symbols = np.where(replace, drawn, ids)
+        left = np.nonzero(swap)
+        right = (left[0], left[1] + 1)
+        symbols[left], symbols[right] = ids[right], ids[left]
+        pairs = np.stack([symbols, np.where(insert, drawn, PADDING)], axis=2)
+        pairs[:, :, 0][leave_out & ~leave_out.all(axis=1, where=inside, keepdims=True)] = PADDING
+        return _left_aligned(pairs.reshape(len(ids), -1))
+
+
+def _left_aligned(ids: Padded) -> Padded:
+    """Close the gaps of padding within rows."""
+    inside = ids != PADDING
+    lengths = inside.sum(axis=1)
+    aligned = np.zeros((len(ids), int(lengths.max(initial=0))), dtype=np.int32)
+    aligned[np.arange(aligned.shape[1]) < lengths[:, None]] = ids[inside]
+    return aligned
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedNoise:
+    """Sources sampled for targets: for every target symbol in its context a piece of source that stood for it in pairs.
+
+    Contexts are nested: the symbol alone, then with its right neighbour, then with its left one too, and so on. The
+    longest one that was seen is used with probability n / (n + strength), where n is how often it was seen, else the
+    next shorter one by the same rule, at last `fallback`. That is the predictive rule of a hierarchical Dirichlet
+    process (Teh 2006, "A hierarchical Bayesian language model based on Pitman-Yor processes", without discounts).
+
+    Piece p, the source symbols that stand for one target symbol, is `piece_ids[piece_offsets[p]:piece_offsets[p + 1]]`.
+    Contexts 0 to V - 1 are the target symbols alone; context V + k is the one of `keys[k]`, which is V times the next
+    shorter context plus the neighbour taken in; keys are sorted. Context c counts the pieces `pieces[e]`, e from
+    `entries[c]` to `entries[c + 1]`, each `cumulative[e + 1] - cumulative[e]` times.
+    """
+
+    piece_ids: NDArray[np.int32]
+    piece_offsets: Integers
+    keys: Integers
+    entries: Integers
+    pieces: Integers
+    cumulative: Integers
+    fallback: Integers  # a piece, never an empty one, for each target symbol [V]
+    neighbours: Integers  # place of the neighbour, relative to the symbol, that each longer context takes in
+    strength: float
+
+    @classmethod
+    def learn(
+        cls,
+        sources: StringStore,
+        targets: StringStore,
+        same: Integers,
+        source_symbols: int,
+        neighbours: Sequence[int] = NEIGHBOURS,
+        strength: float = STRENGTH,
+    ) -> "LearnedNoise":
+        """Align row-aligned pairs and count.
+
+        same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
+        source_symbols: source V.
+        """
+        if len(targets.ids) == 0:
+            raise ValueError("noise is learned from at least one pair with a target")
+        V = len(same)
+        numbers, pieces = _number_pieces(sources, align(sources, targets, same, source_symbols))
+        identity = [numbers.setdefault((int(symbol) or UNKNOWN,), len(numbers)) for symbol in same]
+        ids = targets.padded(np.arange(len(targets)))
+        contexts = [ids[ids != PADDING].astype(np.int64)]
+        keys: list[Integers] = []
+        known = V
+        for neighbour in _neighbours(ids, neighbours):
+            new, places = np.unique(contexts[-1] * V + neighbour, return_inverse=True)
+            keys.append(new)
+            contexts.append(known + places)
+            known += len(new)
+        seen = np.concatenate(contexts) * len(numbers) + np.tile(pieces, len(contexts))
+        seen, counts = np.unique(seen, return_counts=True)
+        seen_contexts, seen_pieces = np.divmod(seen, len(numbers))
+        # A symbol that no source has falls back to the most frequent piece of its own, the last one assigned.
+        fallback = np.array(identity)
+        in_sources = np.bincount(sources.ids, minlength=source_symbols) > 0
+        own = (seen_contexts < V) & (seen_pieces != numbers.get((), -1))
+        own[own] = ~in_sources[same[seen_contexts[own]]]
+        rising = np.flatnonzero(own)[np.argsort(counts[own], kind="stable")]
+        fallback[seen_contexts[rising]] = seen_pieces[rising]
+        return cls(
+            piece_ids=np.array([symbol for piece in numbers for symbol in piece], dtype=np.int32),
+            piece_offsets=np.cumsum([0, *map(len, numbers)]),
+            keys=np.concatenate(keys) if keys else np.zeros(0, dtype=np.int64),
+            entries=np.searchsorted(seen_contexts, np.arange(known + 1)),
+            pieces=seen_pieces,
+            cumulative=np.concatenate([[0], np.cumsum(counts)]),
+            fallback=fallback,
+            neighbours=np.array(neighbours, dtype=np.int64),
+            strength=strength,
+        )
+
+    def sample(self, ids: Padded, rng: np.random.Generator) -> Padded:
+        """Target ids int32 [B, T], padded with 0 -> source ids int32 [B, S], padded with 0.
+
+        A row for which nothing is drawn gets the fallback of each symbol.
+        """
+        inside = ids != PADDING
+        symbols = ids[inside].astype(np.int64)
+        rows = np.nonzero(inside)[0]
+        pieces = self._draw(symbols, self._contexts(ids, symbols), rng)
+        piece_lengths = np.diff(self.piece_offsets)
+        empty = np.bincount(rows, piece_lengths[pieces], len(ids)) == 0
+        pieces = np.where(empty[rows], self.fallback[symbols], pieces)
+        lengths = piece_lengths[pieces]
+        ends = np.cumsum(lengths)
+        places = np.arange(lengths.sum()) + np.repeat(self.piece_offsets[pieces] - (ends - lengths), lengths)
+        row_lengths = np.bincount(rows, lengths, len(ids)).astype(np.int64)
+        source_ids = np.zeros((len(ids), int(row_lengths.max(initial=0))), dtype=np.int32)
+        source_ids[np.arange(source_ids.shape[1]) < row_lengths[:, None]] = self.piece_ids[places]
+        return source_ids
+
+    def rewrites(self, limit: int, source_alphabet: Alphabet, target_alphabet: Alphabet) -> pd.DataFrame:
+        """The most telling pieces with their contexts: those that change the symbol first, then the most frequent.
+
+        A longer context is shown where it makes the piece at least half as likely again as the next shorter one does.
+        Columns: before, target, after (the context; ^ and $ are start and end of the string), source (may be empty),
+        count (of the piece in this context), seen (of the context), probability (count / seen).
+        """
+        V, P = len(self.fallback), len(self.piece_offsets) - 1
+        contexts = np.repeat(np.arange(len(self.entries) - 1), np.diff(self.entries))
+        counts = np.diff(self.cumulative)
+        seen = np.diff(self.cumulative[self.entries])
+        probabilities = counts / seen[contexts]
+        longer = np.flatnonzero(contexts >= V)
+        shorter = self.keys[contexts[longer] - V] // V * P + self.pieces[longer]
+        likely_before = probabilities[np.searchsorted(contexts * P + self.pieces, shorter)]
+        telling = np.ones(len(contexts), dtype=bool)
+        telling[longer] = probabilities[longer] >= TELLING * likely_before
+        sources = [join(_names(piece, source_alphabet), source_alphabet.kind) for piece in self._all_pieces()]
+        by_count = np.flatnonzero(telling)[np.argsort(-counts[telling], kind="stable")]
+        rows = []
+        for entry in by_count:
+            before, target, after = (
+                join(_names(ids, target_alphabet), target_alphabet.kind) for ids in self._around(int(contexts[entry]))
+            )
+            source, count, of = sources[self.pieces[entry]], int(counts[entry]), int(seen[contexts[entry]])
+            rows.append((before, target, after, source, count, of, count / of))
+        columns = ["before", "target", "after", "source", "count", "seen", "probability"]
+        rows.sort(key=lambda row: row[1] == row[3])  # stable
+        return pd.DataFrame(rows[:limit], columns=columns)
+
+    def save(self, path: Path) -> None:
+        """Write all of it as one .npz file; the same noise gives the same bytes."""
+        with path.open("wb") as file:
+            np.savez_compressed(file, **{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> "LearnedNoise":
+        """Read what `save` wrote; raises `UserError` for anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {item.name: content[item.name] for item in fields(cls)}
+            return cls(**{**arrays, "strength": float(arrays["strength"])})
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            raise UserError(f"{path} holds no learned noise ({error}): run the stage that wrote it again") from error
+
+    def _all_pieces(self) -> list[list[int]]:
+        ids, offsets = self.piece_ids.tolist(), self.piece_offsets.tolist()
+        return [ids[start:end] for start, end in pairwise(offsets)]
+
+    def _around(self, context: int) -> tuple[list[int], list[int], list[int]]:
+        """A context as the ids before the symbol, the symbol, and the ids after it."""
+        V = len(self.fallback)
+        taken: list[int] = []
+        while context >= V:
+            context, neighbour = divmod(int(self.keys[context - V]), V)
+            taken.append(neighbour)
+        places = dict(zip(self.neighbours.tolist(), reversed(taken), strict=False))
+        before = [places[place] for place in sorted(places) if place < 0]
+        return before, [context], [places[place] for place in sorted(places) if place > 0]
+
+    def _contexts(self, ids: Padded, symbols: Integers) -> list[Integers]:
+        """The contexts of each symbol, the shortest first; -1 where a context was never seen."""
+        V = len(self.fallback)
+        contexts = [symbols]
+        for neighbour in _neighbours(ids, self.neighbours):
+            contexts.append(self._find(contexts[-1] * V + neighbour))
+        return contexts
+
+    def _find(self, keys: Integers) -> Integers:
+        """The contexts of keys, -1 for what is no key: those of unseen contexts are negative, at least -V."""
+        if self._contexts_by_key is not None:
+            return self._contexts_by_key[keys].astype(np.int64)
+        found = self.keys[:-1].searchsorted(keys)
+        return np.where(self.keys[found] == keys, found + len(self.fallback), -1)
+
+    @cached_property
+    def _contexts_by_key(self) -> NDArray[np.int32] | None:
+        """A table for all possible keys and, from the end, for those of unseen contexts; None if it would be large."""
+        V, contexts = len(self.fallback), len(self.entries)
+        if contexts * V > LARGEST_TABLE:
+            return None
+        table = np.full(contexts * V, -1, dtype=np.int32)
+        table[self.keys] = np.arange(V, V + len(self.keys))
+        return table
+
+    def _draw(self, symbols: Integers, contexts: list[Integers], rng: np.random.Generator) -> Integers:
+        """A piece for each symbol."""
+        pieces = self.fallback[symbols]
+        open_ = np.arange(len(symbols))
+        for context in reversed(contexts):
+            here = context[open_]
+            seen = self._seen[here]
+            drawn = rng.random(len(open_)) * (seen + self.strength)
+            used = drawn < seen
+            starts = self.cumulative[self.entries[here[used]]]
+            pieces[open_[used]] = self._occurrences[starts + drawn[used].astype(np.int64)]
+            open_ = open_[~used]
+        return pieces
+
+    @cached_property
+    def _seen(self) -> Integers:
+        """How often each context was seen, and from the end, at -1, 0."""
+        return np.append(np.diff(self.cumulative[self.entries]), 0)
+
+    @cached_property
+    def _occurrences(self) -> Integers:
+        """The pieces of each context, as often as they were counted."""
+        return np.repeat(self.pieces, np.diff(self.cumulative))
+
+
+def _neighbours(ids: Padded, places: Sequence[int] | Integers) -> Iterator[Integers]:
+    """For each relative place the neighbour there of every symbol, rows one behind the other.
+
+    START stands before a row, END after it, PADDING further out.
+    """
+    B, T = ids.shape
+    inside = ids != PADDING
+    reach = max((abs(int(place)) for place in places), default=0) + 1
+    wide = np.zeros((B, T + 2 * reach), dtype=np.int64)
+    wide[:, reach : reach + T] = ids
+    wide[:, reach - 1] = START
+    wide[np.arange(B), reach + inside.sum(axis=1)] = END
+    for place in places:
+        yield wide[:, reach + place : reach + place + T][inside]
+
+
+def _names(ids: Sequence[int], alphabet: Alphabet) -> list[str]:
+    special = {PADDING: "", START: BEFORE, END: AFTER, UNKNOWN: UNKNOWN_SYMBOL}
+    names = [special[index] if index < SPECIALS else alphabet.symbols[index - SPECIALS] for index in ids]
+    return [name for name in names if name]
+
+
+def _number_pieces(sources: StringStore, alignment: Alignment) -> tuple[dict[tuple[int, ...], int], Integers]:
+    """The different pieces with their numbers, and the number of the piece of each target symbol."""
+    numbers: dict[tuple[int, ...], int] = {}
+    ids = sources.ids.tolist()
+    bounds = zip(alignment.starts.tolist(), alignment.ends.tolist(), strict=True)
+    pieces = [numbers.setdefault(tuple(ids[start:end]), len(numbers)) for start, end in bounds]
+    return numbers, np.array(pieces, dtype=np.int64)

@@ -1,0 +1,51 @@
+"""Whether a prediction is right, and how far off it is. What follows for a strategy belongs to `metrics`."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+from rapidfuzz.distance import Levenshtein
+
+from pipeline.data.alphabet import Symbols, split
+
+
+def score(
+    predictions: Sequence[str],
+    targets: Sequence[str],
+    accepted: Sequence[Collection[str]],
+    symbols: Symbols,
+) -> pd.DataFrame:
+    """Compare each prediction with all that counts as right for its item.
+
+    Columns: `correct` (bool), `edits` (Levenshtein distance in symbols to the closest accepted target) and `length`
+    (symbols of that target). Among equally close ones the item's own target comes first, then code point order.
+    Raises ValueError if the three differ in length or an item accepts nothing.
+    """
+    rows = [
+        _score_one(prediction, target, choices, symbols)
+        for prediction, target, choices in zip(predictions, targets, accepted, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["correct", "edits", "length"])
+    return table.astype({"correct": bool, "edits": np.int64, "length": np.int64})
+
+
+def _score_one(prediction: str, target: str, accepted: Collection[str], symbols: Symbols) -> tuple[bool, int, int]:
+    if prediction in accepted:
+        return True, 0, len(split(prediction, symbols))
+    if not accepted:
+        raise ValueError(f"nothing is accepted for the target {target!r}")
+    predicted = split(prediction, symbols)
+    edits, _, closest = min(
+        (Levenshtein.distance(predicted, split(choice, symbols)), choice != target, choice) for choice in accepted
+    )
+    return False, edits, len(split(closest, symbols))
+
+
+def accuracy(scores: pd.DataFrame) -> float:
+    """Fraction of items that are right."""
+    return float(scores["correct"].mean())
+
+
+def error_rate(scores: pd.DataFrame) -> float:
+    """Edits per symbol of the targets."""
+    return float(scores["edits"].sum() / scores["length"].sum())

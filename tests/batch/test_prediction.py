@@ -1,0 +1,366 @@
+"""Batch prediction: every row once and in order, what is finished is kept, and workers and nodes may be lost."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.batch import prediction as batch
+from pipeline.batch import shards
+from pipeline.batch.engines import Engine, LocalEngine, NextTask, Start, write_files
+from pipeline.batch.portable import Recipe, digest, pack_model, pack_runs, recipe_of
+from pipeline.batch.predicted import Count, Label
+from pipeline.batch.prediction import Summary, predict_shards
+from pipeline.batch.shards import find_shards
+from pipeline.config.params import Order, load_params
+from pipeline.data.prepared import Prepared
+from pipeline.errors import UserError
+from pipeline.reranking.rerankers import RunGroup
+from pipeline.serving.bundle import write_bundle
+from tests.clusters import two_nodes
+from tests.conftest import PROJECT, Call
+from tests.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
+
+SYMBOLS = ("F", "AO", "R", "K")
+SOURCES = [" ".join(SYMBOLS[(row // 4**place) % 4] for place in range(1 + row % 5)) for row in range(60)]
+
+Predict = Callable[..., Summary]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    make_project(folder)
+    return folder
+
+
+class WarmEngine:
+    """This process, which keeps predictors from test to test: compiling one takes a second."""
+
+    def __init__(self) -> None:
+        self._choosers: dict[object, Any] = {}
+        self.stop_after: int | None = None  # results
+        self.written: list[Path] = []
+
+    def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Any]:
+        recipe, workspace = cast("partial[Any]", start).args
+        key = recipe, digest(dict(content))
+        while (task := next_task()) is not None:
+            if key not in self._choosers:
+                with TemporaryDirectory() as folder:
+                    write_files(content, Path(folder))
+                    self._choosers[key] = recipe.load(Path(folder))
+            done = batch.do(recipe, workspace, self._choosers[key], task)
+            self.written.append(done.path)
+            yield done
+            if len(self.written) == self.stop_after:
+                raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def warm() -> WarmEngine:
+    return WarmEngine()
+
+
+@pytest.fixture
+def engine(warm: WarmEngine) -> Engine:
+    warm.written, warm.stop_after = [], None
+    return warm
+
+
+def pack(folder: Path, runs: RunGroup, order: Order | None, beam: int | None, n_best: int) -> Recipe:
+    recipe, note = recipe_of(runs, load_params().prepare.max_symbols, order, beam, n_best)
+    assert note is None
+    pack_runs(folder, runs, recipe)
+    return recipe
+
+
+@pytest.fixture
+def predict(project: Path, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """Predict for what a pattern below `tmp_path` names, in this process, into the folder `out` there."""
+    monkeypatch.chdir(project)
+
+    def run(
+        pattern: str, order: Order | None = Order.BEAM, n_best: int = 1, beam: int = 2, column: str | None = None
+    ) -> Summary:
+        packed = tmp_path / "packed"
+        shutil.rmtree(packed, ignore_errors=True)
+        recipe = pack(packed, RUNS[-1], order, beam, n_best)
+        found = find_shards(f"{tmp_path}/{pattern}")
+        return predict_shards(found, tmp_path / "out", packed, recipe, engine, column)
+
+    return run
+
+
+def write(path: Path, sources: list[str] = SOURCES) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{source}\n" for source in sources), encoding="utf-8")
+    return path
+
+
+def table(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def files(folder: Path) -> dict[str, int]:
+    """All files below a folder, with when they were written."""
+    found = (path for path in folder.rglob("*.parquet") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in found}
+
+
+def test_every_source_gets_its_prediction_in_order(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    write(tmp_path / "a.txt")
+    recipe = pack(tmp_path / "packed", RUNS[-1], Order.BEAM, 2, 1)
+    given = (find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "packed", recipe)
+    assert predict_shards(*given, LocalEngine()) == Summary(1, 0, Count(60, 0))
+    found = table(tmp_path / "out" / "a.parquet")
+    assert [row["source"] for row in found] == SOURCES
+    expected = [choices[0] for choices in Recipe(Order.BEAM, 2, 1, 60).load(tmp_path / "packed").choose(SOURCES)]
+    assert [row["prediction"] for row in found] == [choice.text for choice in expected]
+    assert [row["log_probability"] for row in found] == pytest.approx([choice.log_probability for choice in expected])
+    assert [row["confidence"] for row in found] == pytest.approx([choice.confidence for choice in expected])
+    assert {(row["rank"], row["error"]) for row in found} == {(1, None)}
+
+
+def test_n_best_gives_several_ranked_rows(predict: Predict, tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", ["F AO", "K"])
+    predict("a.txt", n_best=2)
+    found = table(tmp_path / "out" / "a.parquet")
+    assert [(row["source"], row["rank"]) for row in found] == [("F AO", 1), ("F AO", 2), ("K", 1), ("K", 2)]
+    assert found[0]["log_probability"] >= found[1]["log_probability"]
+
+
+def test_the_reranker_chooses_where_the_last_repro_did(predict: Predict, tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", ["F AO"])
+    predict("a.txt", order=None)
+    assert table(tmp_path / "out" / "a.parquet")[0]["prediction"] == "for"  # the pairs say so, the network does not
+
+
+def test_what_cannot_be_used_costs_its_own_row_alone(predict: Predict, tmp_path: Path) -> None:
+    sources = ["F AO", None, " ", "F\tK", "F " * 61 + "F", "K\0", "K"]
+    pq.write_table(pa.table({"source": pa.array(sources, pa.string())}), tmp_path / "a.parquet")
+    assert predict("a.parquet").count == Count(7, 5)
+    found = table(tmp_path / "out" / "a.parquet")
+    assert [row["error"] for row in found] == [
+        None,
+        "is null",
+        "is empty",
+        "has a tab, line break or NUL in it",
+        "has 62 symbols, at most 60 are possible",
+        "has a tab, line break or NUL in it",
+        None,
+    ]
+    assert [row["source"] for row in found] == sources
+    assert [row["prediction"] is None for row in found] == [row["error"] is not None for row in found]
+    assert {row["rank"] for row in found} == {1}
+
+
+@pytest.mark.parametrize("size", [1, 40, 100, 10_000])
+def test_however_a_shard_is_cut_its_file_is_the_same(
+    size: int, predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.txt", SOURCES[:20])
+    predict("a.txt", order=Order.GREEDY)
+    whole = pq.read_table(tmp_path / "out" / "a.parquet")
+    monkeypatch.setattr(shards, "SLICE_BYTES", size)
+    shutil.rmtree(tmp_path / "out")
+    assert predict("a.txt", order=Order.GREEDY).count == Count(20, 0)
+    cut = pq.read_table(tmp_path / "out" / "a.parquet")
+    assert cut.drop(["log_probability", "confidence"]) == whole.drop(["log_probability", "confidence"])
+    for name in ("log_probability", "confidence"):  # batches differ, and with them rounding
+        assert cut[name].to_pylist() == pytest.approx(whole[name].to_pylist(), abs=1e-5)
+    assert not (tmp_path / "out" / batch.WORKSPACE).exists()
+
+
+def test_finished_files_are_kept_and_a_changed_shard_is_predicted_again(predict: Predict, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.txt")
+    write(tmp_path / "in" / "b" / "c.txt", ["F AO"])
+    assert predict("in/**/*.txt") == Summary(2, 0, Count(61, 0))
+    before = files(tmp_path / "out")
+    assert predict("in/**/*.txt") == Summary(2, 2, Count(61, 0))
+    assert files(tmp_path / "out") == before
+    write(tmp_path / "in" / "b" / "c.txt", ["K", "F"])
+    assert predict("in/**/*.txt") == Summary(2, 1, Count(62, 0))
+    after = files(tmp_path / "out")
+    assert {name for name in before if before[name] != after[name]} == {"b/c.parquet"}
+
+
+def test_finished_slices_are_kept(
+    predict: Predict, warm: WarmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SLICE_BYTES", 100)
+    write(tmp_path / "a.txt")
+    write(tmp_path / "b.txt", ["F"])
+    warm.stop_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        predict("*.txt")
+    kept = files(tmp_path / "out" / batch.WORKSPACE)
+    assert sorted(kept) == ["a.parquet/000000.parquet", "a.parquet/000001.parquet"]
+
+    warm.written, warm.stop_after = [], None
+    assert predict("*.txt").count == Count(61, 0)
+    names = [path.relative_to(tmp_path / "out").as_posix() for path in warm.written]
+    assert f"{batch.WORKSPACE}/a.parquet/000002.parquet" in names
+    assert not {f"{batch.WORKSPACE}/{name}" for name in kept} & set(names)
+    assert [row["source"] for row in table(tmp_path / "out" / "a.parquet")] == SOURCES
+
+
+def test_other_settings_and_files_in_the_way_are_told(predict: Predict, tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", ["F"])
+    predict("a.txt")
+    with pytest.raises(UserError, match=r"a.parquet was made with beam 2, not 3: give another --output, or delete it"):
+        predict("a.txt", beam=3)
+    with pytest.raises(UserError, match=r"a.parquet was made with order beam, not greedy, beam 2, not 1"):
+        predict("a.txt", order=Order.GREEDY)
+    (tmp_path / "out" / "a.parquet").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"a.parquet is in the way, it is no file of predictions"):
+        predict("a.txt")
+    assert (tmp_path / "out" / "a.parquet").read_bytes() == b"mine"
+
+
+def test_another_model_is_told(predict: Predict, project: Path, tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", ["F"])
+    predict("a.txt")
+    recipe = pack(tmp_path / "other", RUNS[0], Order.BEAM, 2, 1)
+    with pytest.raises(UserError, match=r"a.parquet was made with another model: give another --output"):
+        predict_shards(find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "other", recipe, LocalEngine())
+
+
+def test_nothing_is_predicted_before_all_shards_were_looked_at(predict: Predict, tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", ["F"])
+    pq.write_table(pa.table({"word": ["F"]}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b.parquet has no column 'source'"):
+        predict("[ab].*")
+    assert not files(tmp_path / "out")
+
+
+def test_one_process_at_a_time_writes_to_a_folder(predict: Predict, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    write(tmp_path / "a.txt", ["F"])
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / batch.LOCK), pytest.raises(UserError, match="another process is predicting into"):
+        predict("a.txt")
+
+
+def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    from pipeline.batch.predicted import tidy, writing
+
+    with pytest.raises(ZeroDivisionError), writing(tmp_path / "a.parquet", Label({}, {}), tmp_path / "work") as writer:
+        writer.add([], Count(1 // 0))
+    (tmp_path / "work" / "left.unfinished").touch()
+    tidy(tmp_path / "work")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_packed_model_has_nothing_that_its_predictions_do_not_need(project: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        write_bundle(tmp_path / "bundle", RUNS[-1], Prepared.open())
+        recipe = pack(tmp_path / "packed", RUNS[-1], Order.GREEDY, None, 1)
+    assert {Path(name).name for name in recipe.content(tmp_path / "packed")} == {
+        "network.json",
+        "network.weights.h5",
+        "source_alphabet.json",
+        "target_alphabet.json",
+    }
+    content = recipe.content(tmp_path / "bundle")
+    assert content == recipe.content(tmp_path / "packed")  # so that a file says the same of a run and its logged model
+
+
+def tandem(folder: Path, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipeline.cli", "predict", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finished(job: subprocess.Popen[str]) -> str:
+    output, error = job.communicate(timeout=300)
+    assert job.returncode == 0, error
+    assert "Traceback" not in error
+    return output
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_and_a_node_predicts_every_row_once_as_one_process_does(
+    project: Path, tmp_path: Path
+) -> None:
+    many = [f"{source} {other}" for source in SOURCES for other in SOURCES] * 60
+    for name in ("a.txt", "b.txt"):
+        write(tmp_path / "in" / name, many)
+    pq.write_table(pa.table({"source": many[:1000]}), tmp_path / "in" / "c.parquet")
+    asked = ("--input", f"{tmp_path}/in/*", "--order", "greedy")
+    summary = f"3 shards are predicted: {2 * len(many) + 1000:,} sources\n"
+    assert finished(tandem(project, *asked, "--output", tmp_path / "local")) == summary
+    out = tmp_path / "ray"
+    with two_nodes() as cluster:
+        job = tandem(project, *asked, "--output", out, "--engine", "ray", "--address", cluster.address)
+        deadline = time.monotonic() + 200
+        while not files(out) or not (workers := cluster.workers(0)):
+            assert job.poll() is None, job.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        workers[0].kill()
+        time.sleep(0.5)
+        assert job.poll() is None
+        cluster.kill(0)
+        assert finished(job) == summary
+        before = files(out)
+        assert sorted(before) == ["a.parquet", "b.parquet", "c.parquet"]
+        again = tandem(project, *asked, "--output", out, "--engine", "ray", "--address", cluster.address)
+        assert finished(again) == summary.replace("predicted:", "predicted, 3 of them before:")
+        assert files(out) == before
+    for name, sources in (("a", many), ("b", many), ("c", many[:1000])):
+        mine, theirs = (pq.read_table(tmp_path / folder / f"{name}.parquet") for folder in ("local", "ray"))
+        assert mine["source"].to_pylist() == sources
+        assert mine.drop(["log_probability", "confidence"]) == theirs.drop(["log_probability", "confidence"])
+    assert not (out / batch.WORKSPACE).exists()
+
+
+@pytest.mark.slow
+def test_ray_on_this_machine_predicts_with_a_logged_model_as_one_process_does(project: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    model = save_small_model(tmp_path)
+    recipe = pack_model(tmp_path / "packed", str(model), None, None, 2)
+    assert recipe == Recipe(Order.RERANK, 2, 2, MAX_SYMBOLS)
+    write(tmp_path / "a.txt", [*SOURCES, "K K K K K K"])
+    asked = ("--model", model, "--input", tmp_path / "a.txt", "--n-best", "2")
+    summary = "1 shards are predicted: 61 sources, of which 1 could not be used (column error says why)\n"
+    assert finished(tandem(project, *asked, "--output", tmp_path / "ray", "--engine", "ray")) == summary
+    found = find_shards(str(tmp_path / "a.txt"))
+    predict_shards(found, tmp_path / "local", tmp_path / "packed", recipe, LocalEngine())
+    assert pq.read_table(tmp_path / "ray" / "a.parquet") == pq.read_table(tmp_path / "local" / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "out"], "--output needs --input with the name of a file, or a pattern"),
+        (["--output", "out", "--input", "-"], "--output needs --input with the name of a file, or a pattern"),
+        (["--output", "out", "--input", "x.txt"], "--input x.txt names no file"),
+        (["--output", "out", "--input", "x.txt", "--address", "y"], "give --engine ray as well"),
+        (["--input", "x.txt", "--engine", "ray"], "are for prediction into files: give --output as well"),
+    ],
+)
+def test_a_mistake_at_the_command_line_is_a_sentence(
+    arguments: list[str], message: str, project: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(project)
+    code, _, error = call("predict", *arguments)
+    assert code == 2
+    assert message in error

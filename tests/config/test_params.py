@@ -1,0 +1,330 @@
+"""params.yaml: what is right loads, and everything that is wrong is named, all at once."""
+
+import json
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from pipeline.config.contradictions import RULES, contradictions
+from pipeline.config.params import ConfigError, Model, ScheduledTask, flatten, load_params, parse_params
+from tests.conftest import PROJECT, changed_params, shipped_params
+
+SHIPPED = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+CONTENT = json.dumps(shipped_params())
+NAMES = sorted(flatten(load_params(PROJECT / "params.yaml")))
+
+
+def problems(content: Any) -> list[str]:
+    """The sentences of the error, without its first line."""
+    with pytest.raises(ConfigError) as error:
+        parse_params(content)
+    first, *rest = str(error.value).split("\n  ")
+    assert first == f"params.yaml has {len(rest)} problem(s):"
+    return rest
+
+
+def loaded(tmp_path: Path, content: bytes) -> str:
+    """What is said about a file."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        load_params(path)
+    return str(error.value).replace(f"{tmp_path}/", "")
+
+
+def test_the_shipped_parameters_load() -> None:
+    params = load_params(PROJECT / "params.yaml")
+    assert params.seeds == (0, 1, 2)
+    assert params.tandem.schedule[0] is ScheduledTask.PAIRED
+
+
+def test_every_parameter_has_its_dotted_name() -> None:
+    names = flatten(load_params(PROJECT / "params.yaml"))
+    content = shipped_params()
+    written = {f"{section}.{key}" for section, keys in content.items() if isinstance(keys, dict) for key in keys}
+    assert set(names) == written | {"seeds"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("model.cell", "rnn", "model.cell is 'rnn', but must be 'lstm' or 'gru'"),
+        ("model.units", 0, "model.units is 0, but must be a whole number of at least 1 and at most 65,536"),
+        ("model.units", "128", "model.units is '128', but must be a whole number"),
+        ("model.units", True, "model.units is True, but must be a whole number"),
+        ("model.units", 10**400, "model.units is 1000000"),
+        ("model.dropout", 1.0, "model.dropout is 1.0, but must be a number of at least 0 and below 1"),
+        ("model.dropout", "0.1", "model.dropout is '0.1', but must be a number"),
+        ("noise.rate", 10**400, "noise.rate is 1000000"),
+        ("training.learning_rate", math.nan, "training.learning_rate is nan, but must be a number above 0 and at most"),
+        ("training.clip_norm", math.inf, "training.clip_norm is inf, but must be a number above 0 and at most"),
+        ("tandem.schedule", ["autoencode"], "tandem.schedule must contain 'paired' at least once"),
+        ("tandem.schedule", "paired", "tandem.schedule is 'paired', but must be a list, not empty and of at most 100"),
+        ("tandem.schedule", ["paired", "x"], "tandem.schedule.1 is 'x', but must be 'paired', 'autoencode' or"),
+        ("decoding.order", "best", "decoding.order is 'best', but must be 'greedy', 'beam' or 'rerank'"),
+        ("prepare.pairs", 0, "prepare.pairs is 0, but must be a whole number of at least 1 and at most 1,000,"),
+        ("prepare.pairs", "all", "and at most 1,000,000,000,000 or null"),
+        ("prepare.hold_out_targets", "no", "prepare.hold_out_targets is 'no', but must be true or false"),
+        ("data.pairs", 3, "data.pairs is 3, but must be the path of a file or null"),
+        ("data.pairs", "data/raw/x.tsv", "data.pairs must be null with data.source: cmudict"),
+        ("seeds", [1, 1], "seeds names a seed twice: [1, 1]"),
+        ("seeds", [], "seeds is [], but must be a list, not empty"),
+        ("model", 3, "model is 3, but must be a section with cell, decoder, bridge"),
+        ("model.units", 7, "model.bidirectional gives half to each direction"),
+        ("model.decoder", "repeat", "model.bridge: attention needs model.decoder: autoregressive"),
+        ("two_stage.objective", "embedding", "two_stage.objective: embedding needs model.bridge: vector"),
+        ("tracking.model", "a/b", "tracking.model is 'a/b', but must be text of 1 to 200 characters without / : '"),
+        ("tracking.experiment", "a\0b", "tracking.experiment is 'a\\x00b', but must be text of 1 to 200 characters"),
+        ("tracking.experiment", "", "tracking.experiment is '', but must be text of 1 to 200 characters"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        changed_params({name: value})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "message"),
+    [
+        ("model", "unts", "model.unts is unknown: did you mean model.units?"),
+        ("model", "max_symbols", "model.max_symbols is unknown: did you mean prepare.max_symbols?"),
+        ("noise", "colour", "noise.colour is unknown: noise has kind, rate"),
+        (None, "trainng", "trainng is unknown: did you mean training?"),
+        (None, "xyz", "xyz is unknown: params.yaml has seeds, data, prepare"),
+    ],
+)
+def test_an_unknown_name_is_told_the_nearest_or_what_there_is(section: str | None, key: str, message: str) -> None:
+    content = shipped_params()
+    (content[section] if section else content)[key] = 1
+    assert message in problems(content)[0]
+
+
+def test_a_misspelt_name_is_one_mistake_and_not_a_missing_one_as_well() -> None:
+    content = shipped_params()
+    content["model"]["unts"] = content["model"].pop("units")
+    content["evaluat"] = content.pop("evaluate")
+    assert problems(content) == [
+        "evaluat is unknown, and evaluate is missing: did you mean that?",
+        "model.unts is unknown, and model.units is missing: did you mean that?",
+    ]
+
+
+def test_what_is_missing_is_told_with_what_it_must_be() -> None:
+    content = shipped_params()
+    del content["noise"]
+    del content["decoding"]["beam"]
+    assert problems(content) == [
+        "decoding.beam is missing: it must be a whole number of at least 1 and at most 100",
+        "noise is missing: it must be a section with kind, rate",
+    ]
+
+
+def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
+    text = """\
+    seeds: [1, 1]
+    data: {source: cmudict, pairs: data/raw/x.tsv, targets: null, dev: null, test: null,
+      source_symbols: spaces, target_symbols: words}
+    prepare: {pairs: 1, dev: 0, dev: 2, test: 1, targets: null, hold_out_targets: true, on_bad_row: skip,
+      max_symbols: .nan, seed: 0}
+    model: {cell: rnn, decoder: repeat, bridge: attention, tie_weights: true, bidirectional: true, units: 7,
+      layers: !!python/name:os.system 1, projection: 4, embedding: 4, drpout: 0.1}
+    noise: &noise {kind: none, rate: 0.0}
+    training: 5
+    checkpoints: {seconds: 1}
+    pretrain: *noise
+    supervised: {updates: 10}
+    two_stage: {objective: embedding, updates: 1, finetune: 0}
+    tandem: {schedule: [synthetic], start: scratch, updates: 1, finetune: -1}
+    decoding: {order: greedy, beam: 1, neighbours: 0, ensemble: false, seed: 0, extra: 1}
+    matcher: {encoder: lstm, projection: 4, units: 5, embedding: 4, dropout: 0.1, updates: 1, batch_size: 2,
+      learning_rate: 0.1, neighbours: 0, candidates: 0, negatives: 0, evaluate_every: 1, patience: 1}
+    tracking: {experiment: "x\\0", model: x}
+    """
+    first, *said = loaded(tmp_path, text.encode()).split("\n  ")
+    assert first == "params.yaml has 20 problem(s):"
+    starts = [
+        "line 1: evaluate is missing: it must be a section with resamples, confidence, seed",
+        "line 1: seeds names a seed twice",
+        "line 2: data.pairs must be null with data.source: cmudict",
+        "line 3: data.target_symbols is 'words', but must be 'characters' or 'spaces'",
+        "line 4: prepare.dev stands twice, first in line 4",
+        "line 5: prepare.max_symbols is nan, but must be a whole number",
+        "line 6: model.bridge: attention needs model.decoder",
+        "line 6: model.cell is 'rnn'",
+        "line 6: model.units is 7, but model.bidirectional",
+        "line 7: model.drpout is unknown, and model.dropout is missing",
+        "line 7: model.layers has the tag tag:yaml.org,2002:python/name:os.system",
+        "line 9: training is 5, but must be a section",
+        "line 11: pretrain is an alias",
+        "line 13: two_stage.objective: embedding needs model.bridge: vector",
+        "line 14: tandem.finetune is -1",
+        "line 14: tandem.schedule must contain 'paired'",
+        "line 15: decoding.extra is unknown: decoding has",
+        "line 16: matcher.units is 5, but each direction",
+        "line 17: matcher.neighbours and matcher.candidates are both 0",
+        "line 18: tracking.experiment is 'x\\x00', but must be text",
+    ]
+    assert [sentence[: len(start)] for sentence, start in zip(said, starts, strict=True)] == starts
+
+
+@pytest.mark.parametrize("name", ["pairs", "targets", "dev", "test"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x.tsv", "data/raw/../../x.tsv", "pairs.tsv", "data/raw/a\0b", "data/raw/a\nb"]
+)
+def test_own_files_must_lie_where_dvc_watches(name: str, path: str) -> None:
+    own = {"data.source": "files", "data.pairs": "data/raw/pairs.tsv", "data.targets": "data/raw/targets.txt"}
+    with pytest.raises(ConfigError, match=rf"data\.{name} is .* must lie below data/raw"):
+        changed_params({**own, f"data.{name}": path})
+
+
+def test_a_section_that_is_made_by_itself_is_checked_as_well() -> None:
+    with pytest.raises(ValueError, match=r"model\.units is 7, but model\.bidirectional gives half"):
+        TypeAdapter(Model).validate_json(json.dumps(shipped_params()["model"] | {"units": 7}))
+
+
+def test_every_rule_is_about_parameters_that_there_are() -> None:
+    assert {name for rule in RULES for name in rule.names} <= set(NAMES)
+
+
+def test_a_contradiction_needs_all_of_its_values() -> None:
+    assert not list(contradictions({"model.units": 7}))
+    assert len(list(contradictions({"model.units": 7, "model.bidirectional": True}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "params.yaml must be a mapping of sections such as `model:`, not NoneType"),
+        (b"- 1", "params.yaml must be a mapping of sections such as `model:`, not list"),
+        (b"a: 1\nb: [", "params.yaml, line 2: cannot be read as YAML"),
+        (b"a: 1\nb: c: d", "params.yaml, line 2: cannot be read as YAML: mapping values are not allowed here"),
+        (b"a: 1\n--- 2", "params.yaml, line 2: cannot be read as YAML: but found another document"),
+        (b"a: 1\nb: \0", "params.yaml, line 2: cannot be read as YAML: the character U+0000 is not allowed"),
+        (b"a: 1\nb: \xff", "params.yaml, line 2: not UTF-8 text"),
+        (b"a: \xed\xa0\x80", "params.yaml, line 1: not UTF-8 text"),
+        (SHIPPED.encode("utf-16"), "params.yaml, line 1: not UTF-8 text"),
+        (b"a: &a [*a]", "line 1: a.0 is an alias (*), which is not supported"),
+        (b"{" * 5000, "mappings and lists more than 10 deep within each other"),
+        (b"".join(b" " * i + b"a:\n" for i in range(60)), "more than 10 deep within each other"),
+        (b"a: 1\n? [b]\n: 2", "params.yaml has a key in line 2 that is no name"),
+        (b"1: 2", "line 1: 1 is unknown: params.yaml has seeds"),
+        (b'"\\ud800": 2', "has a key in line 1 that is not printable text"),
+        (b"a: *b", "params.yaml, line 1: cannot be read as YAML: found undefined alias"),
+        (b"#" * 100_001, "params.yaml has more than 100,000 bytes"),
+    ],
+)
+def test_what_is_no_parameter_file_is_a_clear_error(tmp_path: Path, content: bytes, message: str) -> None:
+    assert message in loaded(tmp_path, content)
+
+
+def test_aliases_that_stand_for_billions_of_values_cost_nothing(tmp_path: Path) -> None:
+    rows = [b"a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [b"a%d: &a%d [%s]" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 40)]
+    assert "line 2: a1.0 is an alias (*), which is not supported" in loaded(tmp_path, b"\n".join(rows))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("units: 128", "units: 1" + "0" * 5000, "model.units has 5,001 characters, at most 1,000 are possible"),
+        ("units: 128", "units: 0x" + "f" * 900, "model.units is 0x"),
+        ("units: 128", "units: 2024-01-01", "model.units is '2024-01-01', but must be a whole number"),
+        ("units: 128", "units: 2024-99-99", "model.units is '2024-99-99', but must be a whole number"),
+        ("units: 128", "units: !!int x", "model.units is 'x', which cannot be read"),
+        ("units: 128", "units: !!binary aGVsbG8=", "model.units has the tag tag:yaml.org,2002:binary"),
+        ("units: 128", "units: !own 1", "model.units has the tag !own"),
+        ("rate: 0.2", "rate: -.inf", "noise.rate is -inf, but must be a number of at least 0 and at most 1"),
+        ("experiment: tandem", 'experiment: "\\ud800"', "tracking.experiment is '\\ud800', but must be text without"),
+    ],
+)
+def test_a_value_that_no_parameter_can_have_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    said = loaded(tmp_path, SHIPPED.replace(old, new, 1).encode())
+    line = SHIPPED[: SHIPPED.index(old)].count("\n") + 1
+    assert said.startswith(f"params.yaml has 1 problem(s):\n  line {line}: {message.replace('is 0x', 'is ')}")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + SHIPPED.replace("\n", "\r\n").encode())
+    assert load_params(path) == load_params(PROJECT / "params.yaml")
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.replace("clip_norm: 1.0", "clip_norm: 1e-3"), encoding="utf-8")
+    assert load_params(path).training.clip_norm == 0.001
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run this from the project's folder"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"params\.yaml cannot be read: .*Is a directory"):
+        load_params(tmp_path / "params.yaml")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.sampled_from(NAMES), values, min_size=1, max_size=5), st.sets(st.sampled_from(NAMES)))
+def test_whatever_the_values_all_wrong_and_missing_names_are_reported_or_the_file_loads(
+    changes: dict[str, Any], left_out: set[str]
+) -> None:
+    alone = {name: _loads({name: value}, set()) for name, value in changes.items()}
+    together = _said(changes, left_out)
+    for name in left_out:
+        assert f"{name} is missing" in together
+    for name, loads in alone.items():
+        assert loads or name in together or name in left_out
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(0, len(SHIPPED)), st.integers(0, 20), st.binary(max_size=8) | st.text(max_size=8).map(str.encode))
+def test_a_file_with_a_part_overwritten_loads_or_has_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, start: int, length: int, part: bytes
+) -> None:
+    raw = SHIPPED.encode()
+    path = tmp_path_factory.getbasetemp() / "params.yaml"
+    path.write_bytes(raw[:start] + part + raw[start + length :])
+    with suppress(ConfigError):  # any other error fails
+        load_params(path)
+
+
+def _said(changes: dict[str, Any], left_out: set[str]) -> str:
+    content = json.loads(CONTENT)
+    for name, value in changes.items():
+        section, _, key = name.partition(".")
+        if key:
+            content[section][key] = value
+        else:
+            content[section] = value
+    for name in left_out:
+        section, _, key = name.partition(".")
+        if key:
+            del content[section][key]
+        else:
+            content.pop(section)
+    try:
+        parse_params(content)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def _loads(changes: dict[str, Any], left_out: set[str]) -> bool:
+    return not _said(changes, left_out)

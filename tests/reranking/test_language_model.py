@@ -1,0 +1,116 @@
+"""The language model: a distribution, smoothed by hand, better than what it is compared with."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.alphabet import END, PADDING, START, UNKNOWN, Alphabet, Symbols
+from pipeline.data.store import StringStore
+from pipeline.errors import UserError
+from pipeline.reranking import language_model
+from pipeline.reranking.language_model import CharacterLanguageModel
+
+ABC = Alphabet(Symbols.CHARACTERS, tuple("abc"))
+A, B, C = range(4, 7)
+
+
+def store(*strings: str) -> StringStore:
+    return StringStore.of(strings, ABC)
+
+
+def learned(*strings: str, order: int = 3) -> CharacterLanguageModel:
+    return CharacterLanguageModel.learn(store(*strings), len(ABC), order)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abc", max_size=5), min_size=1), st.integers(1, 5), st.text("abc?", max_size=6))
+def test_the_probabilities_of_all_next_symbols_sum_to_one(strings: list[str], order: int, beginning: str) -> None:
+    found = learned(*strings, order=order).next_symbol(ABC.encode(beginning))
+    assert found.sum() == pytest.approx(1, abs=1e-6)
+    assert (found[[END, UNKNOWN, A, B, C]] > 0).all()
+    assert (found[[PADDING, START]] == 0).all()
+
+
+def test_the_probability_of_a_string_is_that_of_its_symbols_and_its_end() -> None:
+    model = learned("abc", "abca", "ba")
+    parts = [model.next_symbol([])[A], model.next_symbol([A])[B], model.next_symbol([A, B])[END]]
+    assert model.log_probabilities(store("ab"))[0] == pytest.approx(np.log(parts).sum(), abs=1e-6)
+
+
+def test_short_strings_take_most_of_the_probability() -> None:
+    model = learned("a", "ab", "b")
+    strings = ["".join(symbols) for length in range(8) for symbols in product("abc", repeat=length)]
+    assert 0.85 < np.exp(model.log_probabilities(store(*strings))).sum() < 1  # the rest: longer, or unknown symbols
+
+
+def test_discounts_by_hand() -> None:
+    # Of the symbols after nothing: a and the end follow two different symbols, b one. Too few to estimate discounts.
+    unigrams = learned("ab", "a", order=2).next_symbol([C])  # c was never seen: only the shorter n-grams speak
+    at_start, after_a, after_b = 1, 2, 1  # a after START; b and END after a; END after b
+    total = at_start + after_a + after_b
+    uniform = (0.5 + 0.5 + 1.0) / total / 5  # discounts of a (1), b (1), END (2); END, unknown, a, b, c
+    assert unigrams[A] == pytest.approx(0.5 / total + uniform)
+    assert unigrams[B] == pytest.approx(0.5 / total + uniform)
+    assert unigrams[END] == pytest.approx(1.0 / total + uniform)
+    assert unigrams[C] == pytest.approx(uniform)
+
+
+def test_a_symbol_counts_by_the_contexts_it_follows_not_by_how_often() -> None:
+    model = learned("ab", "ab", "ab", "ab", "ac", "bc", "cc", order=2)
+    after_unknown = model.next_symbol([UNKNOWN])
+    assert after_unknown[C] > after_unknown[B]  # b is as frequent, but always after a
+
+
+def test_at_the_start_a_symbol_counts_by_how_often() -> None:
+    model = learned("ab", "ac", "aa", "b", order=4)
+    assert model.next_symbol([])[A] > 2 * model.next_symbol([])[B]
+
+
+def test_repeated_strings_are_likelier() -> None:
+    few, many = (learned("abc", *["cab"] * times).log_probabilities(store("cab"))[0] for times in (1, 20))
+    assert many > few
+
+
+def test_counting_and_scoring_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    strings = store(*("".join(rng.choice(list("abc"), rng.integers(0, 7))) for _ in range(50)))
+    whole = CharacterLanguageModel.learn(strings, len(ABC), 4).log_probabilities(strings)
+    monkeypatch.setattr(language_model, "ROWS_AT_ONCE", 7)
+    model = CharacterLanguageModel.learn(strings, len(ABC), 4)
+    np.testing.assert_allclose(model.log_probabilities(strings), whole)
+
+
+def test_longer_contexts_predict_held_out_strings_better() -> None:
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(["ab", "bca", "cc", "a"], rng.integers(1, 5))) for _ in range(2000)]
+    scores = [learned(*words[:1500], order=order).log_probabilities(store(*words[1500:])).mean() for order in (1, 2, 4)]
+    assert scores == sorted(scores)
+
+
+def test_an_alphabet_too_large_for_the_order_gets_a_lower_one() -> None:
+    strings = StringStore(np.array([5, 60_000, 7], dtype=np.uint16), np.array([0, 2, 3]))
+    model = CharacterLanguageModel.learn(strings, 2**16, 6)
+    assert len(model.levels) == 3
+    assert np.isfinite(model.log_probabilities(strings)).all()
+
+
+def test_nothing_to_learn_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one string"):
+        learned()
+
+
+def test_save_then_load_is_the_identity(tmp_path: Path) -> None:
+    model, strings = learned("abc", "ab", "ccc"), store("abc", "", "bbb")
+    model.save(tmp_path / "model.npz")
+    loaded = CharacterLanguageModel.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(loaded.log_probabilities(strings), model.log_probabilities(strings))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.npz").write_text("nothing")
+    with pytest.raises(UserError, match=r"model\.npz holds no language model"):
+        CharacterLanguageModel.load(tmp_path / "model.npz")

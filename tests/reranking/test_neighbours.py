@@ -1,0 +1,58 @@
+"""Neighbours by edit distance in symbols."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
+
+from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.data.store import StringStore
+from pipeline.reranking import neighbours
+from pipeline.reranking.neighbours import Neighbourhood, comparable
+
+ABC = Alphabet(Symbols.CHARACTERS, tuple("abc"))
+
+
+def near(listed: list[str], queries: list[str], edits: int = 2) -> list[list[str]]:
+    found = Neighbourhood.of(StringStore.of(listed, ABC), 100)
+    return [[ABC.decode(found.ids(row)) for row in rows] for rows in found.near(StringStore.of(queries, ABC), edits)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, unique=True), st.lists(st.text("abc"), min_size=1))
+def test_all_strings_within_the_distance_and_no_others(listed: list[str], queries: list[str]) -> None:
+    for query, found in zip(queries, near(listed, queries), strict=True):
+        assert sorted(found) == sorted(string for string in listed if Levenshtein.distance(query, string) <= 2)
+
+
+def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed, queries = ["a", "ab", "abc", "cab", "bbbb"], ["ab", "ba", "cc", "b"] * 3
+    whole = near(listed, queries)
+    monkeypatch.setattr(neighbours, "CELLS_AT_ONCE", 5)
+    assert near(listed, queries) == whole
+
+
+def test_symbols_of_several_characters_count_as_one() -> None:
+    phonemes = Alphabet(Symbols.SPACES, ("AA", "AE", "B"))
+    store = StringStore.of(["B AA", "B AE B AE"], phonemes)
+    [rows] = Neighbourhood.of(store, 10).near(StringStore.of(["B AE"], phonemes), edits=1)
+    assert rows.tolist() == [0]
+
+
+def test_of_a_longer_list_an_even_selection_is_kept() -> None:
+    store = StringStore.of(["a", "b", "c", "aa", "bb"], ABC)
+    found = Neighbourhood.of(store, 3)
+    assert [ABC.decode(found.ids(row)) for row in range(3)] == ["a", "c", "bb"]
+
+
+def test_taken_rows_are_a_store() -> None:
+    found = Neighbourhood.of(StringStore.of(["ab", "c", "ab"], ABC), 10)
+    taken = found.take(np.array([1, 0, 1]))
+    assert [ABC.decode(taken.ids[a:b]) for a, b in zip(taken.offsets[:-1], taken.offsets[1:], strict=True)] == [
+        "ab", "c", "ab",
+    ]  # fmt: skip
+
+
+def test_the_largest_id_has_a_character() -> None:
+    assert len(comparable(StringStore(np.array([0xFFFF, 0xD800], dtype=np.uint16), np.array([0, 2])))[0]) == 2

@@ -1,0 +1,267 @@
+"""The MLflow model: what a request gets, what a wrong one is told, and that the model's folder needs no other."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import venv
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
+
+from pipeline.config.params import Order
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.flavor import OUTPUTS
+from tests.conftest import PROJECT
+from tests.servers import free_port, running
+from tests.small_project import SOURCES, save_small_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model, and nothing of the project that it was made in."""
+    model = save_small_model(tmp_path_factory.mktemp("project"))
+    return model.rename(tmp_path_factory.mktemp("elsewhere") / "model")
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return Bundle.load(folder / "artifacts" / "bundle")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> PyFuncModel:
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+def table(bundle: Bundle, sources: list[str], n_best: int = 1, **options: Any) -> pd.DataFrame:
+    rows = [
+        (source, rank, choice.text, choice.log_probability, choice.confidence)
+        for source, choices in zip(sources, bundle.chooser(n_best, **options).choose(sources), strict=True)
+        for rank, choice in enumerate(choices[:n_best], start=1)
+    ]
+    return pd.DataFrame(rows, columns=list(OUTPUTS))
+
+
+def answer(model: PyFuncModel, sources: Any, **params: Any) -> pd.DataFrame:
+    found = model.predict(sources, params=params)
+    assert isinstance(found, pd.DataFrame)
+    return found
+
+
+def test_a_list_of_strings_gets_a_table_of_ranked_predictions(model: PyFuncModel, bundle: Bundle) -> None:
+    found = answer(model, SOURCES, n_best=2)
+    assert found["source"].tolist() == [source for source in SOURCES for _ in range(2)]
+    assert found["rank"].tolist() == [1, 2] * len(SOURCES)
+    assert found["prediction"][0] == "for"  # the pairs say so, the untrained network does not
+    pd.testing.assert_frame_equal(found, table(bundle, SOURCES, n_best=2))
+
+
+def test_so_does_a_column_of_strings(model: PyFuncModel) -> None:
+    pd.testing.assert_frame_equal(answer(model, pd.DataFrame({"source": SOURCES})), answer(model, SOURCES))
+
+
+def test_a_request_can_ask_for_another_order_and_beam(model: PyFuncModel, bundle: Bundle) -> None:
+    greedy = answer(model, SOURCES, order="greedy")
+    pd.testing.assert_frame_equal(greedy, table(bundle, SOURCES, order=Order.GREEDY))
+    beam = answer(model, SOURCES, order="beam", beam=4, n_best=3)
+    pd.testing.assert_frame_equal(beam, table(bundle, SOURCES, n_best=3, beam=4, order=Order.BEAM))
+    assert greedy["prediction"][0] != answer(model, SOURCES)["prediction"][0]
+
+
+def test_no_string_gets_no_row(model: PyFuncModel) -> None:
+    assert answer(model, []).columns.tolist() == list(OUTPUTS)
+    assert len(answer(model, [])) == 0
+
+
+def test_a_later_request_compiles_nothing_anew(model: PyFuncModel) -> None:
+    def compiled() -> dict[object, Any]:
+        return dict(model.unwrap_python_model()._service.bundle.model._compiled)
+
+    answer(model, SOURCES)
+    before = compiled()
+    answer(model, ["K AO F R"] * 30)
+    assert compiled() == before
+
+
+@pytest.mark.parametrize(
+    ("sources", "params", "message"),
+    [
+        (["F AO", 3], {}, "Expected type str, but got int"),
+        (["F AO", None], {}, "Expected type str, but got NoneType"),
+        ("F AO", {}, "Expected list, but got str"),
+        (["F AO", " "], {}, "source 2 is empty"),
+        (["F\tAO"], {}, "source 1, 'F\\tAO', has a tab, line break or NUL in it"),
+        (["\ud800"], {}, "source 1, '\\ud800', has bytes in it that are not Unicode text"),
+        (["F AO", "F F F F F F"], {}, "source 2 has 6 symbols, at most 5 are possible"),
+        (["F"] * 50_001, {}, "50,001 strings are too many for one request: with beam 2 at most 50,000"),
+        (["F"] * 1_001, {"n_best": 100}, "1,001 strings are too many for one request: with beam 100 at most 1,000"),
+        (["F"], {"n_best": 0}, "n_best is 0, but must be a whole number from 1 to 100"),
+        (["F"], {"n_best": 101}, "n_best is 101, but must be a whole number from 1 to 100"),
+        (["F"], {"n_best": None}, "n_best is None, but must be a whole number from 1 to 100"),
+        (["F"], {"n_best": "3"}, "Can not safely convert `<class 'str'>` to `DataType.long`"),
+        (["F"], {"beam": 1000}, "beam is 1000, but must be a whole number from 1 to 100"),
+        (["F"], {"order": "best"}, "order is 'best', but must be one of greedy, beam, rerank"),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_not_guessed_at(
+    model: PyFuncModel, sources: Any, params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(MlflowException) as raised:
+        answer(model, sources, **params)
+    assert message in raised.value.message
+    assert raised.value.get_http_status_code() == 400
+
+
+def test_the_signature_says_what_goes_in_what_comes_out_and_what_can_be_asked_for(model: PyFuncModel) -> None:
+    signature = model.metadata.signature
+    assert signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    assert signature.outputs.input_names() == ["source", "rank", "prediction", "log_probability", "confidence"]
+    params = {param.name: param.default for param in signature.params.params}
+    assert params == {"n_best": 1, "beam": 2, "order": "rerank"}
+    assert model.input_example == ["F AO"]
+
+
+def third_party_imports(folder: Path) -> set[str]:
+    """The packages that modules import, by the names that pip knows them by."""
+    found = set()
+    for module in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    distributions = packages_distributions()
+    return {name for package in found - {folder.name} for name in distributions.get(package, [])}
+
+
+def test_its_requirements_are_what_its_modules_import_at_exact_versions(folder: Path) -> None:
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").split()
+    names = {line.split("==")[0] for line in lines}
+    assert lines == [f"{line.split('==')[0]}=={version(line.split('==')[0])}" for line in lines]
+    assert names - {"mlflow-skinny"} == third_party_imports(folder / "code" / "pipeline") - {
+        "mlflow",
+        "mlflow-skinny",
+        "mlflow-tracing",
+    }
+
+
+def test_it_carries_the_modules_that_predict_and_no_others(folder: Path) -> None:
+    package = folder / "code" / "pipeline"
+    names = {path.relative_to(package).as_posix() for path in package.rglob("*")}
+    assert {"__init__.py", "serving/flavor.py", "model/search.py", "reranking/evidence.py"} <= names
+    others = {"cli.py", "tracking", "training/phase.py", "stages", "publishing", "batch", "sweeps", "__pycache__"}
+    assert not others & names
+
+
+PREDICT = """
+import json, sys, mlflow.pyfunc
+found = mlflow.pyfunc.load_model(sys.argv[1]).predict(json.loads(sys.argv[2]), params={"n_best": 3})
+import pipeline
+print(json.dumps([pipeline.__file__, found.to_dict("list")]))
+"""
+
+
+def predict_in(python: Path, folder: Path, place: Path) -> tuple[str, pd.DataFrame]:
+    """Where the package was found, and three predictions for each of `SOURCES`, by another interpreter."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(python), "-c", PREDICT, str(folder), json.dumps(SOURCES)]
+    printed = subprocess.run(command, cwd=place, env=environment, stdout=subprocess.PIPE, check=True).stdout
+    file, found = json.loads(printed.splitlines()[-1])
+    return file, pd.DataFrame(found)
+
+
+@pytest.mark.slow
+def test_beside_an_installed_package_it_runs_its_own_modules(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    file, found = predict_in(Path(sys.executable), folder, tmp_path)
+    assert Path(file).is_relative_to(folder)
+    pd.testing.assert_frame_equal(found, table(bundle, SOURCES, n_best=3))
+
+
+@pytest.mark.slow
+def test_it_predicts_the_same_in_a_fresh_environment_of_its_own_requirements(
+    folder: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "fresh", with_pip=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(folder / "requirements.txt")]
+    subprocess.run(install, check=True)
+    file, found = predict_in(python, folder, tmp_path)
+    assert Path(file).is_relative_to(folder)
+    pd.testing.assert_frame_equal(found, table(bundle, SOURCES, n_best=3), rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of the model, started as `make serve` starts it: without an activated environment."""
+    place, url = tmp_path_factory.mktemp("server"), f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "pipeline.cli", "serve", "--model", str(folder), "--port", str(port)]
+    with running(command, place, f"{url}/ping", {"PATH": os.defpath, "PYTHONPATH": str(PROJECT)}):
+        yield f"{url}/invocations"
+
+
+def ask(address: str, body: str, kind: str = "application/json") -> tuple[int, Any]:
+    """Status and answer of a request."""
+    request = urllib.request.Request(address, body.encode(), {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.slow
+def test_over_http_strings_get_the_same_rows(address: str, bundle: Bundle) -> None:
+    status, found = ask(address, json.dumps({"inputs": SOURCES, "params": {"n_best": 2}}))
+    assert status == 200
+    pd.testing.assert_frame_equal(pd.DataFrame(found["predictions"]), table(bundle, SOURCES, n_best=2))
+    status, found = ask(address, "source\nF AO\nK\n", "text/csv")
+    assert status == 200
+    assert [row["source"] for row in found["predictions"]] == ["F AO", "K"]
+
+
+@pytest.mark.slow
+def test_requests_at_the_same_time_get_each_their_own_rows(address: str, bundle: Bundle) -> None:
+    bodies = [json.dumps({"inputs": SOURCES, "params": {"n_best": 1 + number % 4}}) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda body: ask(address, body), bodies))
+    for number, (status, found) in enumerate(answers):
+        assert status == 200
+        expected = table(bundle, SOURCES, n_best=1 + number % 4)
+        pd.testing.assert_frame_equal(pd.DataFrame(found["predictions"]), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"inputs": ["F AO", 3]}', "source 2 is no string"),
+        ('{"inputs": ["F AO", null]}', "source 2 is no string"),
+        ('{"inputs": "F AO"}', "inputs: input should be a valid array"),
+        ('{"inputs": [["F AO"]]}', "source 1 is no string"),
+        ('{"inputs": [""]}', "source 1 is empty"),
+        ('{"inputs": ["F F F F F F"]}', "source 1 has 6 symbols, at most 5 are possible"),
+        ('{"inputs": ["F"], "params": {"n_best": 0}}', "n_best is 0, but must be a whole number from 1 to 100"),
+        ('{"inputs": ["F"], "params": {"n_best": 2.5}}', "n_best is 2.5, but must be a whole number from 1 to 100"),
+        ('{"inputs": ["F"], "params": {"n_bset": 3}}', "there is no parameter 'n_bset', only n_best, beam, order"),
+        ('{"inputs": ["F"], "params": {"order": "best"}}', "must be one of greedy, beam, rerank"),
+        ('{"dataframe_records": [{"source": "F"}]}', "inputs: field required"),
+        ('["F AO"]', "the body: input should be an object"),
+        ("F AO", "Invalid JSON"),
+    ],
+)
+def test_over_http_what_cannot_be_used_is_status_400_with_a_reason(address: str, body: str, reason: str) -> None:
+    status, found = ask(address, body)
+    assert status == 400
+    assert reason in found["message"]

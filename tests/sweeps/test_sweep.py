@@ -1,0 +1,296 @@
+"""Sweeps as they are run: on a real cluster that loses a node, broken off, stopped early, done again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from pipeline.config.params import Params, load_params
+from pipeline.data.prepared import Prepared
+from pipeline.errors import UserError
+from pipeline.sweeps.space import read_space
+from pipeline.sweeps.trials import Place, load_result, save_trial
+from pipeline.training.records import PRETRAIN, run_folder
+from pipeline.training.runs import run_training
+from tests.clusters import two_nodes
+from tests.conftest import PROJECT, changed_params
+from tests.same_bytes import comparable
+from tests.stored import artifacts, runs, state
+
+pytestmark = pytest.mark.slow
+
+SMALL: dict[str, Any] = {
+    "data.source": "files",
+    "data.pairs": "data/raw/pairs.tsv",
+    "data.dev": "data/raw/dev.tsv",
+    "data.test": "data/raw/dev.tsv",
+    "data.targets": "data/raw/targets.txt",
+    "data.source_symbols": "characters",
+    "prepare.pairs": 50,
+    "prepare.targets": None,
+    "prepare.hold_out_targets": False,
+    "model.units": 8,
+    "model.projection": 6,
+    "training.batch_size": 8,
+    "training.evaluate_every": 4,
+    "training.learning_rate": 0.05,
+    "training.warmup": 0,
+    "checkpoints.seconds": 0,
+    "pretrain.updates": 20,
+    "supervised.updates": 20,
+    "tandem.updates": 20,
+}
+
+# 2 of supervised, 2 x 6 of two_stage, 2 x 5 of tandem: what a strategy does not depend on makes no more of it.
+MANY = """
+strategies: [supervised, two_stage, tandem]
+seeds: [0, 1]
+parameters:
+  two_stage.updates: [10, 12, 14]
+  two_stage.finetune: [8, 10]
+  tandem.updates: [16, 18, 20, 22, 24]
+stop_early: false
+"""
+
+# What does not learn is worse than half of those before it, when it has made a quarter of its updates.
+HOPELESS = """
+strategies: [supervised]
+seeds: [0, 1]
+parameters:
+  training.learning_rate: [0.05, 1.0e-9]
+"""
+
+
+@pytest.fixture
+def place(project: Path) -> Place:
+    """A project whose pairs all have the same target, which is learned in a few updates."""
+    raw = project / "data" / "raw"
+    raw.mkdir(parents=True)
+    rows = [f"{a}{b}\tyes\n" for a in "abcdefgh" for b in "ijklmnop"]
+    (raw / "pairs.tsv").write_text("".join(rows[:50]), encoding="utf-8")
+    (raw / "dev.tsv").write_text("".join(rows[50:]), encoding="utf-8")
+    (raw / "targets.txt").write_text("yes\nyea\nno\n", encoding="utf-8")
+    shutil.copy(PROJECT / "params.yaml", project)
+    write_params(project / "params.yaml", SMALL)
+    return Place(project, "sweep")
+
+
+def write_params(path: Path, changes: dict[str, Any]) -> None:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        section, key = name.split(".")
+        content[section][key] = value
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+
+
+def start(place: Place, text: str, *arguments: str) -> subprocess.Popen[str]:
+    (place.root / "sweep.yaml").write_text(text, encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "RAY_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "sweep", *arguments],
+        cwd=place.root,
+        env=kept | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output(sweep: subprocess.Popen[str]) -> str:
+    out, err = sweep.communicate()
+    assert sweep.returncode == 0, f"{out}\n{err}"
+    assert "Traceback" not in err
+    return out
+
+
+def wait_for(what: Callable[[], bool], sweep: subprocess.Popen[str]) -> None:
+    while not what():
+        assert sweep.poll() is None, "\n".join(sweep.communicate())
+        time.sleep(0.1)
+
+
+def finished(place: Place) -> list[Path]:
+    return [path for path in (place.folder / "trials").glob("*/*/*/run.json") if path.parts[-3] != PRETRAIN]
+
+
+def assert_every_trial_is_once_in_mlflow(place: Place, params: Params) -> None:
+    trials = read_space(place.root / "sweep.yaml", params).trials
+    (parent,) = runs(place.root, "sweep")
+    shown = runs(place.root, "trial")
+    assert sorted(run.data.tags["tandem.trial"] for run in shown) == sorted(map(place.key, trials))
+    assert len(runs(place.root)) == len(trials) + 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in shown} == {parent.info.run_id}
+    assert {run.info.status for run in (parent, *shown)} == {"FINISHED"}
+    assert artifacts(place.root, parent) == {"sweep.yaml", "trials.tsv", "parallel.png"}
+    by_key = {run.data.tags["tandem.trial"]: run for run in shown}
+    for trial in trials:
+        run, result = by_key[place.key(trial)], load_result(trial, place.trial(trial))
+        assert result
+        assert run.info.run_name == trial.title
+        assert run.data.metrics["best_dev_word_accuracy"] == result.dev_word_accuracy
+        assert run.data.metrics["dev_word_accuracy"] == result.rows[-1]["dev_word_accuracy"]
+
+
+def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place: Place) -> None:
+    with two_nodes() as cluster:
+        sweep = start(place, MANY, "--address", cluster.address)
+        wait_for(lambda: len(finished(place)) >= 10, sweep)
+
+        def at_work() -> set[int]:
+            with suppress(psutil.Error):  # a process that has just ended
+                return {worker.pid for worker in cluster.workers(0) if ".train" in " ".join(worker.cmdline())}
+            return set()
+
+        before = at_work()
+        wait_for(lambda: bool(at_work() - before), sweep)  # has just begun, so that it is not over when it is killed
+        cluster.kill(0)
+        said = output(sweep)
+    params = load_params(place.root / "params.yaml")
+    assert "its process or machine died; it goes on elsewhere" in said
+    assert "made for all trials: 1 set(s) of prepared data, 2 autoencoder(s)" in said
+    assert [line[:7] for line in said.splitlines() if line.startswith("[")] == [f"[{n:2}/24]" for n in range(1, 25)]
+    assert len(finished(place)) == 24
+    assert_every_trial_is_once_in_mlflow(place, params)
+    before_again = state(place.root)
+    text = (place.root / "params.yaml").read_text(encoding="utf-8")
+    again = output(start(place, MANY, "--apply"))
+    assert again.startswith("24 trials, 24 of them over already\n")
+    assert state(place.root) == before_again
+    (best,) = [line for line in again.splitlines() if line.startswith("best: ")]
+    written = load_params(place.root / "params.yaml")
+    for name, value in (("two_stage", "updates"), ("two_stage", "finetune"), ("tandem", "updates")):
+        now = getattr(getattr(written, name), value)
+        if f"{name}.{value}: " in best:
+            assert f"{name}.{value}: {now}" in best
+        else:
+            assert now == getattr(getattr(params, name), value)
+    assert (written == params) == ((place.root / "params.yaml").read_text(encoding="utf-8") == text)
+
+
+def test_a_sweep_that_was_killed_goes_on_and_what_is_hopeless_stops_early(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(place.root / "params.yaml", {"supervised.updates": 80, "training.evaluate_every": 8})
+    params = load_params(place.root / "params.yaml")
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one trial after the other
+    killed = start(place, HOPELESS)
+    wait_for(lambda: bool(finished(place)), killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    said = output(start(place, HOPELESS))
+    assert not said.startswith("4 trials, 0 of them")
+    assert_every_trial_is_once_in_mlflow(place, params)
+    trials = {trial.title: trial for trial in read_space(place.root / "sweep.yaml", params).trials}
+    results = {title: load_result(trial, place.trial(trial)) for title, trial in trials.items()}
+    good = [result for title, result in results.items() if "0.05" in title and result]
+    bad = [result for title, result in results.items() if "1e-09" in title and result]
+    assert [result.dev_word_accuracy for result in good] == [1.0, 1.0]
+    assert all(result.is_finished for result in good)
+    assert [result.dev_word_accuracy for result in bad] == [0.0, 0.0]
+    assert not any(result.is_finished for result in bad)
+    assert [result.updates for result in bad] == [24, 24]  # of 80: the first look after a quarter
+    assert len((place.folder / "trials.tsv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+def test_a_trial_that_is_begun_again_goes_on_from_its_checkpoint_and_comes_to_the_same(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.trainable import TrialTraining, code, prepare, pretrain
+
+    monkeypatch.chdir(place.root)
+    (place.root / "sweep.yaml").write_text("strategies: [two_stage]\nseeds: [1]\n", encoding="utf-8")
+    params = changed_params(SMALL | {"two_stage.updates": 10, "two_stage.finetune": 10})
+    (trial,) = read_space(place.root / "sweep.yaml", params).trials
+    for _ in range(2):  # the second time there is nothing to do, and no harm in it
+        assert prepare(params, place) == pretrain(trial, place) == ""
+    save_trial(trial, place.trial(trial))
+    config = {"root": str(place.root), "name": place.name, "trial": place.key(trial), "code": code()}
+    first = TrialTraining(dict(config))
+    looks = [row for _ in range(3) for row in first.step()["rows"]]
+    first.cleanup()
+    second = TrialTraining(dict(config))
+    report = second.step()
+    assert report["rows"] == looks[:-1]  # the last look was after the last checkpoint
+    looks = report["rows"]
+    while not report.get("done"):
+        report = second.step()
+        looks += report["rows"]
+    assert report["finished"]
+    result = load_result(trial, place.trial(trial))
+    assert result
+    assert result.rows == looks
+    models = place.root / "without a sweep"
+    shutil.copytree(place.pretrained(trial), models)
+    prepared = Prepared.open(place.prepared(params))
+    for _ in run_training("two_stage", params, prepared, 1, models):
+        pass
+    assert comparable(run_folder("two_stage", 1, models)) == comparable(run_folder("two_stage", 1, place.trial(trial)))
+
+
+def test_data_that_cannot_be_prepared_are_explained_and_leave_nothing_behind(place: Place) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.trainable import prepare
+
+    params = changed_params(SMALL | {"prepare.pairs": 5000})
+    place.prepared(params).parent.mkdir(parents=True)
+    assert prepare(params, place).startswith("prepare.pairs")
+    assert not list(place.prepared(params).parent.iterdir())
+
+
+def test_two_sweeps_do_not_run_at_once_in_a_project(place: Place) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.sweep import sweep
+
+    file = place.root / "sweep.yaml"
+    file.write_text(HOPELESS, encoding="utf-8")
+    place.shared.mkdir(parents=True)
+    with FileLock(place.shared / "lock"), pytest.raises(UserError, match="another sweep is running"):
+        sweep(file, changed_params(SMALL), place.root)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
+def test_a_cluster_that_is_not_there_is_an_error_in_a_sentence(place: Place, address: str) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.sweep import sweep
+
+    (place.root / "sweep.yaml").write_text(HOPELESS, encoding="utf-8")
+    with pytest.raises(UserError, match=f"there is no Ray cluster at {address}"):
+        sweep(place.root / "sweep.yaml", changed_params(SMALL), place.root, address)
+
+
+def test_the_best_of_different_development_data_is_not_applied(place: Place) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.sweep import sweep
+
+    file = place.root / "sweep.yaml"
+    text = "strategies: [tandem]\nseeds: [0]\nparameters: {prepare.seed: [0, 1]}\nstop_early: false\n"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="varies the development data"):
+        sweep(file, changed_params(SMALL), place.root, apply_to=place.root / "params.yaml")
+
+
+def test_a_trial_that_cannot_go_on_says_why(place: Place) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.trainable import TrialTraining, code
+
+    config = {"root": str(place.root), "name": place.name, "trial": "gone"}
+    report = TrialTraining({**config, "code": code()}).step()
+    assert report["done"]
+    assert "trial.json cannot be used" in report["problem"]
+    other = TrialTraining({**config, "code": "of another machine"}).step()
+    assert other["problem"].startswith("the code is not that with which the sweep began")

@@ -1,0 +1,139 @@
+"""Trials on disk: what they share, and what is found again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config.params import Params
+from pipeline.errors import UserError
+from pipeline.sweeps.trials import (
+    Ending,
+    Place,
+    Trial,
+    load_result,
+    load_trial,
+    save_stop,
+    save_trial,
+    starts_pretrained,
+)
+from pipeline.training.records import HISTORY, Record, run_folder, save_record
+
+ROWS: list[dict[str, Any]] = [
+    {"update": 10, "seconds": 1.5, "dev_word_accuracy": 0.25, "dev_character_error_rate": 0.5, "loss_paired": 2.0},
+    {"update": 20, "seconds": 3.0, "dev_word_accuracy": 0.125, "dev_character_error_rate": 0.75},
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, "sweep")
+
+
+def trial(params: Params, strategy: str = "two_stage", seed: int = 0, **changes: Any) -> Trial:
+    return Trial.of(strategy, seed, {name.replace("__", "."): value for name, value in changes.items()}, params)
+
+
+def test_trials_that_agree_on_their_data_share_what_is_prepared(place: Place, params: Params) -> None:
+    few = trial(params, prepare__pairs=100)
+    assert place.prepared(few.params) == place.prepared(trial(params, "tandem", 1, prepare__pairs=100).params)
+    assert place.prepared(few.params) == place.prepared(trial(params, prepare__pairs=100, model__units=8).params)
+    assert place.prepared(few.params) != place.prepared(trial(params, prepare__pairs=101).params)
+
+
+def test_trials_that_agree_on_pretraining_and_seed_share_the_autoencoder(place: Place, params: Params) -> None:
+    one = place.pretrained(trial(params))
+    assert place.pretrained(trial(params, two_stage__updates=7)) == one
+    assert place.pretrained(trial(params, "tandem", tandem__start="pretrained")) == one
+    others: list[dict[str, Any]] = [
+        {"model__units": 8},
+        {"pretrain__updates": 7},
+        {"noise__rate": 0.5},
+        {"prepare__targets": 7},
+    ]
+    assert (
+        len({one, place.pretrained(trial(params, seed=1)), *(place.pretrained(trial(params, **c)) for c in others)})
+        == 6
+    )
+
+
+def test_only_what_starts_from_an_autoencoder_needs_one(params: Params) -> None:
+    assert starts_pretrained(trial(params))
+    assert starts_pretrained(trial(params, "tandem", tandem__start="pretrained"))
+    assert not starts_pretrained(trial(params, "tandem"))
+    assert not starts_pretrained(trial(params, "supervised"))
+
+
+def test_a_trial_is_known_by_all_that_it_depends_on_and_by_nothing_else(place: Place, params: Params) -> None:
+    key = place.key(trial(params))
+    for same in ("tandem.updates", "matcher.updates", "evaluate.resamples"):
+        assert place.key(Trial.of("two_stage", 0, {same: 700}, params)) == key
+    for other in ("two_stage.updates", "pretrain.updates", "prepare.pairs"):
+        assert place.key(Trial.of("two_stage", 0, {other: 700}, params)) != key
+    assert Place(place.root, "another sweep").key(trial(params)) == key
+
+
+def test_other_content_of_a_raw_file_is_other_data(tmp_path: Path, params: Params) -> None:
+    keys = set()
+    for name, text in (("one", "a\tb\n"), ("two", "a\tc\n"), ("three", "a\tb\n")):
+        raw = tmp_path / name / "data" / "raw"
+        raw.mkdir(parents=True)
+        (raw / "pairs.tsv").write_text(text, encoding="utf-8")
+        (raw / "targets.txt").write_text("b\n", encoding="utf-8")
+        own: dict[str, Any] = {
+            "data__source": "files",
+            "data__pairs": "data/raw/pairs.tsv",
+            "data__targets": "data/raw/targets.txt",
+        }
+        keys.add(Place(tmp_path / name, "sweep").key(trial(params, **own, data__source_symbols="characters")))
+    assert len(keys) == 2
+
+
+def test_a_raw_file_that_is_missing_is_named(tmp_path: Path, params: Params) -> None:
+    own: dict[str, Any] = {
+        "data__source": "files",
+        "data__pairs": "data/raw/gone.tsv",
+        "data__targets": "data/raw/targets.txt",
+    }
+    with pytest.raises(UserError, match=r"gone\.tsv cannot be read"):
+        Place(tmp_path, "sweep").key(trial(params, **own))
+
+
+def test_a_trial_is_read_as_it_was_written(tmp_path: Path, params: Params) -> None:
+    written = trial(params, "tandem", 3, tandem__schedule=["paired", "autoencode"], prepare__pairs=7)
+    save_trial(written, tmp_path)
+    assert load_trial(tmp_path) == written
+    (tmp_path / "trial.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"trial\.json cannot be used"):
+        load_trial(tmp_path)
+
+
+def test_a_trial_that_was_stopped_counts_with_its_best_look(tmp_path: Path, params: Params) -> None:
+    assert load_result(trial(params), tmp_path) is None
+    save_stop(ROWS, tmp_path)
+    result = load_result(trial(params), tmp_path)
+    assert result
+    assert (result.ending, result.dev_word_accuracy, result.dev_character_error_rate) == (Ending.STOPPED, 0.25, 0.5)
+    assert (result.updates, result.best_update, result.seconds) == (20, 10, 3.0)
+    assert result.rows == ROWS
+    assert result.summary == "25.0% after 10 of 20 updates, stopped early"
+
+
+def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path, params: Params) -> None:
+    save_stop(ROWS[:1], tmp_path)
+    stopped = load_result(trial(params), tmp_path)
+    run = run_folder("two_stage", 0, tmp_path)
+    run.mkdir(parents=True)
+    (run / HISTORY).write_text("update,dev_word_accuracy\n10,0.25\n30,0.5\n", encoding="utf-8")
+    save_record(Record("two_stage", 0, "data", 99, 30, 30, 200, 4.5, 30, 0.5, 0.25), run)
+    result = load_result(trial(params), tmp_path)
+    assert result
+    assert stopped
+    assert (result.ending, result.dev_word_accuracy, result.updates) == (Ending.FINISHED, 0.5, 30)
+    assert result.digest != stopped.digest
+
+
+def test_a_damaged_record_of_a_stop_is_named(tmp_path: Path, params: Params) -> None:
+    (tmp_path / "stopped.csv").write_text("update\nx\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"stopped\.csv cannot be used"):
+        load_result(trial(params), tmp_path)

@@ -1,0 +1,179 @@
+"""The way to a store, and all that can be in it."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.params import Params
+from pipeline.tracking.connection import runs_page, tracking_uri, ui_command
+from pipeline.tracking.runs import Comparison
+from tests.conftest import PROJECT
+from tests.servers import free_port
+from tests.stored import DIGEST, HERE, PARAMETERS, artifacts, client, points, runs
+
+
+def test_in_a_temporary_copy_runs_and_artifacts_go_to_the_original_project(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = project / ".dvc" / "tmp" / "exps" / "copy"
+    copy.mkdir(parents=True)
+    (copy / "predictions.tsv").write_text("a\tb\n", encoding="utf-8")
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with Comparison.open(params, DIGEST, HERE) as comparison:
+        comparison.log_artifact(copy / "predictions.tsv")
+    assert len(runs(project, "comparison")) == 1
+    assert list((project / "mlartifacts").rglob("predictions.tsv"))
+    assert [path.name for path in copy.iterdir()] == ["predictions.tsv"]
+
+
+def test_a_project_that_was_moved_goes_on_in_its_new_place(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "one.txt").write_text("one", encoding="utf-8")
+    with Comparison.open(params, DIGEST, HERE) as comparison:
+        comparison.log_artifact(project / "one.txt")
+    moved = project.rename(project.parent / "its new place")
+    monkeypatch.chdir(moved)
+    with Comparison.open(params, DIGEST, HERE) as comparison:
+        comparison.start("tandem", 0, PARAMETERS, HERE).log_artifact(moved / "one.txt")
+    (parent,), (child,) = runs(moved, "comparison"), runs(moved, "run")
+    assert artifacts(moved, parent) == artifacts(moved, child) == {"one.txt"}
+    assert len(list((moved / "mlartifacts").rglob("one.txt"))) == 2
+    assert not project.exists()
+
+
+def assert_tracks_nothing_and_warns_once(params: Params, capsys: pytest.CaptureFixture[str]) -> str:
+    with Comparison.open(params, DIGEST, HERE) as comparison:
+        (warning,) = capsys.readouterr().err.splitlines()
+        child = comparison.start("tandem", 0, PARAMETERS, HERE, continuing=True)
+        child.log_metrics({"loss_paired": 2.0}, step=10)
+        child.log_artifact(Path("history.csv"))
+        child.finish()
+        assert comparison.child("tandem", 0) is None
+        assert comparison.connection.runs() == []
+        comparison.restore("tandem", 0, {}, None, [{"update": 1}], []).log_metrics({"loss_paired": 1.0})
+        comparison.set_description("nothing")
+        assert not comparison.connection.is_open
+    assert capsys.readouterr().err == ""
+    return warning
+
+
+def test_a_server_that_is_away_costs_one_warning_without_its_password(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")
+    warning = assert_tracks_nothing_and_warns_once(params, capsys)
+    assert warning.startswith("warning: MLflow could not open the store (")
+    assert "the next `dvc repro`, or `tandem publish`, adds" in warning
+    assert "secret" not in warning
+
+
+def test_a_store_that_is_no_database_costs_one_warning(
+    cold_project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cold_project / "mlflow.db").write_bytes(b"rubbish" * 1000)
+    assert "file is not a database" in assert_tracks_nothing_and_warns_once(params, capsys)
+
+
+def test_a_folder_that_cannot_be_written_to_costs_one_warning(
+    cold_project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cold_project / ".dvc").write_text("a file where a folder should be", encoding="utf-8")
+    assert_tracks_nothing_and_warns_once(params, capsys)
+
+
+def test_a_deleted_experiment_costs_one_warning_that_says_what_to_do(
+    project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Comparison.open(params, DIGEST, HERE)
+    client(project).delete_experiment("1")
+    assert "restore it, or change tracking.experiment" in assert_tracks_nothing_and_warns_once(params, capsys)
+
+
+def test_an_artifact_that_is_missing_does_not_stop_a_stage(
+    project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Comparison.open(params, DIGEST, HERE) as comparison:
+        comparison.log_artifact(project / "missing.png")
+        comparison.log_metrics({"loss_paired": 1.0})
+    assert capsys.readouterr().err.startswith("warning: MLflow could not store missing.png (")
+
+
+def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: Params) -> None:
+    assert runs_page(project, "tandem") == "/#/experiments?workflowType=machine_learning"
+    Comparison.open(params, DIGEST, HERE)
+    experiment = client(project).get_experiment_by_name("tandem")
+    assert experiment is not None
+    assert (
+        runs_page(project, "tandem") == f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    )
+
+
+def test_the_ui_command_names_the_store_in_use(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ui_command(cold_project) == (
+        f"mlflow ui --backend-store-uri 'sqlite:///{cold_project}/mlflow.db' --host 127.0.0.1 --workers 1"
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert ui_command(cold_project) == "http://127.0.0.1:5000"
+    assert tracking_uri(cold_project) == "http://127.0.0.1:5000"
+
+
+@pytest.mark.slow
+def test_four_stages_that_start_at_once_on_a_cold_store_double_and_lose_nothing(
+    cold_project: Path, params: Params
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from pipeline.config.params import load_params;"
+        "from pipeline.tracking.runs import Comparison; from tests.stored import HERE;"
+        "params = load_params(Path(sys.argv[1])); comparison = Comparison.open(params, 'digest', HERE);"
+        "child = comparison.start('tandem', int(sys.argv[2]), {'tandem.updates': 5}, HERE);"
+        "[child.log_metrics({'loss_paired': 1.0 / step}, step) for step in range(1, 51)]; child.finish()"
+    )
+    command = [sys.executable, "-c", program, str(PROJECT / "params.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    stages = [subprocess.Popen([*command, str(seed)], env=environment, stderr=subprocess.PIPE) for seed in range(4)]
+    assert [stage.communicate()[1] for stage in stages] == [b""] * 4
+    (parent,) = runs(cold_project, "comparison")
+    children = runs(cold_project, "run")
+    assert sorted(run.info.run_name for run in children) == [f"tandem-seed{seed}" for seed in range(4)]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert all(len(points(cold_project, run, "loss_paired")) == 50 for run in children)
+
+
+@pytest.mark.slow
+def test_a_locked_database_costs_one_warning_and_one_wait(
+    project: Path, params: Params, capfd: pytest.CaptureFixture[str]
+) -> None:
+    comparison = Comparison.open(params, DIGEST, HERE)
+    database = sqlite3.connect(project / "mlflow.db")
+    database.execute("BEGIN EXCLUSIVE")
+    for step in range(100):
+        comparison.log_metrics({"loss_paired": 1.0}, step)
+    comparison.finish()
+    database.close()
+    (warning,) = capfd.readouterr().err.splitlines()
+    assert "database is locked" in warning
+
+
+def test_a_database_that_is_locked_for_a_moment_costs_nothing(
+    project: Path, params: Params, capfd: pytest.CaptureFixture[str]
+) -> None:
+    comparison = Comparison.open(params, DIGEST, HERE)
+    program = (
+        "import sqlite3, sys, time; database = sqlite3.connect(sys.argv[1]);"
+        "database.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); time.sleep(1); database.close()"
+    )
+    command = [sys.executable, "-c", program, str(project / "mlflow.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        comparison.log_metrics({"loss_paired": 1.0}, step=1)
+    assert comparison.connection.is_open
+    assert points(project, runs(project, "comparison")[0], "loss_paired") == [(1, 1.0)]
+    assert capfd.readouterr().err == ""

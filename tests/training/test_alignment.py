@@ -1,0 +1,154 @@
+"""Alignment of pairs: the pieces of source that stand for each target symbol."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.data.store import StringStore
+from pipeline.training import alignment
+from pipeline.training.alignment import Alignment, Edits, align, best_alignment, learn_edits, same_symbols
+
+Pairs = list[tuple[str, str]]
+
+SOUNDS: Pairs = [
+    ("F AA K S", "fox"), ("B AA K S", "box"), ("S IH K S", "six"), ("T AE K S", "tax"),
+    ("S K UW L", "school"), ("K UW L", "cool"), ("P UW L", "pool"), ("K AE T", "cat"), ("B AE T", "bat"),
+    ("F OW N", "phone"), ("L AY T", "light"), ("N AY T", "night"), ("S AY T", "sight"), ("F AY T", "fight"),
+    ("S IH T", "sit"), ("B IH T", "bit"), ("L IH T", "lit"), ("T AA P", "top"), ("S AA B", "sob"), ("B EH T", "bet"),
+    ("S EH T", "set"), ("L EH T", "let"), ("N EH T", "net"), ("F IH T", "fit"), ("S AE T", "sat"), ("F AE T", "fat"),
+]  # fmt: skip
+
+
+def stores(pairs: Pairs, kind: Symbols) -> tuple[StringStore, StringStore, Alphabet, Alphabet]:
+    source_alphabet = Alphabet.of([source for source, _ in pairs], kind)
+    target_alphabet = Alphabet.of([target for _, target in pairs], Symbols.CHARACTERS)
+    sources = StringStore.of([source for source, _ in pairs], source_alphabet)
+    return sources, StringStore.of([target for _, target in pairs], target_alphabet), source_alphabet, target_alphabet
+
+
+def aligned(pairs: Pairs, kind: Symbols = Symbols.CHARACTERS) -> list[list[str]]:
+    """For each pair the pieces of source, one per target symbol."""
+    sources, targets, source_alphabet, target_alphabet = stores(pairs, kind)
+    found = align(sources, targets, same_symbols(source_alphabet, target_alphabet), len(source_alphabet))
+    pieces = [
+        source_alphabet.decode(sources.ids[start:end]) for start, end in zip(found.starts, found.ends, strict=True)
+    ]
+    return [pieces[start:end] for start, end in zip(targets.offsets[:-1], targets.offsets[1:], strict=True)]
+
+
+def test_equal_symbols_stand_for_each_other() -> None:
+    assert aligned([("abcab", "abcab"), ("ca", "ca")]) == [list("abcab"), list("ca")]
+
+
+def test_a_spelling_of_two_letters_stands_for_one() -> None:
+    pairs = [("hozhe", "hoče"), ("rezhe", "reče"), ("zhas", "čas"), ("rezh", "reč"), ("zhe", "če"), ("hisa", "hisa")]
+    assert aligned(pairs)[:3] == [["h", "o", "zh", "e"], ["r", "e", "zh", "e"], ["zh", "a", "s"]]
+
+
+def test_alphabets_without_a_common_symbol_are_aligned_by_what_comes_together() -> None:
+    found = dict(zip([target for _, target in SOUNDS], aligned(SOUNDS, Symbols.SPACES), strict=True))
+    assert found["cat"] == ["K", "AE", "T"]
+    assert found["fox"] == ["F", "AA", "K S"]  # two sounds for one letter
+    assert sorted(found["night"]) == ["", "", "AY", "N", "T"]  # silent letters
+    assert (found["night"][0], found["night"][-1]) == ("N", "T")
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.text("abcd", min_size=0, max_size=7), st.text("cdef", min_size=0, max_size=5)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_the_pieces_of_a_target_make_up_its_source(pairs: Pairs) -> None:
+    for (source, target), pieces in zip(pairs, aligned(pairs), strict=True):
+        assert len(pieces) == len(target)
+        assert "".join(pieces) == (source if target else "")
+
+
+def edits_by_hand() -> Edits:
+    """One target symbol, id 4, and one source symbol, id 4: silent 0.2, goes on 0.3."""
+    table = np.full((5, 5), 1e-9)
+    first, further = table.copy(), table.copy()
+    first[4, 4], further[4, 4] = 0.8, 0.3
+    return Edits(np.log(first), np.log(further), np.log(np.full(5, 0.2)), np.log(np.full(5, 0.7)))
+
+
+def one_pair(source: str, target: str) -> tuple[StringStore, StringStore]:
+    return tuple(StringStore.of([string], Alphabet(Symbols.CHARACTERS, ("a",))) for string in (source, target))  # type: ignore[return-value]
+
+
+def test_the_probability_of_a_pair_by_hand() -> None:
+    sources, targets = one_pair("aa", "aa")
+    lattice = alignment._Lattice(sources, targets, np.array([0]), edits_by_hand())
+    once, twice = 0.8 * 0.7, 0.8 * 0.3 * 0.7  # one symbol that stands for one, for two
+    done, _ = lattice._after(np.logaddexp)
+    assert np.exp(done[0, 0, 0]) == pytest.approx(once * once + 2 * 0.2 * twice)
+    done, _ = lattice._before()
+    assert np.exp(done[2, 2, 0]) == pytest.approx(once * once + 2 * 0.2 * twice)
+    done, _ = lattice._after(np.maximum)
+    assert np.exp(done[0, 0, 0]) == pytest.approx(once * once)
+
+
+def test_expected_counts_by_hand() -> None:
+    sources, targets = one_pair("aa", "aa")
+    lattice = alignment._Lattice(sources, targets, np.array([0]), edits_by_hand())
+    first, further, silent = np.zeros((5, 5)), np.zeros((5, 5)), np.zeros(5)
+    lattice.add_expected_counts(first, further, silent)
+    one_each, both_in_one = (0.8 * 0.7) ** 2, 2 * 0.2 * 0.8 * 0.3 * 0.7
+    share = both_in_one / (one_each + both_in_one)
+    assert first[4, 4] == pytest.approx(2 * (1 - share) + share)
+    assert further[4, 4] == pytest.approx(share)
+    assert silent[4] == pytest.approx(share)
+
+
+def test_probabilities_sum_to_one() -> None:
+    sources, targets, source_alphabet, target_alphabet = stores(SOUNDS, Symbols.SPACES)
+    edits = learn_edits(sources, targets, same_symbols(source_alphabet, target_alphabet), len(source_alphabet), 3)
+    np.testing.assert_allclose(np.exp(edits.first).sum(axis=0) + np.exp(edits.silent), 1)
+    np.testing.assert_allclose(np.exp(edits.further).sum(axis=0) + np.exp(edits.stop), 1)
+
+
+def test_a_symbol_that_no_pair_has_most_likely_stays_as_it_is() -> None:
+    source_alphabet, target_alphabet = (Alphabet(Symbols.CHARACTERS, tuple(symbols)) for symbols in ("abcx", "abcx"))
+    sources, targets = (StringStore.of(["abc"] * 9, alphabet) for alphabet in (source_alphabet, target_alphabet))
+    same = same_symbols(source_alphabet, target_alphabet)
+    edits = learn_edits(sources, targets, same, len(source_alphabet), iterations=5)
+    first = edits.first[:, target_alphabet.encode("x")[0]]
+    assert np.argmax(first) == source_alphabet.encode("x")[0]
+    assert np.exp(first.max()) > 0.9
+
+
+def test_every_iteration_makes_the_pairs_likelier() -> None:
+    sources, targets, source_alphabet, target_alphabet = stores(SOUNDS, Symbols.SPACES)
+    same = same_symbols(source_alphabet, target_alphabet)
+
+    def likelihood(iterations: int) -> float:
+        edits = learn_edits(sources, targets, same, len(source_alphabet), iterations)
+        lattice = alignment._Lattice(sources, targets, np.arange(len(targets)), edits)
+        return float(lattice._after(np.logaddexp)[0][0, 0].sum())
+
+    found = [likelihood(iterations) for iterations in range(6)]
+    assert found == sorted(found)
+
+
+def test_batches_of_pairs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, targets, source_alphabet, target_alphabet = stores(SOUNDS, Symbols.SPACES)
+    same = same_symbols(source_alphabet, target_alphabet)
+    edits = learn_edits(sources, targets, same, len(source_alphabet), 2)
+    whole = best_alignment(sources, targets, edits)
+    monkeypatch.setattr(alignment, "CELLS_AT_ONCE", 40)
+    in_parts = learn_edits(sources, targets, same, len(source_alphabet), 2)
+    np.testing.assert_allclose(in_parts.first, edits.first)
+    parts: Alignment = best_alignment(sources, targets, in_parts)
+    np.testing.assert_array_equal(parts.starts, whole.starts)
+    np.testing.assert_array_equal(parts.ends, whole.ends)
+
+
+def test_the_same_symbol_of_the_other_alphabet() -> None:
+    source_alphabet = Alphabet(Symbols.CHARACTERS, ("b", "c"))
+    target_alphabet = Alphabet(Symbols.CHARACTERS, ("a", "b", "c"))
+    assert same_symbols(source_alphabet, target_alphabet).tolist() == [0, 0, 0, 0, 0, 4, 5]
