@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
@@ -119,9 +120,19 @@ def params() -> Params:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the project as it stands, run once with small parameters."""
+    """A clone of the project as it stands, run once with small parameters.
+
+    Processes that test side by side have a copy each of one that the first of them makes.
+    """
     from tests.clones import make_clone  # it imports this module
 
-    folder = tmp_path_factory.mktemp("clone")
-    make_clone(folder)
-    return folder
+    folder = tmp_path_factory.mktemp("clone") / "clone"
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make_clone(folder)
+        return folder
+    made = tmp_path_factory.getbasetemp().parent / "clone"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            make_clone(folder)
+            folder.rename(made)
+    return shutil.copytree(made, folder, symlinks=True)
