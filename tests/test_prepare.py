@@ -208,6 +208,18 @@ def test_targets_that_are_not_held_out_are_reported(project: Any) -> None:
     assert json.loads(Path("reports/prepare.json").read_text())["test_targets_among_unpaired"] == 1.0
 
 
+@pytest.mark.parametrize("name", ["$(touch a)", "<img src=x onerror=alert(1)>", "-rf", "..\\..\\b"])
+def test_whatever_a_file_is_called_it_is_read_and_only_outputs_are_written(project: Any, name: str) -> None:
+    project["data"]["pairs"] = Path("data/raw/pairs.tsv").rename(f"data/raw/{name}").as_posix()
+    save_params(project)
+    place = Path.cwd()
+    before = {path for path in place.parent.rglob("*") if path.is_file()}
+    main()
+    made = {path.relative_to(place) for path in place.parent.rglob("*") if path.is_file() and path not in before}
+    assert {path.parts[:2] for path in made} == {("data", "prepared"), ("reports", "prepare.json")}
+    assert json.loads(Path("reports/prepare.json").read_text())["pairs"] == 9
+
+
 def test_a_user_mistake_is_one_line_and_exit_code_2(project: Any) -> None:
     Path("data/raw/targets.txt").write_text("good\n\n")
     run = subprocess.run(

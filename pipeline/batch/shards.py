@@ -91,7 +91,8 @@ class Slice:
 def find_shards(pattern: str) -> list[Shard]:
     """The files that a pattern such as `shards/**/*.parquet` names, in the order of their names.
 
-    Raises `UserError` where there are none, one is of an unknown format, or two have the same name.
+    Raises `UserError` where there are none, one is of an unknown format or above that folder, or two have the same
+    name.
     """
     parts = Path(pattern).parts
     if Path(pattern).is_file():
@@ -107,7 +108,10 @@ def find_shards(pattern: str) -> list[Shard]:
         ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
         if ending is None:
             raise UserError(f"{path}: its format is not known by its name, which should end in {', '.join(ENDINGS)}")
-        name = path.relative_to(base).as_posix()[: -len(ending)]
+        below = path.relative_to(base)
+        if ".." in below.parts:  # its predictions would be written outside of the output
+            raise UserError(f"--input {pattern} goes up again after a wildcard: name the folder that holds all files")
+        name = below.as_posix()[: -len(ending)]
         if name in shards:
             raise UserError(f"{shards[name].path} and {path} would both be written to {name}.parquet: rename one")
         shards[name] = Shard(path.absolute(), name, ENDINGS[ending])

@@ -59,8 +59,10 @@ def _file_rules(name: str) -> None:
         if path is None:
             return None
         pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or pure.parts[:2] != ("data", "raw") or not path.isprintable():
+        if pure.is_absolute() or ".." in pure.parts or pure.parts[:2] != ("data", "raw"):
             return f"{name} is {path!r}, but must lie below data/raw, where DVC notices its changes"
+        if not path.isprintable():
+            return f"{name} is {path!r}, but a file's name must not have control characters"
         return None
 
 

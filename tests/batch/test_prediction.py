@@ -232,6 +232,28 @@ def test_other_settings_and_files_in_the_way_are_told(predict: Predict, tmp_path
     assert (tmp_path / "out" / "a.parquet").read_bytes() == b"mine"
 
 
+HOSTILE_NAMES = [
+    "$(touch a)",
+    "`touch b`; touch c",
+    "-rf",
+    "d\\..\\e",
+    "<img src=x onerror=alert(1)>",
+    "f\ng",
+    "\x1b[2J",
+]
+
+
+def test_whatever_shards_are_called_their_predictions_lie_in_the_output(predict: Predict, tmp_path: Path) -> None:
+    for name in HOSTILE_NAMES:
+        write(tmp_path / "in" / f"{name}.txt", ["F"])
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert predict("in/*.txt").shards == len(HOSTILE_NAMES)
+    made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    written = {path for path in made if not path.is_relative_to(tmp_path / "packed")}
+    assert written == {tmp_path / "out" / f"{name}.parquet" for name in HOSTILE_NAMES} | {tmp_path / "out" / ".lock"}
+    assert predict("in/*.txt").finished_before == len(HOSTILE_NAMES)
+
+
 def test_another_model_is_told(predict: Predict, project: Path, tmp_path: Path) -> None:
     write(tmp_path / "a.txt", ["F"])
     predict("a.txt")

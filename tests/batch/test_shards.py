@@ -141,6 +141,7 @@ def test_a_name_with_brackets_is_a_file_and_no_pattern(tmp_path: Path) -> None:
         (["a.csv"], "*", "a.csv: its format is not known by its name, which should end in .parquet, .tsv"),
         (["a.txt", "a.tsv"], "a.*", "a.txt would both be written to a.parquet: rename one"),
         (["in/a.txt"], "in", "is a folder: name its files"),
+        (["in/sub/a.txt", "b.txt"], "in/*/../../b.txt", "goes up again after a wildcard"),
     ],
 )
 def test_files_that_cannot_be_shards_are_told(names: list[str], pattern: str, message: str, tmp_path: Path) -> None:

@@ -176,11 +176,19 @@ def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp
 
 @pytest.mark.parametrize("name", ["pairs", "targets", "dev", "test"])
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../x.tsv", "data/raw/../../x.tsv", "pairs.tsv", "data/raw/a\0b", "data/raw/a\nb"]
+    ("path", "reason"),
+    [
+        ("/etc/passwd", "must lie below data/raw"),
+        ("../x.tsv", "must lie below data/raw"),
+        ("data/raw/../../x.tsv", "must lie below data/raw"),
+        ("pairs.tsv", "must lie below data/raw"),
+        ("data/raw/a\0b", "a file's name must not have control characters"),
+        ("data/raw/a\nb", "a file's name must not have control characters"),
+    ],
 )
-def test_own_files_must_lie_where_dvc_watches(name: str, path: str) -> None:
+def test_own_files_must_lie_where_dvc_watches(name: str, path: str, reason: str) -> None:
     own = {"data.source": "files", "data.pairs": "data/raw/pairs.tsv", "data.targets": "data/raw/targets.txt"}
-    with pytest.raises(ConfigError, match=rf"data\.{name} is .* must lie below data/raw"):
+    with pytest.raises(ConfigError, match=rf"data\.{name} is .*{reason}"):
         changed_params({**own, f"data.{name}": path})
 
 
