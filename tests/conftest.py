@@ -56,11 +56,23 @@ def quick_training(**changes: Any) -> Training:
     return TypeAdapter(Training).validate_json(json.dumps(content))
 
 
-@pytest.fixture(autouse=True)
-def _no_outside_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes to a tracking server or a DVC project that the environment names."""
+def forget_tracking() -> None:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_outside_tracking() -> None:
+    """No test writes to a tracking server or a DVC project that the environment names."""
+    forget_tracking()
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking_of_other_tests() -> Iterator[None]:
+    """MLflow's own functions leave the store that they are told of in the environment."""
+    forget_tracking()
+    yield
+    forget_tracking()
 
 
 @pytest.fixture
