@@ -7,7 +7,7 @@ broken off goes on from there. What a trial does is left to `trainable`.
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,9 +89,12 @@ def _run_trials(
         with connected(address, OBJECTS):
             _make_shared(list(waiting.values()), place)
             watcher = _Watcher(waiting, place, runs, over, len(trials))
-            _tune(waiting, place, watcher, _halving(trials, place) if stop_early else None)
+            with suppress(KeyboardInterrupt):  # what is left then is told below
+                _tune(waiting, place, watcher, _halving(trials, place) if stop_early else None)
         if watcher.problems:
             raise UserError("\n  ".join([f"{len(watcher.problems)} trial(s) failed:", *watcher.problems]))
+        if watcher.left:
+            raise UserError(f"broken off, {watcher.left} trial(s) are not over: the same command goes on with them")
         checkpoints.clear(place.checkpoints)
     found = {key: _result(trial, place, stop_early) for key, trial in trials.items()}
     return {key: result for key, result in found.items() if result}
@@ -222,6 +225,11 @@ class _Watcher(tune.Callback):
         self._rows: dict[str, list[Row]] = {}
         self._reports: dict[str, dict[str, Any]] = {}
         self.problems: list[str] = []
+
+    @property
+    def left(self) -> int:
+        """Trials that are not over."""
+        return self._of - self._ended
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune keeps its callbacks for going on with a sweep by itself, which is not done."""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,18 @@ SMALL: dict[str, Any] = {
     "checkpoints.seconds": 0,
     "pretrain.updates": 20,
     "supervised.updates": 20,
+    "two_stage.finetune": 10,
     "tandem.updates": 20,
 }
 
-# 2 of supervised, 2 x 6 of two_stage, 2 x 5 of tandem: what a strategy does not depend on makes no more of it.
+# 2 x 7 of supervised, 2 x 3 of two_stage, 2 x 2 of tandem: what a strategy does not depend on makes no more of it.
 MANY = """
 strategies: [supervised, two_stage, tandem]
 seeds: [0, 1]
 parameters:
+  supervised.updates: [12, 14, 16, 18, 20, 22, 24]
   two_stage.updates: [10, 12, 14]
-  two_stage.finetune: [8, 10]
-  tandem.updates: [16, 18, 20, 22, 24]
+  tandem.updates: [16, 20]
 stop_early: false
 """
 
@@ -107,6 +109,8 @@ def start(place: Place, text: str, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
 
 
@@ -172,7 +176,7 @@ def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place
     assert state(place.root) == before_again
     (best,) = [line for line in again.splitlines() if line.startswith("best: ")]
     written = load_params(place.root / "params.yaml")
-    for name, value in (("two_stage", "updates"), ("two_stage", "finetune"), ("tandem", "updates")):
+    for name, value in (("supervised", "updates"), ("two_stage", "updates"), ("tandem", "updates")):
         now = getattr(getattr(written, name), value)
         if f"{name}.{value}: " in best:
             assert f"{name}.{value}: {now}" in best
@@ -181,17 +185,26 @@ def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place
     assert (written == params) == ((place.root / "params.yaml").read_text(encoding="utf-8") == text)
 
 
-def test_a_sweep_that_was_killed_goes_on_and_what_is_hopeless_stops_early(
+def test_a_sweep_that_was_broken_off_and_killed_goes_on_and_what_is_hopeless_stops_early(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_params(place.root / "params.yaml", {"supervised.updates": 80, "training.evaluate_every": 8})
     params = load_params(place.root / "params.yaml")
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one trial after the other
+    stopped = start(place, HOPELESS, "--apply")
+    wait_for(lambda: bool(finished(place)), stopped)
+    os.killpg(stopped.pid, signal.SIGINT)  # as Ctrl-C does
+    said, complaint = stopped.communicate()
+    assert stopped.returncode == 2
+    assert "best: " not in said
+    assert complaint.splitlines()[-1].startswith("error: broken off, ")
+    assert "Traceback" not in complaint
     killed = start(place, HOPELESS)
-    wait_for(lambda: bool(finished(place)), killed)
+    wait_for(lambda: len(finished(place)) == 2, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     said = output(start(place, HOPELESS))
+    assert said.startswith("4 trials, ")
     assert not said.startswith("4 trials, 0 of them")
     assert_every_trial_is_once_in_mlflow(place, params)
     trials = {trial.title: trial for trial in read_space(place.root / "sweep.yaml", params).trials}
