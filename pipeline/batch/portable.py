@@ -110,12 +110,9 @@ def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_
 
 
 def _check_reranker(runs: RunGroup) -> None:
-    record, data = RerankRecord.load(), Prepared.open().digest
-    if record.decoding.order is not Order.RERANK:
+    if RerankRecord.load().decoding.order is not Order.RERANK:
         raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
-    if record.data != data:
-        raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
-    runs.records(data)
+    runs.rerank_record(Prepared.open().digest)
     Reranker.load(runs.reranker)
 
 

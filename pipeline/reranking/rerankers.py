@@ -83,6 +83,14 @@ class RunGroup:
             records.append(record)
         return records
 
+    def rerank_record(self, data: str) -> RerankRecord:
+        """What its reranker was fitted with; raises `UserError` if that, or a run, is not of the data of a digest."""
+        record = RerankRecord.load()
+        if record.data != data:
+            raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
+        self.records(data)
+        return record
+
     def load(self, instead_of: TrainedModel | None = None) -> TrainedModel:
         """The model of the run, or of all together; `instead_of` as for `TrainedModel.load`."""
         return TrainedModel.load(*(run_folder(self.strategy, seed) for seed in self.seeds), instead_of=instead_of)

@@ -17,7 +17,7 @@ from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.reranking.rerankers import RerankRecord, RunGroup
 from pipeline.training.records import run_folder
 
 NETWORKS = "networks"  # one run folder for each seed
@@ -30,10 +30,7 @@ def write_bundle(folder: Path, group: RunGroup, prepared: Prepared) -> None:
 
     Raises `UserError` where something is missing, or was made with other data than `prepared`.
     """
-    record = RerankRecord.load()
-    if record.data != prepared.digest:
-        raise UserError(f"{RERANKERS} was made with other data than {prepared.folder} now holds: run `dvc repro`")
-    group.records(prepared.digest)
+    record = group.rerank_record(prepared.digest)
     for seed in group.seeds:
         shutil.copytree(run_folder(group.strategy, seed), folder / NETWORKS / str(seed))
     record.save(folder)
