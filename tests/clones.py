@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.config.params import load_params
+from pipeline.tracking.connection import find_artifacts
 from tests.conftest import PROJECT
 
 SMALL = {
@@ -63,10 +65,11 @@ def make_clone(folder: Path) -> None:
     run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
 
 
-def copy_clone(clone: Path, folder: Path) -> Path:
+def copy_clone(original: Path, folder: Path) -> Path:
     """A copy in a new folder, in which what the last repro left is committed."""
-    shutil.copytree(clone, folder, symlinks=True)
+    shutil.copytree(original, folder, symlinks=True)
     commit(folder)
+    find_artifacts(folder, load_params(folder / "params.yaml").tracking.experiment)
     return folder
 
 

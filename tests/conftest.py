@@ -57,7 +57,9 @@ def quick_training(**changes: Any) -> Training:
 
 
 def forget_tracking() -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_EXP_NAME"):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(name, None)
+    for name in ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
         os.environ.pop(name, None)
 
 
@@ -131,20 +133,26 @@ def params() -> Params:
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the project as it stands, run once with small parameters.
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the project as it stands, run once with small parameters; tests copy it and write only to copies.
 
-    Processes that test side by side have a copy each of one that the first of them makes.
+    Processes that test side by side share the one that the first of them makes.
     """
     from tests.clones import make_clone  # it imports this module
 
-    folder = tmp_path_factory.mktemp("clone") / "clone"
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        make_clone(folder)
-        return folder
-    made = tmp_path_factory.getbasetemp().parent / "clone"
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "original"
     with FileLock(f"{made}.lock"):
         if not made.exists():
+            folder = tmp_path_factory.mktemp("made") / "clone"
             make_clone(folder)
             folder.rename(made)
-    return shutil.copytree(made, folder, symlinks=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def clone(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy for the tests of a module, which may do anything to it."""
+    from tests.clones import copy_clone
+
+    return copy_clone(original, tmp_path_factory.mktemp("copies") / "a clone")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Run, ViewType
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from pipeline.tracking.connection import tracking_uri
 from pipeline.tracking.environment import Environment
@@ -17,6 +18,7 @@ HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "
 
 
 def client(root: Path) -> MlflowClient:
+    _artifact_repos_cache.clear()  # a process remembers where a run's artifacts are, which copies have elsewhere
     return MlflowClient(tracking_uri(root))
 
 

@@ -9,9 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
-from tests.clones import copy_clone, environment
+from tests.clones import environment
 from tests.conftest import PROJECT
 from tests.reported_project import REPORTED, make_reported_project
 from tests.servers import tandem_ui
@@ -95,27 +94,18 @@ def assert_published_once(project: Path) -> None:
     assert len(client(project).search_experiments()) == 2  # MLflow's own, and that of the project
 
 
-@pytest.fixture
-def copy(clone: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the clone, which this test may do anything to."""
-    folder = copy_clone(clone, tmp_path / "a copy")
-    _artifact_repos_cache.clear()  # a process remembers where the artifacts of a run are, which here are in two places
-    yield folder
-    _artifact_repos_cache.clear()
-
-
-def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_once(copy: Path, tmp_path: Path) -> None:
+def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_once(clone: Path, tmp_path: Path) -> None:
     def experiment(updates: int) -> list[str]:
         # DVC sets up one at a time, and tells who comes meanwhile to come again.
         command = f"dvc exp run --temp --set-param=tandem.updates={updates}"
         return ["sh", "-c", f"for _ in 1 2 3 4 5; do {command} && exit; sleep 3; done; exit 1"]
 
-    with open_ui(copy, tmp_path / "ui.log") as address:
-        before = comparisons(copy)
-        for _, output in at_once(copy, experiment(22), experiment(24), experiment(24)):
+    with open_ui(clone, tmp_path / "ui.log") as address:
+        before = comparisons(clone)
+        for _, output in at_once(clone, experiment(22), experiment(24), experiment(24)):
             assert_no_trouble(output, ("Traceback", "database is locked"))
             assert "Ran experiment" in output, output
         assert set(shown(address)) == {"FINISHED"}
-    assert len(comparisons(copy) - before) == 2
-    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in copy.rglob(name)}
-    assert found == {copy / "mlflow.db", copy / "mlartifacts"}
+    assert len(comparisons(clone) - before) == 2
+    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in clone.rglob(name)}
+    assert found == {clone / "mlflow.db", clone / "mlartifacts"}

@@ -19,7 +19,7 @@ from pipeline.checkpoints import FOLDER
 from pipeline.training.records import PRETRAIN, STRATEGIES, Record, load_history, run_folder
 from tests.clones import environment, run
 from tests.same_bytes import comparable
-from tests.stored import comparisons, points, runs
+from tests.stored import comparisons, newest_comparison, points, runs
 
 pytestmark = pytest.mark.slow
 
@@ -103,11 +103,6 @@ def progress(folder: Path, before: set[Path]) -> int:
     return max((int(path.stem) for path in checkpoints(folder) - before), default=0)
 
 
-def copy_of(folder: Path, copy: Path) -> Path:
-    shutil.copytree(folder, copy, symlinks=True)
-    return copy
-
-
 def kill_stages(folder: Path, stages: tuple[str, ...], reference: Path) -> int:
     """Reproduce stages, each killed `KILLS` times before it may end; how many times something was killed."""
     kills, chance = 0, random.Random(stages[0])
@@ -126,21 +121,20 @@ def kill_stages(folder: Path, stages: tuple[str, ...], reference: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def reference(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the clone with longer trainings, so far without them."""
-    folder = copy_of(clone, tmp_path_factory.mktemp("kills") / "reference")
+def reference(clone: Path) -> Path:
+    """The clone with longer trainings, so far without them."""
     yaml = YAML()
-    content = yaml.load(folder / "params.yaml")
+    content = yaml.load(clone / "params.yaml")
     for section, changes in CHANGES.items():
         content[section].update(changes)
-    yaml.dump(content, folder / "params.yaml")
-    return folder
+    yaml.dump(content, clone / "params.yaml")
+    return clone
 
 
 def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double_no_run(reference: Path) -> None:
-    first = copy_of(reference, reference.parent / "first")
+    first = shutil.copytree(reference, reference.parent / "first", symlinks=True)
     run(reference, "dvc", "repro", PRETRAIN)
-    second = copy_of(reference, reference.parent / "second")
+    second = shutil.copytree(reference, reference.parent / "second", symlinks=True)
     run(reference, "dvc", "repro", *STRATEGIES)
 
     with ThreadPoolExecutor() as chains:
@@ -163,7 +157,7 @@ def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double
         for seed in SEEDS:
             assert comparable(first / run_folder(stage, seed)) == comparable(reference / run_folder(stage, seed))
     assert len(comparisons(first)) == 2  # with the clone's own
-    newest = max(runs(first, "comparison"), key=lambda found: found.info.start_time)
+    newest = newest_comparison(first)
     for child in runs(first, "run"):
         if child.data.tags["mlflow.parentRunId"] == newest.info.run_id:
             rows = load_history(

@@ -33,8 +33,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
-            patch.delenv(name, raising=False)
         make_reported_project(root)
         assert publish(load_params())
     return root
