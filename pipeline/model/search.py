@@ -21,6 +21,9 @@ FORCED_BATCH = 1024  # strings scored at once
 
 T = TypeVar("T")
 
+# What has no conditions or loops over tensors need not be rewritten by AutoGraph, which takes as long as tracing it.
+as_it_is = tf.autograph.experimental.do_not_convert
+
 Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 Scoring = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -133,7 +136,7 @@ def forced_scoring(members: Sequence[Joined]) -> Scoring:
     members: as for `greedy_search`.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2)
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2, autograph=False)
     def score(source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
         log_probabilities = _averaged(
             [symbol_log_probabilities(member((source_ids, target_ids), training=False)) for member in members]
@@ -167,10 +170,12 @@ def _side_by_side(run: Callable[[Rows], T], order: Rows, size: int) -> list[T]:
         return list(workers.map(run, batches))
 
 
+@as_it_is
 def _start(members: Sequence[Joined], encoded: Sequence[Encoded]) -> list[States]:
     return [member.decoder.start(one) for member, one in zip(members, encoded, strict=True)]
 
 
+@as_it_is
 def _step(
     members: Sequence[Joined], encoded: Sequence[Encoded], previous: tf.Tensor, states: Sequence[States]
 ) -> tuple[tf.Tensor, list[States]]:
