@@ -87,7 +87,7 @@ def predict(
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
-        from pipeline.serving.registry import load_model
+        from pipeline.serving.loading import load_model
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:

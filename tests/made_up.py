@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.alphabet import Symbols
-from pipeline.evaluation.comparison import Metrics, RunResult, compare
+from pipeline.evaluation.comparison import RunResult, compare
+from pipeline.evaluation.sections import Metrics
 from pipeline.reporting.confusions import confusions
 from pipeline.reporting.examples import examples
 from pipeline.reporting.findings import Findings

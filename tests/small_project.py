@@ -16,8 +16,8 @@ from pipeline.reading.corpus import Corpus, Example
 from pipeline.reranking.choice import OWN_ORDER
 from pipeline.reranking.evidence import FEATURES
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving.bundle import write_bundle
 from pipeline.serving.flavor import save_model
+from pipeline.serving.packing import write_bundle
 from pipeline.training.records import Record, run_folder, save_record
 from tests.conftest import PROJECT, small_model
 

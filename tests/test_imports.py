@@ -1,6 +1,11 @@
-"""Imports run one way: what trains, chooses and evaluates can be used, and tested, without trackers and engines."""
+"""Imports run one way: what trains, chooses and evaluates can be used, and tested, without trackers and engines.
+
+And what takes seconds to import is imported where it is needed, and not before.
+"""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +37,14 @@ def test_modelling_packages_know_neither_trackers_nor_engines_nor_what_uses_them
 def test_every_package_of_the_project_is_one_of_the_two_kinds() -> None:
     packages = {path.parent.name for path in (PROJECT / "pipeline").glob("*/__init__.py")}
     assert packages == {*MODELLING, *NOT_THEIRS} - {"cli"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["cli", "publishing.completion", "reporting.summary", "serving.registry", "stages.training", "tracking.runs"],
+)
+def test_what_neither_trains_nor_predicts_is_quick_to_import(module: str) -> None:
+    heavy = "{'keras', 'matplotlib', 'mlflow', 'pandas', 'scipy', 'sklearn', 'tensorflow'}"
+    program = f"import sys, pipeline.{module}; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("\n", "")

@@ -23,7 +23,7 @@ from pipeline.reporting.markdown import escape
 from pipeline.reporting.page import page
 from pipeline.reporting.report import write_report
 from pipeline.serving.flavor import BUNDLE
-from pipeline.serving.registry import load_model
+from pipeline.serving.loading import load_model
 from tests.conftest import PROJECT, Call
 from tests.made_up import findings, rewrites, several
 from tests.reported_project import make_reported_project

@@ -11,9 +11,11 @@ from pipeline.digests import DIGITS
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
+from pipeline.reranking.networks import load_trained
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving.bundle import NETWORKS, Bundle, write_bundle
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.packing import NETWORKS, write_bundle
 from pipeline.training.records import run_folder
 
 BEAM = 8  # where no repro says otherwise
@@ -80,7 +82,7 @@ def recipe_of(
 
 def load_runs(runs: RunGroup, recipe: Recipe) -> Chooser | OwnOrder:
     """What predicts, from where the runs are; raises `UserError` where one is missing or damaged."""
-    model = runs.load()
+    model = load_trained(runs)
     if recipe.order is not Order.RERANK:
         return OwnOrder(model, recipe.beam)
     record = RerankRecord.load()
@@ -99,7 +101,7 @@ def pack_runs(folder: Path, runs: RunGroup, recipe: Recipe) -> None:
 
 def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
     """Copy a logged model into a new folder; raises `UserError` where there is none."""
-    from pipeline.serving.registry import model_bundle
+    from pipeline.serving.loading import model_bundle
 
     with model_bundle(uri) as (bundle, max_symbols):
         shutil.copytree(bundle, folder)

@@ -16,15 +16,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.evaluation.metrics import CONFIDENCE, RESAMPLES, character_error_rate, paired_difference, word_accuracy
+from pipeline.evaluation.sections import COMPARISONS, CONTROLS, ENSEMBLES, ORDER, Metrics, rows, strategies
 from pipeline.reranking.calibration import expected_calibration_error, reliability_curve
 
-ORDER = ("supervised", "two_stage", "tandem")
-FOCUS = "tandem"
-COMPARISONS, ENSEMBLES, CONTROLS = "comparisons", "ensembles", "controls"  # beside the strategies in the metrics
-GREEDY, BEAM = "greedy", "beam"  # orders of candidates beside the one that is evaluated
 BUCKETS = 5  # of source lengths
-
-Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,22 +138,6 @@ def compare(
     return metrics
 
 
-def strategies(metrics: Metrics) -> list[str]:
-    """The names of the strategies in the metrics, in their order."""
-    return [name for name in metrics if name not in (COMPARISONS, ENSEMBLES, CONTROLS)]
-
-
-def rows(metrics: Metrics) -> dict[str, dict[str, Any]]:
-    """What a table of accuracies shows, by its title: the controls, the strategies, and ensembles of their seeds."""
-    ensembles = {ensemble_title(name): row for name, row in metrics[ENSEMBLES].items()}
-    return {**metrics[CONTROLS], **{name: metrics[name] for name in strategies(metrics)}, **ensembles}
-
-
-def ensemble_title(strategy: str) -> str:
-    """What the row of an ensemble is called."""
-    return f"{strategy}, ensemble"
-
-
 def calibration_error(runs: Sequence[RunResult]) -> float | None:
     """Expected calibration error, the predictions of all runs pooled; None where confidences are not known."""
     pooled = _pooled(runs)
@@ -193,12 +172,6 @@ def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int
     return [(int(group.min()), int(group.max())) for group in groups]
 
 
-def length_range(bucket: Mapping[str, Any]) -> str:
-    """Shortest and longest of a bucket, in words."""
-    low, high = bucket["from"], bucket["to"]
-    return str(low) if low == high else f"{low} to {high}"
-
-
 def stacked(runs: Sequence[RunResult], column: str) -> NDArray[Any]:
     """One column of the scores of all seeds, [seeds, items]."""
     return np.stack([run.scores[column].to_numpy() for run in runs])
@@ -222,8 +195,3 @@ def by_length_table(metrics: Metrics) -> pd.DataFrame:
 def _flat(part: dict[str, Any]) -> dict[str, float]:
     interval = part["word_accuracy"]
     return {"word_accuracy": interval["mean"], "low": interval["low"], "high": interval["high"]}
-
-
-def focus_of(names: Sequence[str]) -> str:
-    """The strategy that verdict and examples are about: tandem, or the last one without it."""
-    return FOCUS if FOCUS in names else names[-1]

@@ -21,6 +21,8 @@ from pipeline.training.records import Record, run_folder
 REPORTS = Path("reports")
 RUNS = REPORTS / "runs.json"
 
+RERANKED = "dev_rerank_accuracy"  # among the metrics of a run that has a reranker
+
 
 @dataclass(frozen=True)
 class TestedRun:
@@ -40,6 +42,11 @@ class TestedRun:
     def folder(self) -> Path:
         """Where the run is kept."""
         return run_folder(self.record.strategy, self.record.seed)
+
+    @property
+    def dev_accuracy(self) -> float:
+        """What it reached on dev: with its reranker, cross-validated, or greedily where it has none."""
+        return self.metrics.get(RERANKED, self.record.dev_word_accuracy)
 
     def models_now(self) -> str:
         """The digest of its models as they are."""

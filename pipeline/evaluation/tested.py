@@ -8,9 +8,10 @@ import pandas as pd
 
 from pipeline.config.params import Order, Params
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.comparison import BEAM, GREEDY, RunResult, calibration_error
+from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.controls import controls
-from pipeline.evaluation.outcome import TestedRun
+from pipeline.evaluation.outcome import RERANKED, TestedRun
+from pipeline.evaluation.sections import BEAM, GREEDY
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import chooser
 from pipeline.reranking.evidence import Evidence
@@ -68,7 +69,7 @@ def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
     if (error := calibration_error([result])) is not None:
         metrics["test_calibration_error"] = error
     if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
-        metrics["dev_rerank_accuracy"] = reranker.accuracy
+        metrics[RERANKED] = reranker.accuracy
         metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
     run = TestedRun(record, metrics, reports / group.predictions, group.reranker, models="")
     return replace(run, models=run.models_now())

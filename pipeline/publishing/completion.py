@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.config.params import flatten
 from pipeline.data.prepared import TARGETS
-from pipeline.evaluation.comparison import COMPARISONS, CONTROLS, ENSEMBLES, Metrics, strategies
 from pipeline.evaluation.outcome import REPORTS, TestedRun
+from pipeline.evaluation.sections import COMPARISONS, CONTROLS, ENSEMBLES, Metrics, strategies
 from pipeline.publishing.manifest import MATCHER_HISTORY, Manifest
 from pipeline.reporting.markdown import escape
 from pipeline.reporting.summary import table, verdict
@@ -30,7 +30,7 @@ def complete(comparison: Comparison, manifest: Manifest) -> None:
     """Add what is missing: runs, what they hold, and models; then the comparison is finished."""
     stored = [run for run in comparison.connection.runs() if run.tags.get(KIND) == CHILD]
     sets = list(data_sets())
-    children = {}
+    children, accuracies = {}, {}
     for run in manifest.outcome.runs:
         strategy, seed = run.record.strategy, run.record.seed
         published = manifest.children[strategy, seed]
@@ -44,10 +44,11 @@ def complete(comparison: Comparison, manifest: Manifest) -> None:
             child = _restored(comparison, manifest, run)
             _fill(child, manifest, run, sets)
             child.finish()
-        children[RunGroup(strategy, (seed,))] = child
+        group = RunGroup(strategy, (seed,))
+        children[group], accuracies[group] = child, run.dev_accuracy
     _fill_parent(comparison, manifest, sets)
     if comparison.connection.is_open:
-        publish_models(manifest.params, children)
+        publish_models(manifest.params, children, accuracies)
     if comparison.connection.is_open:
         comparison.set_tags({PUBLISHED: manifest.parent})
         comparison.finish()

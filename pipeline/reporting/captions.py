@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.evaluation.comparison import COMPARISONS, Metrics, RunResult, by_strategy, length_range, strategies
+from pipeline.evaluation.comparison import RunResult, by_strategy
+from pipeline.evaluation.sections import COMPARISONS, Metrics, length_range, strategies
 from pipeline.reporting.confusions import how_often, visible
 from pipeline.reporting.curves import mean_curve
 

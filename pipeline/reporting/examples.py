@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.comparison import RunResult, by_strategy, focus_of, stacked
+from pipeline.evaluation.comparison import RunResult, by_strategy, stacked
+from pipeline.evaluation.sections import focus_of
 from pipeline.reporting.markdown import printable
 
 

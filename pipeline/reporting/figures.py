@@ -20,17 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.evaluation.comparison import (
-    ORDER,
-    Metrics,
-    RunResult,
-    by_strategy,
-    calibration_table,
-    ensemble_title,
-    length_range,
-    rows,
-    strategies,
-)
+from pipeline.evaluation.comparison import RunResult, by_strategy, calibration_table
+from pipeline.evaluation.sections import ORDER, Metrics, ensemble_title, length_range, rows, strategies
 from pipeline.reporting.curves import mean_curve, run_curve
 from pipeline.reporting.markdown import printable
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.comparison import Metrics, RunResult, accuracy_table, focus_of, strategies
+from pipeline.evaluation.comparison import RunResult, accuracy_table
+from pipeline.evaluation.sections import Metrics, focus_of, strategies
 from pipeline.reporting import figures, heatmaps
 from pipeline.reporting.attention import AttentionMap
 from pipeline.reporting.sizes import BY_PAIRS

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from pipeline.evaluation.comparison import COMPARISONS, CONTROLS, ENSEMBLES, GREEDY, Metrics, ensemble_title, rows
+from pipeline.evaluation.sections import COMPARISONS, CONTROLS, ENSEMBLES, GREEDY, Metrics, ensemble_title, rows
 from pipeline.reporting import captions, figures, heatmaps
 from pipeline.reporting.attention import AttentionMap
 from pipeline.reporting.confusions import how_often, visible

@@ -1,7 +1,10 @@
-"""The folder models/rerank: a reranker for every run and every ensemble, and what all of them were fitted with."""
+"""The folder models/rerank: a reranker for every run and every ensemble, and what all of them were fitted with.
+
+Networks are left to `networks`: what only names or copies files needs no tensorflow.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +13,6 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline.config.params import Decoding
 from pipeline.errors import UserError
-from pipeline.model.inference import TrainedModel
 from pipeline.training.records import MODELS, STRATEGIES, Record, run_folder
 
 RERANKERS = MODELS / "rerank"
@@ -91,10 +93,6 @@ class RunGroup:
         self.records(data)
         return record
 
-    def load(self, instead_of: TrainedModel | None = None) -> TrainedModel:
-        """The model of the run, or of all together; `instead_of` as for `TrainedModel.load`."""
-        return TrainedModel.load(*(run_folder(self.strategy, seed) for seed in self.seeds), instead_of=instead_of)
-
 
 def single_runs(seeds: Sequence[int]) -> list[RunGroup]:
     """All single runs, strategy by strategy."""
@@ -105,12 +103,3 @@ def ensembles(seeds: Sequence[int], decoding: Decoding) -> list[RunGroup]:
     """The seeds of each strategy together, where `decoding` asks for it and there are several."""
     wanted = decoding.ensemble and len(seeds) > 1
     return [RunGroup(strategy, tuple(seeds)) for strategy in STRATEGIES] if wanted else []
-
-
-def loaded(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
-    """Each group with its model, which serves until the next is asked for: one architecture is compiled once."""
-    models: dict[int, TrainedModel] = {}
-    for group in groups:
-        members = len(group.seeds)
-        models[members] = group.load(models.get(members))
-        yield group, models[members]

@@ -6,7 +6,7 @@ import uvicorn
 
 from pipeline.errors import UserError
 from pipeline.serving.application import application
-from pipeline.serving.registry import load_model
+from pipeline.serving.loading import load_model
 from pipeline.serving.service import Service
 
 HOST = "127.0.0.1"

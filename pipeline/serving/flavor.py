@@ -2,7 +2,7 @@
 
 A saved model is a folder that needs no other: a bundle, the modules of this package that prediction takes, and exact
 versions of the packages that they import. To load it, MLflow runs the modules in the folder, and so the code of whoever
-logged the model. There are no pickles: `registry.load_model`, and so `tandem serve`, reads the same folder and runs
+logged the model. There are no pickles: `loading.load_model`, and so `tandem serve`, reads the same folder and runs
 none of its code.
 """
 
@@ -24,7 +24,6 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
 from pipeline.reranking.rerankers import RerankRecord
-from pipeline.serving.bundle import Bundle
 from pipeline.serving.service import Service, defaults
 
 BUNDLE = "bundle"  # the one artifact
@@ -60,6 +59,8 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
+        from pipeline.serving.bundle import Bundle  # here, because saving a model takes no tensorflow
+
         self._service = Service(Bundle.load(Path(context.artifacts[BUNDLE])), int(context.model_config[MAX_SYMBOLS]))
 
     # MLflow checks the input by its type hint: a number or null among the strings is an error and not made a string.

@@ -1,11 +1,10 @@
-"""Models in MLflow: one for each run of a comparison, the best of them registered, and any of them loaded again.
+"""Models in MLflow: one for each run of a comparison, and the best of them registered.
 
-What a model's folder holds is left to `pipeline.serving.flavor`.
+What a model's folder holds is left to `flavor`, how it is loaded again to `loading`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +12,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
-from pipeline.errors import UserError
-from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RunGroup
-from pipeline.serving.bundle import Bundle, write_bundle
-from pipeline.serving.service import Service
-from pipeline.tracking.connection import reason_of, use_project_store
+from pipeline.serving.packing import write_bundle
 from pipeline.tracking.runs import Run
-from pipeline.training.records import Record, run_folder
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
     from mlflow import MlflowClient
@@ -31,10 +25,11 @@ CHAMPION, PREVIOUS = "champion", "previous"  # aliases: the best of the newest c
 REACHED = ("dev_", "test_")  # metrics of a run that its model shows as well
 
 
-def publish_models(params: Params, children: Mapping[RunGroup, Run]) -> None:
+def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies: Mapping[RunGroup, float]) -> None:
     """Log a model for every run that has none, and register the best; what is there already is not made again.
 
-    It comes last, when the runs have their metrics. Raises `UserError` where files that a model needs are missing.
+    accuracies: of the same runs on dev. It comes last, when the runs have their metrics. Raises `UserError` where files
+    that a model needs are missing.
     """
     models = {group: _model_of(child) for group, child in children.items()}
     if missing := [group for group, model in models.items() if model is None and children[group].run_id]:
@@ -48,46 +43,10 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run]) -> None:
                 bundle = Path(place) / "bundle"
                 write_bundle(bundle, group, prepared)
                 models[group] = connection.attempt("log the model", partial(log, run_id, bundle))
-    best = max(children, key=dev_accuracy)
+    best = max(children, key=lambda group: accuracies[group])
     if (model := models[best]) is not None:
-        register = partial(_register, params.tracking.model, model, dev_accuracy(best))
+        register = partial(_register, params.tracking.model, model, accuracies[best])
         children[best].connection.attempt(f"register the model '{params.tracking.model}'", register)
-
-
-def dev_accuracy(group: RunGroup) -> float:
-    """What a single run reached on dev: with its reranker, cross-validated, or greedily where it has none."""
-    accuracy = Reranker.load(group.reranker).accuracy
-    return Record.load(run_folder(group.strategy, group.seeds[0])).dev_word_accuracy if accuracy is None else accuracy
-
-
-def load_model(uri: str) -> Service:
-    """The model in a folder, or at any address that MLflow knows; raises `UserError` where there is none.
-
-    The modules of this package read its data; the code in its folder is not run.
-    """
-    with model_bundle(uri) as (bundle, max_symbols):
-        return Service(Bundle.load(bundle), max_symbols)
-
-
-@contextmanager
-def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
-    """The bundle of a model, wherever that is, and how many symbols a source may have; errors as for `load_model`."""
-    with TemporaryDirectory() as place:
-        try:
-            use_project_store()
-            import mlflow
-
-            from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS
-
-            folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
-            flavor = mlflow.models.Model.load(folder).flavors["python_function"]
-            bundle = folder / flavor["artifacts"][BUNDLE]["path"]
-            if not bundle.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"its {BUNDLE} lies outside of it")
-            max_symbols = int(flavor["config"][MAX_SYMBOLS])
-        except Exception as error:
-            raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
-        yield bundle, max_symbols
 
 
 def _model_of(child: Run) -> "LoggedModel | None":

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import split
 from pipeline.errors import UserError
-from pipeline.serving.bundle import Bundle
 from pipeline.serving.sources import check_sources
+
+if TYPE_CHECKING:  # without tensorflow it says what may be asked for
+    from pipeline.serving.bundle import Bundle
 
 WIDEST = 100  # n_best and beam
 MOST_BEGINNINGS = 100_000  # strings of a request times beam: some ten seconds on two cores
@@ -43,7 +45,7 @@ class Question:
 class Service:
     """A bundle, and how many symbols a source may have: as many as in the data that it was trained on."""
 
-    bundle: Bundle
+    bundle: "Bundle"
     max_symbols: int
 
     def question(self, sources: Sequence[str], params: Mapping[str, Any]) -> Question:

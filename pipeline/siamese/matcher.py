@@ -188,8 +188,11 @@ class Matcher:
         self.trunk = string_trunk(settings, len(self.alphabet))
         self.siamese = build_siamese(self.trunk)
         self.similarity: Similarity = self.siamese.get_layer("similarity")
-        ids = tf.TensorSpec([None, None], tf.int32)
-        self._embed = tf.function(lambda rows: self.similarity.direction(self.trunk(rows)), input_signature=[ids])
+        self._embed = tf.function(
+            lambda rows: self.similarity.direction(self.trunk(rows)),
+            input_signature=[tf.TensorSpec([None, None], tf.int32)],
+            autograph=False,
+        )
 
     def embed_sources(self, sources: Sequence[str]) -> Vectors:
         """Float32 [n, E], each row of length 1."""

@@ -133,7 +133,7 @@ def _compile_step(matcher: Matcher, settings: config.Matcher) -> Callable[..., A
 
     ids_spec, wrong_spec = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
 
-    @tf.function(input_signature=[ids_spec, wrong_spec, tf.TensorSpec([], tf.float32)])
+    @tf.function(input_signature=[ids_spec, wrong_spec, tf.TensorSpec([], tf.float32)], autograph=False)
     def step(ids: tf.Tensor, wrong: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             embeddings = similarity.direction(matcher.trunk(ids, training=True))

@@ -3,8 +3,9 @@
 from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.evaluation.comparison import compare, focus_of
+from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.outcome import REPORTS, Outcome
+from pipeline.evaluation.sections import focus_of
 from pipeline.evaluation.tested import evaluate, evaluate_controls, tested_run
 from pipeline.reporting import sizes
 from pipeline.reporting.attention import attention_maps, sources_to_map
@@ -14,7 +15,8 @@ from pipeline.reporting.findings import Findings
 from pipeline.reporting.report import write_predictions, write_report
 from pipeline.reporting.summary import verdict
 from pipeline.reranking.choice import learn_evidence
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
+from pipeline.reranking.networks import each_loaded, load_trained
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 from pipeline.training.records import STRATEGIES
 from pipeline.training.streams import learned_noise
@@ -33,7 +35,7 @@ def main() -> None:
     groups = [*single_runs(params.seeds), *ensembles(params.seeds, params.decoding)]
     found = {
         group: evaluate(group, model, params, prepared, evidence)
-        for group, model in loaded(watched(groups, "evaluate"))
+        for group, model in each_loaded(watched(groups, "evaluate"))
     }
     runs = [result for group, result in found.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)
@@ -59,7 +61,7 @@ def main() -> None:
         pairs=len(prepared.train_sources),
         targets=len(prepared.targets),
         dev=len(prepared.dev),
-        attention=attention_maps(RunGroup(focus, params.seeds[:1]).load(), mapped),
+        attention=attention_maps(load_trained(RunGroup(focus, params.seeds[:1])), mapped),
         earlier=sizes.saved(params),
     )
     write_report(REPORTS, findings)

@@ -4,8 +4,9 @@ from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
 from pipeline.reranking.choice import fitted_chooser, learn_evidence
+from pipeline.reranking.networks import each_loaded
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, loaded, single_runs
+from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 
 
@@ -16,7 +17,7 @@ def main() -> None:
     decoding, held_out = params.decoding, params.prepare.hold_out_targets
     evidence = learn_evidence(decoding, prepared, held_out)
     groups = [*single_runs(params.seeds), *ensembles(params.seeds, decoding)]
-    for group, model in loaded(watched(groups, "rerank")):
+    for group, model in each_loaded(watched(groups, "rerank")):
         group.records(prepared.digest)
         reranker = fitted_chooser(model, decoding, evidence, prepared).reranker
         group.reranker.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.reranking.rerankers import RunGroup
-from pipeline.serving.bundle import write_bundle
+from pipeline.serving.packing import write_bundle
 from tests.clusters import two_nodes
 from tests.conftest import PROJECT, Call
 from tests.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model

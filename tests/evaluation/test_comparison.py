@@ -12,9 +12,8 @@ from pipeline.evaluation.comparison import (
     calibration_table,
     compare,
     length_buckets,
-    rows,
-    strategies,
 )
+from pipeline.evaluation.sections import rows, strategies
 from tests.made_up import HALF, MOST, compared, run
 
 

@@ -46,6 +46,12 @@ def test_what_is_saved_is_loaded(project: Path) -> None:
     assert best.metrics["updates"] == 12
 
 
+def test_what_a_run_reached_on_dev_is_with_its_reranker_where_it_has_one(project: Path) -> None:
+    run = Outcome.load().runs[1]
+    assert replace(run, metrics={"dev_best_word_accuracy": 0.5}).dev_accuracy == run.record.dev_word_accuracy == 0.5
+    assert replace(run, metrics={"dev_best_word_accuracy": 0.5, "dev_rerank_accuracy": 0.625}).dev_accuracy == 0.625
+
+
 def test_it_fits_the_files_that_it_was_made_of(project: Path) -> None:
     Outcome.load().check(load_params(), Prepared.open().digest)
 

@@ -22,8 +22,8 @@ from pipeline.reading.corpus import read_cmudict, read_corpus, read_pairs, read_
 from pipeline.reranking.choice import OwnOrder
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord
-from pipeline.serving.bundle import write_bundle
 from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
+from pipeline.serving.packing import write_bundle
 from pipeline.serving.sources import check_sources
 from pipeline.stages.prepare import summarise
 from pipeline.training.records import Record, load_history, run_folder

@@ -8,9 +8,11 @@ from pipeline.config.params import Order
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.reranking.choice import chooser, learn_evidence
+from pipeline.reranking.networks import load_trained
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving.bundle import Bundle, write_bundle
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.packing import write_bundle
 from tests.small_project import RUNS, SOURCES, make_project
 
 
@@ -30,7 +32,7 @@ def test_a_bundle_predicts_as_the_project_it_was_made_in(project: Path, tmp_path
         Reranker().save(group.reranker)
     prepared, record = Prepared.open(), RerankRecord.load()
     evidence = learn_evidence(record.decoding, prepared, record.held_out)
-    own = chooser(group.load(), record.decoding, evidence, Reranker.load(group.reranker))
+    own = chooser(load_trained(group), record.decoding, evidence, Reranker.load(group.reranker))
     write_bundle(tmp_path / "bundle", group, prepared)
     project.rename(tmp_path / "elsewhere")
     assert Bundle.load(tmp_path / "bundle").chooser().choose(SOURCES) == own.choose(SOURCES)

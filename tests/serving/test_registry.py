@@ -3,7 +3,6 @@
 import shutil
 import socket
 import sqlite3
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +13,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.config.params import load_params
 from pipeline.errors import UserError
-from pipeline.reranking.choice import OWN_ORDER
 from pipeline.reranking.rerankers import RunGroup
 from pipeline.serving import endpoint
-from pipeline.serving.registry import dev_accuracy, load_model, publish_models
+from pipeline.serving.loading import load_model
+from pipeline.serving.registry import publish_models
 from pipeline.tracking.connection import Connection, tracking_uri
 from pipeline.tracking.runs import Run
 from tests.conftest import Call
@@ -28,6 +27,7 @@ from tests.stored import client
 Published = tuple[Path, dict[RunGroup, Run]]
 
 BEST = RunGroup("tandem", (0,))
+ON_DEV = {group: ACCURACIES[group.strategy, group.seeds[0]] for group in RUNS}
 
 
 def runs_in_mlflow(comparison: str) -> dict[RunGroup, Run]:
@@ -53,7 +53,7 @@ def runs_in_mlflow(comparison: str) -> dict[RunGroup, Run]:
 def publish(comparison: str = "first") -> dict[RunGroup, Run]:
     """The same with models."""
     children = runs_in_mlflow(comparison)
-    publish_models(load_params(), children)
+    publish_models(load_params(), children, ON_DEV)
     return children
 
 
@@ -124,7 +124,7 @@ def test_the_best_on_dev_is_registered_as_champion(published: Published) -> None
     assert aliases(root) == {"champion": 1}
     champion = client(root).get_model_version_by_alias("tandem", "champion")
     assert champion.tags["tandem.comparison"] == "first"
-    assert champion.tags["tandem.dev_accuracy"] == "0.7500"
+    assert champion.tags["tandem.dev_accuracy"] == "0.5000"
     (model,) = [model for model in models(root) if model.source_run_id == champion.run_id]
     assert champion.source == model.artifact_location
     assert '"name": "tandem", "version": 1' in model.tags["mlflow.modelVersions"]
@@ -152,16 +152,6 @@ def test_the_best_of_another_comparison_is_the_champion_and_the_old_one_previous
     assert len(versions(own_project)) == 2
 
 
-def test_a_run_without_reranker_counts_with_what_it_reached_greedily(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_project(tmp_path, reranked=False)
-    monkeypatch.chdir(tmp_path)
-    assert [dev_accuracy(group) for group in RUNS] == [0.25, 0.5, 0.375]
-    replace(OWN_ORDER, accuracy=0.625).save(RUNS[0].reranker)
-    assert dev_accuracy(RUNS[0]) == 0.625
-
-
 def test_trouble_with_the_registry_costs_one_warning(own_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with sqlite3.connect(own_project / "mlflow.db") as store:
         store.execute("DROP TABLE registered_models")
@@ -184,7 +174,7 @@ def test_files_that_a_model_needs_and_are_missing_are_named(own_project: Path) -
     children = runs_in_mlflow("second")
     shutil.rmtree(own_project / "data")
     with pytest.raises(UserError, match=r"data/prepared/\S+ is missing or damaged"):
-        publish_models(load_params(), children)
+        publish_models(load_params(), children, ON_DEV)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +14,6 @@ from pipeline.tracking.datasets import DataSet
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.tracking.stored import training_digest
 from pipeline.training.records import Row
-from tests.conftest import PROJECT
 from tests.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
 
 ROWS: list[Row] = [
@@ -237,9 +234,3 @@ def test_a_stage_that_is_broken_off_ends_its_comparison_and_another_reopens_it(p
     assert runs(project, "comparison")[0].info.status == "FAILED"
     train(params)
     assert [run.info.status for run in runs(project, "comparison")] == ["RUNNING"]
-
-
-def test_importing_it_imports_neither_mlflow_nor_tensorflow_nor_pandas() -> None:
-    heavy = "{'mlflow', 'tensorflow', 'pandas'}"
-    program = f"import sys, pipeline.tracking.runs; sys.exit(bool({heavy} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)

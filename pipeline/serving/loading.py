@@ -1,0 +1,41 @@
+"""Loading models that were logged: from a folder, or from any address that MLflow knows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.errors import UserError
+from pipeline.serving.bundle import Bundle
+from pipeline.serving.service import Service
+from pipeline.tracking.connection import reason_of, use_project_store
+
+
+def load_model(uri: str) -> Service:
+    """The model in a folder, or at any address that MLflow knows; raises `UserError` where there is none.
+
+    The modules of this package read its data; the code in its folder is not run.
+    """
+    with model_bundle(uri) as (bundle, max_symbols):
+        return Service(Bundle.load(bundle), max_symbols)
+
+
+@contextmanager
+def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
+    """The bundle of a model, wherever that is, and how many symbols a source may have; errors as for `load_model`."""
+    with TemporaryDirectory() as place:
+        try:
+            use_project_store()
+            import mlflow
+
+            from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS
+
+            folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+            flavor = mlflow.models.Model.load(folder).flavors["python_function"]
+            bundle = folder / flavor["artifacts"][BUNDLE]["path"]
+            if not bundle.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"its {BUNDLE} lies outside of it")
+            max_symbols = int(flavor["config"][MAX_SYMBOLS])
+        except Exception as error:
+            raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
+        yield bundle, max_symbols
