@@ -21,6 +21,9 @@ from pipeline.tracking.connection import ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
 
+# Ray's workers give way to all other processes, and would wait for the tests beside them.
+os.environ |= {"RAY_worker_niceness": "0"}
+
 
 class Called(NamedTuple):
     """What a call of `tandem` came to."""

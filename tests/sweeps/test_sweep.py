@@ -101,7 +101,9 @@ def write_params(path: Path, changes: dict[str, Any]) -> None:
 
 def start(place: Place, text: str, *arguments: str) -> subprocess.Popen[str]:
     (place.root / "sweep.yaml").write_text(text, encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "RAY_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "RAY_ADDRESS"))
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", "sweep", *arguments],
         cwd=place.root,
