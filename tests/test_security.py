@@ -276,13 +276,15 @@ def listening(process: psutil.Process) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_the_ui_listens_on_this_machine_only(project: Path, tmp_path: Path) -> None:
+def test_the_ui_listens_on_this_machine_only_and_starts_nothing_besides(project: Path, tmp_path: Path) -> None:
     make_project(project)
     before = set(psutil.Process().children(recursive=True))
     with tandem_ui(project, tmp_path / "ui.log"):
         started = set(psutil.Process().children()) - before
         addresses = {address for process in started for address in listening(process)}
+        programs = [" ".join(process.cmdline()) for one in started for process in (one, *one.children(recursive=True))]
     assert addresses == {"127.0.0.1"}
+    assert not [program for program in programs if "mlflow.server.jobs" in program]
 
 
 def test_every_server_of_the_project_is_told_to_listen_on_this_machine_only() -> None:

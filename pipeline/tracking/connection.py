@@ -31,12 +31,13 @@ if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any othe
 T = TypeVar("T")
 
 # What MLflow does where the user has not said otherwise. By its own defaults, a server that is away holds up every
-# call for minutes.
+# call for minutes, and the UI has eight more processes at hand that judge language models.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 LOCK_SECONDS = 120
