@@ -24,6 +24,9 @@ PROJECT = Path(__file__).parent.parent
 # Ray's workers give way to all other processes, and would wait for the tests beside them.
 os.environ |= {"RAY_worker_niceness": "0"}
 
+# Modules that take minutes. They are begun first: the last one is waited for by all processes but its own.
+LONGEST = ("test_kills.py", "test_sweep.py", "test_repro.py", "test_concurrency.py", "test_speed.py")
+
 
 class Called(NamedTuple):
     """What a call of `tandem` came to."""
@@ -34,6 +37,10 @@ class Called(NamedTuple):
 
 
 Call = Callable[..., Called]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def shipped_params() -> dict[str, Any]:
