@@ -27,6 +27,9 @@ os.environ |= {"RAY_worker_niceness": "0"}
 # Modules that take minutes. They are begun first: the last one is waited for by all processes but its own.
 LONGEST = ("test_kills.py", "test_sweep.py", "test_repro.py", "test_concurrency.py", "test_speed.py")
 
+# Variables by which MLflow and DVC would reach another project.
+OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME")
+
 
 class Called(NamedTuple):
     """What a call of `tandem` came to."""
@@ -67,9 +70,7 @@ def quick_training(**changes: Any) -> Training:
 
 
 def forget_tracking() -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
-        os.environ.pop(name, None)
-    for name in ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME"):
+    for name in OUTSIDE:
         os.environ.pop(name, None)
 
 

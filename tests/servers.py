@@ -61,10 +61,10 @@ def tandem_ui(folder: Path, log: Path) -> Iterator[str]:
 
 
 def mlflow_server(port: int, store: str, artifacts: Path) -> list[str]:
-    """The command that starts MLflow's own server, without what judges language models."""
+    """The command that starts MLflow's own server."""
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     kept = ["--backend-store-uri", store, "--artifacts-destination", str(artifacts)]
-    return ["env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", sys.executable, "-m", "mlflow", "server", *where, *kept]
+    return [sys.executable, "-m", "mlflow", "server", *where, *kept]
 
 
 def answers(address: str) -> bool:

@@ -28,8 +28,8 @@ MAX_SYMBOLS = 5  # of a source that a saved model takes
 RUNS = tuple(RunGroup(strategy, (seed,)) for strategy, seed in ACCURACIES)
 
 
-def make_project(folder: Path, order: Order = Order.RERANK, reranked: bool = True) -> None:
-    """Write params.yaml, data/prepared and models/; reranked: whether rerankers say what they reach on dev."""
+def make_project(folder: Path, order: Order = Order.RERANK) -> None:
+    """Write params.yaml, data/prepared and models/."""
     train = [Example(source, target) for source, target in PAIRS]
     corpus = Corpus(train, [Example("R AO", "dev")], [Example("R", "test")], ["fork", "for", "ko"], 0, None, "made up")
     write_prepared(folder / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
@@ -48,7 +48,7 @@ def make_project(folder: Path, order: Order = Order.RERANK, reranked: bool = Tru
         save_record(Record(strategy, seed, prepared.digest, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
         reranker = folder / RunGroup(strategy, (seed,)).reranker
         reranker.parent.mkdir(exist_ok=True)
-        replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25 if reranked else None).save(reranker)
+        replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25).save(reranker)
     shutil.copy(PROJECT / "params.yaml", folder)
 
 

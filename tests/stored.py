@@ -95,3 +95,9 @@ def comparisons(folder: Path) -> set[str]:
             assert artifacts(folder, complete)
         assert all({"dev_word_accuracy", "test_word_accuracy"} <= set(child.data.metrics) for child in own)
     return {parent.info.run_id for parent in parents}
+
+
+def assert_no_store_elsewhere(project: Path) -> None:
+    """Neither of MLflow's nor for its artifacts, in whatever temporary copies DVC made."""
+    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in project.rglob(name)}
+    assert found == {project / "mlflow.db", project / "mlartifacts"}

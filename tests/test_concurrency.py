@@ -15,7 +15,7 @@ from tests.conftest import PROJECT
 from tests.reported_project import REPORTED, make_reported_project
 from tests.servers import tandem_ui
 from tests.small_project import ACCURACIES
-from tests.stored import artifacts, children, client, comparisons, points, runs
+from tests.stored import artifacts, assert_no_store_elsewhere, children, client, comparisons, points, runs
 
 pytestmark = pytest.mark.slow
 
@@ -107,5 +107,4 @@ def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_onc
             assert "Ran experiment" in output, output
         assert set(shown(address)) == {"FINISHED"}
     assert len(comparisons(clone) - before) == 2
-    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in clone.rglob(name)}
-    assert found == {clone / "mlflow.db", clone / "mlartifacts"}
+    assert_no_store_elsewhere(clone)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.clones import ran, run
 from tests.servers import free_port
-from tests.stored import comparisons, newest_children, newest_comparison, points, runs, state
+from tests.stored import assert_no_store_elsewhere, comparisons, newest_children, newest_comparison, points, runs, state
 
 pytestmark = pytest.mark.slow
 
@@ -84,8 +84,3 @@ def test_what_a_server_that_was_away_missed_is_added_by_the_next_repro(clone: Pa
     after = state(clone)
     run(clone, "dvc", "repro")
     assert state(clone) == after
-
-
-def assert_no_store_elsewhere(project: Path) -> None:
-    found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in project.rglob(name)}
-    assert found == {project / "mlflow.db", project / "mlartifacts"}

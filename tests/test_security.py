@@ -276,8 +276,11 @@ def listening(process: psutil.Process) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_the_ui_listens_on_this_machine_only_and_starts_nothing_besides(project: Path, tmp_path: Path) -> None:
+def test_the_ui_listens_on_this_machine_only_and_starts_nothing_besides(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_project(project)
+    monkeypatch.delenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION")  # which the fixture has set
     before = set(psutil.Process().children(recursive=True))
     with tandem_ui(project, tmp_path / "ui.log"):
         started = set(psutil.Process().children()) - before

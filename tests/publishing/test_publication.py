@@ -62,6 +62,15 @@ def unpublished(project: Path) -> Path:
     return project
 
 
+def publish_without(project: Path, *modules: str) -> None:
+    """Stage publish in a process of its own, which must import none of these."""
+    program = (
+        "import sys; from pipeline.stages.publish import main; main();"
+        f"sys.exit(not {set(modules)}.isdisjoint(sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=project, check=True)
+
+
 def train(strategy: str, seed: int) -> None:
     """The run of a training as its stage leaves it."""
     params, environment = load_params(), Environment.here()
@@ -134,17 +143,13 @@ def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_m
 
 def test_publishing_again_adds_nothing_and_imports_nothing_heavy(published: Path) -> None:
     before = state(published)
-    program = (
-        "import sys; from pipeline.stages.publish import main; main();"
-        "sys.exit(bool({'mlflow', 'tensorflow', 'pandas', 'sklearn'} & set(sys.modules)))"
-    )
-    subprocess.run([sys.executable, "-c", program], cwd=published, check=True)
+    publish_without(published, "mlflow", "tensorflow", "pandas", "sklearn")
     assert state(published) == before
 
 
 def test_a_store_that_was_deleted_is_filled_from_the_files_without_tensorflow(unpublished: Path) -> None:
-    program = "import sys; from pipeline.stages.publish import main; main(); sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=unpublished, check=True)
+    publish_without(unpublished, "tensorflow")
+    assert publish(load_params())
     assert_complete(unpublished)
 
 
@@ -229,8 +234,7 @@ def test_another_report_of_the_same_runs_replaces_the_one_before(project: Path) 
 
 def test_a_project_that_was_copied_or_moved_has_nothing_missing(project: Path) -> None:
     before = state(project)
-    program = "import sys; from pipeline.stages.publish import main; main(); sys.exit('mlflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], cwd=project, check=True)
+    publish_without(project, "mlflow")
     assert state(project) == before
     assert_complete(project)
 
