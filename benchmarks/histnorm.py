@@ -35,7 +35,7 @@ from benchmarks.resampling import Accuracies
 from benchmarks.results import Measurement, Results
 from pipeline.config.params import Params, changed, flatten, load_params
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.processes import side_by_side
+from pipeline.parallel import side_by_side
 
 DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 

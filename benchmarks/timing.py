@@ -20,7 +20,7 @@ from unittest.mock import patch
 import psutil
 
 from pipeline.errors import UserError
-from pipeline.processes import THREADS
+from pipeline.parallel import THREADS
 
 QUIET = 0.2  # cores in use by other processes that leave too few to the competitors; a round with more is done again
 TRIES = 3  # at most, and the quietest counts

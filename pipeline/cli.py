@@ -12,7 +12,7 @@ import typer
 
 from pipeline.config.params import Order
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.serving.sources import check_sources
+from pipeline.text import check_sources
 
 if TYPE_CHECKING:
     from pipeline.batch.portable import Recipe
@@ -95,7 +95,7 @@ def predict(
 
         runs = _choose_runs(strategy or "tandem", seed, ensemble)
         chooser = load_runs(runs, _recipe(runs, MOST_SYMBOLS, order, beam, n_best))
-    from pipeline.reporting.markdown import cell
+    from pipeline.text import cell
 
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
     for source, choices in zip(rows, chooser.choose(rows), strict=True):
@@ -113,8 +113,8 @@ def match(
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
     check_sources(sources)
     from pipeline.reading.corpus import read_targets
-    from pipeline.reporting.markdown import cell
     from pipeline.siamese.matcher import FOLDER, Index, Matcher
+    from pipeline.text import cell
 
     matcher = Matcher.load(FOLDER)
     file = STANDARD_INPUT if among == Path("-") else among
@@ -131,8 +131,8 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.reporting.markdown import printable
     from pipeline.reporting.summary import table, verdict
+    from pipeline.text import printable
 
     try:
         metrics = json.loads(METRICS.read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ NOT_DECISIVE = {
     "pipeline/__init__.py",
     "pipeline/checkpoints.py",
     "pipeline/config",
-    "pipeline/digests.py",
+    "pipeline/hashing.py",
     "pipeline/errors.py",
     "pipeline/keys.py",
     "pipeline/stages/__init__.py",

@@ -16,8 +16,8 @@ from pipeline.data.alphabet import Symbols
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError
 from pipeline.reading.corpus import read_targets
-from pipeline.serving.sources import check_sources
 from pipeline.stages.prepare import SUMMARY, main
+from pipeline.text import check_sources
 from tests.conftest import shipped_params
 from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
 

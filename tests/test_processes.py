@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.processes import jobs_for, side_by_side
+from pipeline.parallel import jobs_for, side_by_side
 
 MISTAKE, CRASH, THREADS = -1, -2, -3
 
@@ -58,11 +58,11 @@ def test_a_process_that_dies_is_noticed() -> None:
 def test_no_core_waits_for_a_last_round_of_a_few(
     items: int, cores: int, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.processes.cpu_count", lambda: cores)
+    monkeypatch.setattr("pipeline.parallel.cpu_count", lambda: cores)
     assert jobs_for(items, threads=1) == jobs
 
 
 def test_each_process_counts_with_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.processes.cpu_count", lambda: 8)
+    monkeypatch.setattr("pipeline.parallel.cpu_count", lambda: 8)
     assert jobs_for(items=8, threads=4) == 2
     assert jobs_for(items=8, threads=100) == 1

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
 from pipeline.errors import UserError
-from pipeline.processes import THREADS
+from pipeline.parallel import THREADS
 
 RETRIES = 10  # of a task whose worker or node was lost
 AHEAD = 2  # tasks in hand for each core, so that none waits for the next
@@ -114,7 +114,7 @@ def _result(ray: Any, reference: Any) -> Result:
 
 def _cluster() -> ModuleType:
     try:
-        from pipeline import cluster
+        from pipeline import ray_cluster as cluster
     except ImportError as error:
         raise UserError(f"--engine ray needs Ray ({error}): python -m pip install '.[cluster]'") from error
     return cluster

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.config.params import Order
 from pipeline.data.prepared import Prepared
-from pipeline.digests import DIGITS
 from pipeline.errors import UserError
+from pipeline.hashing import DIGITS
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
 from pipeline.reranking.networks import load_trained

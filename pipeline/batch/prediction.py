@@ -22,7 +22,7 @@ from pipeline.batch.shards import EXCERPT, SOURCE, Read, Shard, Slice, read, sli
 from pipeline.data.alphabet import Symbols, split
 from pipeline.errors import UserError
 from pipeline.reranking.choice import Chooser, OwnOrder
-from pipeline.serving.sources import fault_of
+from pipeline.text import fault_of
 
 FORMAT = 1  # of the files; another one is not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it

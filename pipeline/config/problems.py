@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-SHOWN = 60  # characters of a value
+from pipeline.text import shown
 
 Schema = Mapping[str, Any]
 Location = Sequence[str | int]
@@ -99,12 +99,6 @@ def sentences(errors: Iterable[Mapping[str, Any]], allowed: Allowed) -> Iterator
                 yield name, f"{name} is {shown(error['input'])}, but must be {allowed.at(location)}"
     for name, error in missing.items():
         yield name, f"{name} is missing: it must be {allowed.at(error['loc'])}"
-
-
-def shown(value: Any) -> str:
-    """A value as it is shown in a sentence: on one line, its beginning alone if it is long."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _dotted(location: Location) -> str:

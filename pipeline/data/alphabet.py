@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import chain, islice, repeat
 from pathlib import Path
 
@@ -15,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.text import is_unicode
 
 PADDING, START, END, UNKNOWN = range(4)
 SPECIALS = 4
 UNKNOWN_SYMBOL = "\N{REPLACEMENT CHARACTER}"
 LARGEST_ALPHABET = 2**16 - SPECIALS
 CODE_POINTS = 0x110000
-MARKS = range(0x300, 0x1F000)  # where all combining marks are
-MOST_MARKS = 30  # in a row
 
 STRINGS_AT_ONCE = 2**16
 
@@ -151,26 +148,6 @@ def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
     return Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET)
 
 
-def is_unicode(string: str) -> bool:
-    """Whether a string is without lone surrogates, which stand for bytes that are no text."""
-    return string.isascii() or not any("\ud800" <= character <= "\udfff" for character in string)
-
-
-def composed(string: str) -> str:
-    """The string in normal form C, in which symbols are counted and compared.
-
-    Raises ValueError for one that is not in that form already and has more than `MOST_MARKS` combining marks in a row:
-    no script has so many, and putting them in order takes time that is quadratic in their number.
-
-    Source: Unicode Standard Annex 15, "Unicode Normalization Forms", section 13, Stream-Safe Text Format.
-    """
-    if string.isascii() or unicodedata.is_normalized("NFC", string):  # marks that are out of order end it at once
-        return string
-    if _too_many_marks().search(string):
-        raise ValueError(f"more than {MOST_MARKS} combining marks in a row")
-    return unicodedata.normalize("NFC", string)
-
-
 def split(string: str, kind: Symbols) -> list[str]:
     """The symbols of a string."""
     if kind is Symbols.CHARACTERS:
@@ -188,12 +165,6 @@ def in_parts(strings: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(strings)
     while part := list(islice(rest, STRINGS_AT_ONCE)):
         yield part
-
-
-@cache
-def _too_many_marks() -> re.Pattern[str]:
-    marks = (chr(point) for point in MARKS if unicodedata.combining(unicodedata.normalize("NFD", chr(point))[0]))
-    return re.compile(f"[{re.escape(''.join(marks))}]{{{MOST_MARKS + 1}}}")
 
 
 def _code_points(strings: Sequence[str]) -> NDArray[np.uint32]:

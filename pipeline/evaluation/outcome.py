@@ -13,8 +13,8 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline.config.params import Params
-from pipeline.digests import digest_of
 from pipeline.errors import UserError
+from pipeline.hashing import digest_of
 from pipeline.keys import comparison_key, decisive_parameters
 from pipeline.training.records import Record, run_folder
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from pipeline.data.alphabet import Symbols, composed
+from pipeline.data.alphabet import Symbols
 from pipeline.errors import UserError
+from pipeline.text import composed
 
 CONTROL = re.compile(r"[\x00-\x1f]")
 EXCERPT = 200  # bytes of a bad row that are shown

@@ -9,7 +9,7 @@ from rapidfuzz.distance import Levenshtein
 
 from pipeline.data.alphabet import Symbols, split
 from pipeline.evaluation.comparison import RunResult, by_strategy
-from pipeline.reporting.markdown import printable
+from pipeline.text import printable
 
 COLUMNS = ["strategy", "target", "written", "count", "seen"]
 NOTHING = "\N{EMPTY SET}"

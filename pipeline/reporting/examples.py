@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.evaluation.comparison import RunResult, by_strategy, stacked
 from pipeline.evaluation.sections import focus_of
-from pipeline.reporting.markdown import printable
+from pipeline.text import printable
 
 
 def examples(results: Iterable[RunResult], limit: int = 40) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from pipeline.evaluation.comparison import RunResult, by_strategy, calibration_table
 from pipeline.evaluation.sections import ORDER, Metrics, ensemble_title, length_range, rows, strategies
 from pipeline.reporting.curves import mean_curve, run_curve
-from pipeline.reporting.markdown import printable
+from pipeline.text import printable
 
 # Okabe & Ito (2008), Color Universal Design: told apart with any kind of colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")

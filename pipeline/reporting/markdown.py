@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from pipeline.text import printable
+
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
 # What looks like an address would become a link.
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]|@(?=[\w-]+\.)|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def percent(interval: dict[str, float]) -> str:
@@ -52,13 +52,3 @@ def escape(text: str) -> str:
         return "*(empty)*"
     text = _SPECIAL.sub(lambda found: "\\" + found[0], printable(text))
     return "".join(_ENTITIES.get(character, character) for character in text)
-
-
-def cell(text: str) -> str:
-    """Text for a cell of a TSV that a terminal may show: every control character, tab and line break becomes U+FFFD."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def printable(text: str) -> str:
-    """Text with every control, line break, direction override and lone surrogate replaced by U+FFFD."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

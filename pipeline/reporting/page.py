@@ -18,9 +18,10 @@ from pipeline.reporting.attention import AttentionMap
 from pipeline.reporting.confusions import how_often, visible
 from pipeline.reporting.figures import places
 from pipeline.reporting.findings import PLOTS, Findings
-from pipeline.reporting.markdown import p_value_text, points, printable
+from pipeline.reporting.markdown import p_value_text, points
 from pipeline.reporting.summary import verdict
 from pipeline.reporting.svg import DARK, LIGHT, inline_svg
+from pipeline.text import printable
 
 CONFUSIONS, REWRITES, EXAMPLES = 12, 20, 12  # rows of each table, at most
 FULL, HOLLOW = "●■◆▲▼✚✖", "○□◇△▽✛✕"  # the markers of figures, of strategies and of their ensembles

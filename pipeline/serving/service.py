@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import split
 from pipeline.errors import UserError
-from pipeline.serving.sources import check_sources
+from pipeline.text import check_sources
 
 if TYPE_CHECKING:  # without tensorflow it says what may be asked for
     from pipeline.serving.bundle import Bundle

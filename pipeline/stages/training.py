@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pipeline import checkpoints
 from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
-from pipeline.processes import jobs_for, side_by_side
+from pipeline.parallel import jobs_for, side_by_side
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking.connection import import_mlflow, project_root
 from pipeline.tracking.environment import Environment

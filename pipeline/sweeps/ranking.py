@@ -16,8 +16,9 @@ from ruamel.yaml import YAML
 from pipeline.checkpoints import write_whole
 from pipeline.config.params import changed, flatten, load_params
 from pipeline.errors import UserError
-from pipeline.reporting.markdown import cell, markdown_table
+from pipeline.reporting.markdown import markdown_table
 from pipeline.sweeps.trials import Result, Trial, plain
+from pipeline.text import cell
 
 SHOWN = 20  # rows of a table on the terminal
 WIDE = 4096  # characters: no line of params.yaml is broken

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.config.params import Params, flatten
-from pipeline.digests import joined
+from pipeline.hashing import joined
 from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, Result, Trial
 from pipeline.tracking.connection import Connection
 from pipeline.tracking.environment import Environment

@@ -18,9 +18,10 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.config.document import DocumentError, read_document
 from pipeline.config.params import STRICT, ConfigError, Params, Seed, flatten
-from pipeline.config.problems import Allowed, sentences, shown
+from pipeline.config.problems import Allowed, sentences
 from pipeline.errors import UserError
 from pipeline.sweeps.trials import Trial, plain
+from pipeline.text import shown
 
 MOST = 1000  # trials of a sweep
 TRIES = 100  # random draws for each trial wanted, as some come to the same

@@ -18,9 +18,9 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from pipeline import checkpoints
-from pipeline.cluster import connected
 from pipeline.config.params import Params
 from pipeline.errors import UserError
+from pipeline.ray_cluster import connected
 from pipeline.reporting.figures import save as save_figure
 from pipeline.sweeps.coordinates import parallel_coordinates
 from pipeline.sweeps.ranking import Configuration, apply, ranked, table, tsv, verdict

@@ -16,10 +16,10 @@ from typing import Any
 from ray import tune
 
 from pipeline.config.params import Params
-from pipeline.digests import joined
 from pipeline.errors import UserError
+from pipeline.hashing import joined
 from pipeline.keys import code_parts
-from pipeline.processes import THREADS
+from pipeline.parallel import THREADS
 from pipeline.sweeps.trials import ACCURACY, Place, Trial, load_trial, starts_pretrained
 from pipeline.training.records import PRETRAIN, STEP, Row
 

@@ -19,8 +19,8 @@ from pydantic import TypeAdapter
 
 from pipeline.checkpoints import write_whole
 from pipeline.config.params import Params, changed, flatten, parse_params
-from pipeline.digests import file_digest, joined
 from pipeline.errors import UserError
+from pipeline.hashing import file_digest, joined
 from pipeline.keys import PREPARE_SECTIONS, code_parts, versions
 from pipeline.reading.corpus import find_cmudict
 from pipeline.training.plans import phases

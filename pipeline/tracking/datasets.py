@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
-from pipeline.digests import DIGITS
+from pipeline.hashing import DIGITS
 
 BLOCK = 1 << 20
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.digests import digest_of
+from pipeline.hashing import digest_of
 from pipeline.training.records import RECORD
 
 # Tags of a run: its comparison, what it is (`PARENT` or `CHILD`), which child; the digest of the training that it

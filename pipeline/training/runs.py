@@ -19,8 +19,8 @@ from pipeline.config.params import Params
 from pipeline.data.alphabet import save_alphabets
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
-from pipeline.digests import file_digest, joined
 from pipeline.errors import UserError
+from pipeline.hashing import file_digest, joined
 from pipeline.keys import code_parts, versions
 from pipeline.model.network import WEIGHTS, Network, save_network
 from pipeline.model.search import decode, greedy_search

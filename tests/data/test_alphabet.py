@@ -15,17 +15,16 @@ from pipeline.data.alphabet import (
     CODE_POINTS,
     END,
     LARGEST_ALPHABET,
-    MARKS,
     PADDING,
     START,
     UNKNOWN,
     Alphabet,
     Symbols,
-    composed,
     join,
     split,
 )
 from pipeline.errors import UserError
+from pipeline.text import MARKS, composed
 
 characters = st.lists(st.text())
 spaced = st.lists(st.lists(st.text(st.characters(exclude_characters=" "), min_size=1)).map(" ".join))

@@ -24,8 +24,8 @@ from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord
 from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
 from pipeline.serving.packing import write_bundle
-from pipeline.serving.sources import check_sources
 from pipeline.stages.prepare import summarise
+from pipeline.text import check_sources
 from pipeline.training.records import Record, load_history, run_folder
 from tests.conftest import PROJECT
 from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS

@@ -1,0 +1,88 @@
+"""Text: Unicode normal form, what a source may be, and what a terminal or a table may show."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from pipeline.errors import UserError
+
+MARKS = range(0x300, 0x1F000)  # where all combining marks are
+MOST_MARKS = 30  # in a row
+
+
+def is_unicode(string: str) -> bool:
+    """Whether a string is without lone surrogates, which stand for bytes that are no text."""
+    return string.isascii() or not any("\ud800" <= character <= "\udfff" for character in string)
+
+
+def composed(string: str) -> str:
+    """The string in normal form C, in which symbols are counted and compared.
+
+    Raises ValueError for one that is not in that form already and has more than `MOST_MARKS` combining marks in a row:
+    no script has so many, and putting them in order takes time that is quadratic in their number.
+
+    Source: Unicode Standard Annex 15, "Unicode Normalization Forms", section 13, Stream-Safe Text Format.
+    """
+    if string.isascii() or unicodedata.is_normalized("NFC", string):  # marks that are out of order end it at once
+        return string
+    if _too_many_marks().search(string):
+        raise ValueError(f"more than {MOST_MARKS} combining marks in a row")
+    return unicodedata.normalize("NFC", string)
+
+
+@cache
+def _too_many_marks() -> re.Pattern[str]:
+    marks = (chr(point) for point in MARKS if unicodedata.combining(unicodedata.normalize("NFD", chr(point))[0]))
+    return re.compile(f"[{re.escape(''.join(marks))}]{{{MOST_MARKS + 1}}}")
+
+
+SHOWN = 60  # characters of a value
+
+
+def shown(value: Any) -> str:
+    """A value as it is shown in a sentence: on one line, its beginning alone if it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a TSV that a terminal may show: every control character, tab and line break becomes U+FFFD."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def printable(text: str) -> str:
+    """Text with every control, line break, direction override and lone surrogate replaced by U+FFFD."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def check_sources(sources: Sequence[str]) -> None:
+    """Raise `UserError` for the first that cannot be a source.
+
+    It is empty, is not Unicode, has a tab, line break or NUL in it, or so many combining marks in a row that no script
+    has.
+    """
+    for number, source in enumerate(sources, start=1):
+        if (fault := fault_of(source)) is not None:
+            name = f"source {number}, {shown(source)}," if source.strip() else f"source {number}"
+            raise UserError(f"{name} {fault}")
+
+
+def fault_of(source: str) -> str | None:
+    """Why a string cannot be a source, in words that follow its name; None if it can be one."""
+    if not source.strip():
+        return "is empty"
+    if any(control in source for control in "\t\n\r\0"):
+        return "has a tab, line break or NUL in it"
+    if not is_unicode(source):
+        return "has bytes in it that are not Unicode text"
+    try:
+        composed(source)
+    except ValueError as error:
+        return f"has {error}"
+    return None
