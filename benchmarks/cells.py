@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.reading.corpus import Corpus, read_pairs, read_targets

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.cells import Cell
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.errors import UserError
 from pipeline.reading.corpus import Example
 from pipeline.training import scoring

@@ -243,7 +243,7 @@ def main() -> None:
 
 
 def _read_sources(path: Path | None) -> list[str]:
-    from pipeline.data.alphabet import Symbols
+    from pipeline.config.options import Symbols
     from pipeline.reading.raw import read_rows
 
     if path is None and sys.stdin.isatty():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.sections import Metrics
 from pipeline.reporting.confusions import confusions

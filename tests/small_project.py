@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from mlflow.models import Model
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Decoding, Order
-from pipeline.data.alphabet import Symbols, save_alphabets
+from pipeline.data.alphabet import save_alphabets
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError
 from pipeline.reading.corpus import read_targets

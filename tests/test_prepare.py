@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.data.alphabet import LARGEST_ALPHABET, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import LARGEST_ALPHABET
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.reading.corpus import Corpus, Example, Rejected

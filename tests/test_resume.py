@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Params
-from pipeline.data.alphabet import Symbols
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.reading.corpus import Corpus, Example

@@ -15,8 +15,9 @@ import psutil
 import pytest
 from markdown_it import MarkdownIt
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import changed, load_params
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
 from pipeline.publishing.publication import publish
 from pipeline.reporting.markdown import escape

@@ -15,8 +15,9 @@ from benchmarks.operations import operations_of, training_operations
 from benchmarks.speed_report import report
 from benchmarks.weights import ARRAYS, Arrays, arrays_of, load_arrays, save_arrays
 from benchmarks.workload import SCHEDULE, batches_of, sources_to_decode
+from pipeline.config.options import Symbols
 from pipeline.config.params import Params
-from pipeline.data.alphabet import PADDING, Symbols
+from pipeline.data.alphabet import PADDING
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf

@@ -19,7 +19,8 @@ from pipeline.batch.engines import Engine
 from pipeline.batch.portable import Recipe, digest
 from pipeline.batch.predicted import ENDING, Count, Label, PredictedRow, tidy, writing
 from pipeline.batch.shards import EXCERPT, SOURCE, Read, Shard, Slice, read, slices
-from pipeline.data.alphabet import Symbols, split
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import split
 from pipeline.errors import UserError
 from pipeline.reranking.choice import Chooser, OwnOrder
 from pipeline.text import fault_of

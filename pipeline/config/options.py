@@ -88,3 +88,10 @@ class MatcherEncoder(StrEnum):
 
     LSTM = "lstm"
     CONV = "conv"
+
+
+class Symbols(StrEnum):
+    """What one symbol of a string is."""
+
+    CHARACTERS = "characters"  # every code point
+    SPACES = "spaces"  # what stands between single spaces

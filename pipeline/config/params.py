@@ -29,9 +29,9 @@ from pipeline.config.options import (
     Order,
     ScheduledTask,
     Start,
+    Symbols,
 )
 from pipeline.config.problems import Allowed, sentences
-from pipeline.data.alphabet import Symbols
 from pipeline.errors import UserError
 
 PARAMS = Path("params.yaml")

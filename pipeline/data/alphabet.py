@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.options import Symbols
 from pipeline.errors import UserError
 from pipeline.text import is_unicode
 
@@ -27,13 +27,6 @@ STRINGS_AT_ONCE = 2**16
 SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
 
 Ids = NDArray[np.uint16]
-
-
-class Symbols(StrEnum):
-    """What one symbol of a string is."""
-
-    CHARACTERS = "characters"  # every code point
-    SPACES = "spaces"  # what stands between single spaces
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config.options import Symbols
 from pipeline.data.alphabet import (
     SOURCE_ALPHABET,
     TARGET_ALPHABET,
     UNKNOWN,
     Alphabet,
-    Symbols,
     in_parts,
     load_alphabets,
     save_alphabets,

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
-from pipeline.data.alphabet import Symbols
 from pipeline.data.store import PackedStrings
 from pipeline.errors import UserError
 from pipeline.reading.raw import Rejected, blocks, lines, read_rows

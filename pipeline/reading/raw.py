@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.errors import UserError
 from pipeline.text import composed
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.alphabet import END, START, Symbols, split
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import END, START, split
 from pipeline.data.store import StringStore
 from pipeline.model.backend import tf
 from pipeline.model.inference import TrainedModel

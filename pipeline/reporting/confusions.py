@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from pipeline.data.alphabet import Symbols, split
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import split
 from pipeline.evaluation.comparison import RunResult, by_strategy
 from pipeline.text import printable
 

@@ -10,7 +10,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from pipeline.config import params as config
-from pipeline.data.alphabet import Symbols, split
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import split
 from pipeline.model.inference import TrainedModel
 from pipeline.reading.corpus import Example
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from pipeline.data.alphabet import Symbols, split
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import split
 
 
 def score(

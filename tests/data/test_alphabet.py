@@ -10,19 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.options import Symbols
 from pipeline.data import alphabet
-from pipeline.data.alphabet import (
-    CODE_POINTS,
-    END,
-    LARGEST_ALPHABET,
-    PADDING,
-    START,
-    UNKNOWN,
-    Alphabet,
-    Symbols,
-    join,
-    split,
-)
+from pipeline.data.alphabet import CODE_POINTS, END, LARGEST_ALPHABET, PADDING, START, UNKNOWN, Alphabet, join, split
 from pipeline.errors import UserError
 from pipeline.text import MARKS, composed
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.options import Symbols
 from pipeline.data import alphabet, store
-from pipeline.data.alphabet import END, Alphabet, Symbols
+from pipeline.data.alphabet import END, Alphabet
 from pipeline.data.store import PackedStrings, StringStore
 from pipeline.errors import UserError
 

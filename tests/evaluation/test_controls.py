@@ -1,6 +1,7 @@
 """Copying the source, and looking it up in the pairs."""
 
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.evaluation.controls import controls, identity, lookup
 from pipeline.reading.corpus import Example
 

@@ -12,8 +12,9 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModelContext
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Data, DataSource, OnBadRow, Prepare, load_params
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Decoding, Order
-from pipeline.data.alphabet import TARGET_ALPHABET, Alphabet, Symbols, save_alphabets
+from pipeline.data.alphabet import TARGET_ALPHABET, Alphabet, save_alphabets
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras

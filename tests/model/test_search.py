@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.data.alphabet import END, PADDING, SPECIALS, Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import END, PADDING, SPECIALS, Alphabet
 from pipeline.data.store import StringStore
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes

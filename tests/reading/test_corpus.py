@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupShuffleSplit
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
-from pipeline.data.alphabet import Symbols
 from pipeline.errors import UserError
 from pipeline.reading import raw as raw_files
 from pipeline.reading.corpus import (

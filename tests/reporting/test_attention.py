@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.evaluation.comparison import RunResult
 from pipeline.reporting.confusions import confusions, differences, visible
 from pipeline.training.scoring import score

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.model.inference import Prediction
 from pipeline.reading.corpus import Corpus, Example

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.alphabet import END, PADDING, START, UNKNOWN, Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import END, PADDING, START, UNKNOWN, Alphabet
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.reranking import language_model

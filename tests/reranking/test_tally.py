@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
 from pipeline.reranking import tally
 from pipeline.reranking.tally import Tally, fingerprints

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.config import params as config
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
 from pipeline.siamese.matcher import SETTINGS, WEIGHTS, Index, JointAlphabet, Matcher, build_siamese, closed
 from tests.conftest import shipped_params

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes

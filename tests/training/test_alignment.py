@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
 from pipeline.training import alignment
 from pipeline.training.alignment import Alignment, Edits, align, best_alignment, learn_edits, same_symbols

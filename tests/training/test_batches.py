@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.alphabet import END, PADDING, Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import END, PADDING, Alphabet
 from pipeline.data.store import StringStore
 from pipeline.training.batches import BatchStream, permute
 

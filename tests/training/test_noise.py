@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.training import noise

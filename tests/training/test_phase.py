@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config.options import Symbols
 from pipeline.config.params import Model, Training
-from pipeline.data.alphabet import Alphabet, Symbols
+from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes, load_network, save_network

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.data.alphabet import Symbols
+from pipeline.config.options import Symbols
 from pipeline.training.scoring import accuracy, error_rate, score
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.alphabet import END, PADDING, UNKNOWN, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import END, PADDING, UNKNOWN
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.reading.corpus import Corpus, Example

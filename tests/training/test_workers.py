@@ -17,7 +17,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.checkpoints import FOLDER
-from pipeline.data.alphabet import END, Symbols
+from pipeline.config.options import Symbols
+from pipeline.data.alphabet import END
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
