@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.config.options import Symbols
+from pipeline.data.corpus import Corpus, read_pairs, read_targets
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Corpus, read_pairs, read_targets
 
 CHARACTERS = Symbols.CHARACTERS
 MAX_SYMBOLS = 1000  # of a word; a longer one is an error

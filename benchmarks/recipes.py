@@ -13,11 +13,11 @@ import pandas as pd
 from benchmarks.cells import Cell
 from benchmarks.results import Measurement, scored
 from pipeline.config.params import Params, changed, flatten
+from pipeline.data import scoring
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import controls
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import fitted_chooser, learn_evidence
-from pipeline.training import scoring
 from pipeline.training.records import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
 from pipeline.training.runs import run_training
 

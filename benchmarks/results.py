@@ -15,9 +15,9 @@ import pandas as pd
 
 from benchmarks.cells import Cell
 from pipeline.config.options import Symbols
+from pipeline.data import scoring
+from pipeline.data.examples import Example
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Example
-from pipeline.training import scoring
 
 COLUMNS = ("corpus", "size", "fold", "strategy", "split", "word_accuracy", "character_error_rate", "seconds")
 RUN = ["corpus", "size", "fold", "strategy"]

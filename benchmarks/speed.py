@@ -210,8 +210,8 @@ def check_competitors(params: Params, parts: Sequence[str]) -> None:
 
 @contextmanager
 def _setting(params: Params, prepared: Path | None, rounds: int) -> Iterator[Setting]:
+    from pipeline.data.corpus import read_corpus
     from pipeline.data.prepared import Prepared, write_prepared
-    from pipeline.reading.corpus import read_corpus
 
     with TemporaryDirectory() as folder:
         if prepared is None:

@@ -112,7 +112,7 @@ def match(
 ) -> None:
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
     check_sources(sources)
-    from pipeline.reading.corpus import read_targets
+    from pipeline.data.corpus import read_targets
     from pipeline.siamese.matcher import FOLDER, Index, Matcher
     from pipeline.text import cell
 
@@ -244,7 +244,7 @@ def main() -> None:
 
 def _read_sources(path: Path | None) -> list[str]:
     from pipeline.config.options import Symbols
-    from pipeline.reading.raw import read_rows
+    from pipeline.data.raw import read_rows
 
     if path is None and sys.stdin.isatty():
         raise UserError('give sources, e.g. tandem predict "F AO R K", or --input FILE, or pipe them in')

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.options import Symbols
+from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.sections import Metrics
 from pipeline.reporting.confusions import confusions
 from pipeline.reporting.examples import examples
 from pipeline.reporting.findings import Findings
-from pipeline.training.scoring import score
 
 HALF = [1, 1, 0, 0] * 25
 MOST = [1, 1, 1, 0] * 25

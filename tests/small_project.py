@@ -10,10 +10,11 @@ from mlflow.models import Model
 from pipeline.config.options import Symbols
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import save_alphabets
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.reranking.choice import OWN_ORDER
 from pipeline.reranking.evidence import FEATURES
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup

@@ -20,8 +20,8 @@ from benchmarks.histnorm import labelled, main
 from benchmarks.published import Published, ablation_tables, comparison_table, verdict
 from benchmarks.resampling import Accuracies, interval
 from benchmarks.results import COLUMNS, Measurement, Results, scored
+from pipeline.data.examples import Example
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Example
 from tests.conftest import PROJECT, shipped_params
 from tests.stored import runs
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
+from pipeline.data.corpus import read_targets
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError
-from pipeline.reading.corpus import read_targets
 from pipeline.stages.prepare import SUMMARY, main
 from pipeline.text import check_sources
 from tests.conftest import shipped_params

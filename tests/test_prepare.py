@@ -13,9 +13,10 @@ from ruamel.yaml import YAML
 
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import LARGEST_ALPHABET
+from pipeline.data.corpus import Corpus, Rejected
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Corpus, Example, Rejected
 from pipeline.stages.prepare import main
 from tests.conftest import PROJECT, shipped_params
 

@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.config.options import Symbols
 from pipeline.config.params import Params
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.training.records import PRETRAIN, load_history, run_folder
 from pipeline.training.runs import run_training, training_key
 from tests.conftest import PROJECT, changed_params

@@ -18,11 +18,12 @@ from benchmarks.workload import SCHEDULE, batches_of, sources_to_decode
 from pipeline.config.options import Symbols
 from pipeline.config.params import Params
 from pipeline.data.alphabet import PADDING
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.training.batches import Batch
 from pipeline.training.phase import masked_cross_entropy
 from pipeline.training.plans import Task

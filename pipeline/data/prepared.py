@@ -19,9 +19,10 @@ from pipeline.data.alphabet import (
     load_alphabets,
     save_alphabets,
 )
+from pipeline.data.corpus import Corpus, Rejected
+from pipeline.data.examples import Example
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Corpus, Example, Rejected
 
 PREPARED = Path("data/prepared")
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pipeline.data.alphabet import Alphabet, join, split
-from pipeline.reading.corpus import Example
+from pipeline.data.examples import Example
 
 IDENTITY, LOOKUP = "identity", "lookup"
 

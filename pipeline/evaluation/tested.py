@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config.params import Order, Params
+from pipeline.data import scoring
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.controls import controls
@@ -17,7 +18,6 @@ from pipeline.reranking.choice import chooser
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RunGroup
-from pipeline.training import scoring
 from pipeline.training.records import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from pipeline.data.alignment import ITERATIONS, Edits, best_alignment, learn_edits
 from pipeline.data.alphabet import END, PADDING, START
 from pipeline.data.store import Rows, StringStore
-from pipeline.training.alignment import ITERATIONS, Edits, best_alignment, learn_edits
 
 NEIGHBOURS = (-1, 1, -2, 2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times weighs n against so much for the next shorter one

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
+from pipeline.data.alignment import same_symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
@@ -20,7 +21,6 @@ from pipeline.reranking.channel import Channel
 from pipeline.reranking.language_model import CharacterLanguageModel
 from pipeline.reranking.neighbours import Neighbourhood, comparable
 from pipeline.reranking.tally import Tally, fingerprints
-from pipeline.training.alignment import same_symbols
 
 NEIGHBOURS = 8
 POOL = 200_000  # targets among which neighbours are looked for

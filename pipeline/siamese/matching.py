@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pipeline.config import params as config
+from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
-from pipeline.reading.corpus import Example
 from pipeline.siamese.matcher import Matcher, Vectors, closed
 from pipeline.siamese.negatives import Hard, Negatives, accepted_by_source
 from pipeline.training.batches import BatchStream

@@ -12,8 +12,8 @@ from rapidfuzz.distance import Levenshtein
 from pipeline.config import params as config
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import split
+from pipeline.data.examples import Example
 from pipeline.model.inference import TrainedModel
-from pipeline.reading.corpus import Example
 
 POOL = 50_000  # targets among which neighbours are looked for
 ROWS_AT_ONCE = 256  # compared with the whole pool at once

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.params import Params, load_params
+from pipeline.data.examples import Example
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel
-from pipeline.reading.corpus import Example
 from pipeline.siamese.matcher import FOLDER, Matcher
 from pipeline.siamese.matching import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
 from pipeline.siamese.negatives import Negatives, find_negatives

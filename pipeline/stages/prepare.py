@@ -9,10 +9,11 @@ import numpy as np
 
 from pipeline.config.params import load_params
 from pipeline.data.alphabet import Alphabet, split
+from pipeline.data.corpus import Corpus, read_corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import explain_user_errors
-from pipeline.reading.corpus import Corpus, Example, read_corpus
 
 SUMMARY = Path("reports/prepare.json")
 

@@ -40,8 +40,8 @@ def share_of(trial: Trial, row: Row) -> float:
 
 def prepare(params: Params, place: Place) -> str:
     """Write the prepared data of these parameters, whole or not at all; what was wrong, if anything."""
+    from pipeline.data.corpus import read_corpus
     from pipeline.data.prepared import write_prepared
-    from pipeline.reading.corpus import read_corpus
 
     folder = place.prepared(params)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")

@@ -19,10 +19,10 @@ from pydantic import TypeAdapter
 
 from pipeline.checkpoints import write_whole
 from pipeline.config.params import Params, changed, flatten, parse_params
+from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest, joined
 from pipeline.keys import PREPARE_SECTIONS, code_parts, versions
-from pipeline.reading.corpus import find_cmudict
 from pipeline.training.plans import phases
 from pipeline.training.records import (
     PRETRAIN,

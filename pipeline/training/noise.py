@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.data.alignment import Alignment, align
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.training.alignment import Alignment, align
 
 Padded = NDArray[np.int32]
 Integers = NDArray[np.int64]

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from pipeline.checkpoints import Checkpoint, Checkpoints
 from pipeline.config.params import Params
+from pipeline.data import scoring
 from pipeline.data.alphabet import save_alphabets
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
@@ -24,7 +25,6 @@ from pipeline.hashing import file_digest, joined
 from pipeline.keys import code_parts, versions
 from pipeline.model.network import WEIGHTS, Network, save_network
 from pipeline.model.search import decode, greedy_search
-from pipeline.training import scoring
 from pipeline.training.phase import DevScore, Look, Phase, Progress, Tally
 from pipeline.training.plans import Task, phases
 from pipeline.training.records import (

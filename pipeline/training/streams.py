@@ -3,10 +3,10 @@
 import numpy as np
 
 from pipeline.config.params import NoiseKind, Params
+from pipeline.data.alignment import same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.training.alignment import same_symbols
 from pipeline.training.batches import BatchStream, Corruption, Ids
 from pipeline.training.noise import LearnedNoise, UniformNoise
 from pipeline.training.plans import Plan, Task

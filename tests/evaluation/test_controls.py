@@ -2,8 +2,8 @@
 
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
+from pipeline.data.examples import Example
 from pipeline.evaluation.controls import controls, identity, lookup
-from pipeline.reading.corpus import Example
 
 CHARACTERS = Alphabet(Symbols.CHARACTERS, tuple("abcd"))
 SPACED = Alphabet(Symbols.SPACES, tuple("abcd"))

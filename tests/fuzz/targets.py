@@ -15,11 +15,12 @@ from mlflow.pyfunc import PythonModelContext
 from pipeline.config.options import Symbols
 from pipeline.config.params import Data, DataSource, OnBadRow, Prepare, load_params
 from pipeline.data.alphabet import Alphabet
+from pipeline.data.cmudict import read_cmudict
+from pipeline.data.corpus import read_corpus, read_pairs, read_targets
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
-from pipeline.reading.corpus import read_cmudict, read_corpus, read_pairs, read_targets
 from pipeline.reranking.choice import OwnOrder
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord

@@ -8,12 +8,13 @@ import pytest
 from pipeline.config.options import Symbols
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import TARGET_ALPHABET, Alphabet, save_alphabets
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes, save_network
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.reranking.choice import Chooser, OwnOrder, chooser, fitted_chooser, learn_evidence
 from pipeline.reranking.evidence import Evidence
 from tests.conftest import small_model

@@ -13,21 +13,20 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from pipeline.config.options import Symbols
 from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
-from pipeline.errors import UserError
-from pipeline.reading import raw as raw_files
-from pipeline.reading.corpus import (
+from pipeline.data import raw as raw_files
+from pipeline.data.cmudict import find_cmudict, read_cmudict
+from pipeline.data.corpus import (
     Corpus,
-    Example,
     Rejected,
-    find_cmudict,
     hold_out,
-    read_cmudict,
     read_corpus,
     read_pairs,
     read_targets,
     split_by_sound,
     split_by_target,
 )
+from pipeline.data.examples import Example
+from pipeline.errors import UserError
 
 CHARACTERS, SPACES = Symbols.CHARACTERS, Symbols.SPACES
 

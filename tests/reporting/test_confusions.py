@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config.options import Symbols
+from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult
 from pipeline.reporting.confusions import confusions, differences, visible
-from pipeline.training.scoring import score
 from tests.made_up import run
 
 CHARACTERS = Symbols.CHARACTERS

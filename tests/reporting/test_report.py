@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from pipeline.data.examples import Example
 from pipeline.evaluation.comparison import RunResult
-from pipeline.reading.corpus import Example
 from pipeline.reporting.findings import PLOTS
 from pipeline.reporting.report import write_predictions, write_report
 from tests.made_up import findings, rewrites, run, several

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
+from pipeline.data.alignment import Edits, _Lattice, same_symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
 from pipeline.reranking.channel import STRENGTH, Channel
-from pipeline.training.alignment import Edits, _Lattice, same_symbols
 
 ABC = Alphabet(Symbols.CHARACTERS, tuple("abc"))
 SAME = same_symbols(ABC, ABC)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.options import Symbols
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.model.inference import Prediction
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.reranking.evidence import FEATURES, MODEL_RANGE, Evidence, merged
 
 PAIRS = [("vnd", "und"), ("vnd", "und"), ("vnd", "unt"), ("hus", "haus"), ("vns", "uns")]

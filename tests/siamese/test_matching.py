@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config.options import Symbols
+from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes
-from pipeline.reading.corpus import Example
 from pipeline.siamese import matching
 from pipeline.siamese.matcher import Matcher, Vectors
 from pipeline.siamese.matching import (

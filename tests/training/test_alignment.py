@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
+from pipeline.data import alignment
+from pipeline.data.alignment import Alignment, Edits, align, best_alignment, learn_edits, same_symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
-from pipeline.training import alignment
-from pipeline.training.alignment import Alignment, Edits, align, best_alignment, learn_edits, same_symbols
 
 Pairs = list[tuple[str, str]]
 

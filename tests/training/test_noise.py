@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
+from pipeline.data.alignment import same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.training import noise
-from pipeline.training.alignment import same_symbols
 from pipeline.training.noise import LearnedNoise, Padded, UniformNoise
 
 LETTERS = Alphabet(Symbols.CHARACTERS, tuple("abcdefghijklmnopqrstuvwxyz"))

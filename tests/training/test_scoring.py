@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config.options import Symbols
-from pipeline.training.scoring import accuracy, error_rate, score
+from pipeline.data.scoring import accuracy, error_rate, score
 
 
 def first_row(prediction: str, target: str, accepted: set[str], symbols: Symbols = Symbols.CHARACTERS) -> tuple:

@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import END, PADDING, UNKNOWN
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.training.plans import Plan, Task
 from pipeline.training.streams import streams
 from tests.conftest import changed_params

@@ -19,12 +19,13 @@ from ruamel.yaml import YAML
 from pipeline.checkpoints import FOLDER
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import END
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Dropout
 from pipeline.model.network import Network, Sizes
-from pipeline.reading.corpus import Corpus, Example
 from pipeline.training.membership import TF_CONFIG, Member, members_here
 from pipeline.training.phase import TrainingSteps
 from pipeline.training.plans import Plan, Task

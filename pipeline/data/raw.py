@@ -1,4 +1,4 @@
-"""Rows of raw files: reading and cleaning. What is made of them is `pipeline.reading.corpus`'s."""
+"""Rows of raw files: reading and cleaning. What is made of them is `pipeline.data.corpus`'s."""
 
 import codecs
 import gzip

@@ -1,0 +1,17 @@
+"""Examples: a source, its target and whatever else counts as right."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One pair; `also` are further targets that count as right."""
+
+    source: str
+    target: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """Every target that counts as right."""
+        return frozenset((self.target, *self.also))
