@@ -15,7 +15,7 @@ from benchmarks.results import Measurement, scored
 from pipeline.config.params import Params, changed, flatten
 from pipeline.data import scoring
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation import controls
+from pipeline.evaluation import evaluate as controls
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import fitted_chooser, learn_evidence
 from pipeline.training.records import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters

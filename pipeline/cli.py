@@ -148,9 +148,9 @@ def compare() -> None:
 def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config.params import load_params
+    from pipeline.evaluation.sizes import FOLDER, collect, save, table
     from pipeline.reporting.figures import accuracy_by_pairs
     from pipeline.reporting.figures import save as save_figure
-    from pipeline.reporting.sizes import FOLDER, collect, save, table
     from pipeline.training.records import STRATEGIES
 
     rows, params = collect(), load_params()

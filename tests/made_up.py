@@ -9,9 +9,9 @@ import pandas as pd
 from pipeline.config.options import Symbols
 from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult, compare
-from pipeline.evaluation.sections import Metrics
-from pipeline.reporting.confusions import confusions
-from pipeline.reporting.examples import examples
+from pipeline.evaluation.confusions import confusions
+from pipeline.evaluation.examples import examples
+from pipeline.evaluation.results import Metrics
 from pipeline.reporting.findings import Findings
 
 HALF = [1, 1, 0, 0] * 25

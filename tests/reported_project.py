@@ -7,8 +7,8 @@ from typing import Any
 from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, compare
-from pipeline.evaluation.outcome import REPORTS, Outcome
-from pipeline.evaluation.tested import score, tested_run
+from pipeline.evaluation.evaluate import score, tested_run
+from pipeline.evaluation.results import REPORTS, Outcome
 from pipeline.publishing.manifest import MATCHER_HISTORY
 from pipeline.reporting.report import write_predictions
 from pipeline.reranking.rerankers import RunGroup

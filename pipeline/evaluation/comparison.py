@@ -15,9 +15,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.evaluation.metrics import CONFIDENCE, RESAMPLES, character_error_rate, paired_difference, word_accuracy
-from pipeline.evaluation.sections import COMPARISONS, CONTROLS, ENSEMBLES, ORDER, Metrics, rows, strategies
-from pipeline.reranking.calibration import expected_calibration_error, reliability_curve
+from pipeline.evaluation.metrics import (
+    CONFIDENCE,
+    RESAMPLES,
+    character_error_rate,
+    expected_calibration_error,
+    paired_difference,
+    reliability_curve,
+    word_accuracy,
+)
+from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, ORDER, Metrics, rows, strategies
 
 BUCKETS = 5  # of source lengths
 

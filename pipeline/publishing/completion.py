@@ -9,8 +9,7 @@ from typing import Any
 
 from pipeline.config.params import flatten
 from pipeline.data.prepared import TARGETS
-from pipeline.evaluation.outcome import REPORTS, TestedRun
-from pipeline.evaluation.sections import COMPARISONS, CONTROLS, ENSEMBLES, Metrics, strategies
+from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, REPORTS, Metrics, TestedRun, strategies
 from pipeline.publishing.manifest import MATCHER_HISTORY, Manifest
 from pipeline.reporting.markdown import escape
 from pipeline.reporting.summary import table, verdict

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.config.params import Params
-from pipeline.evaluation.outcome import REPORTS, Outcome, TestedRun
+from pipeline.evaluation.results import REPORTS, Outcome, TestedRun
 from pipeline.hashing import digest_of, joined
 from pipeline.tracking.stored import KIND, PARENT, StoredRun
 from pipeline.training.records import HISTORY, MODELS, PRETRAIN, needs_pretraining, run_folder

@@ -8,7 +8,7 @@ import sqlite3
 
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.outcome import Outcome
+from pipeline.evaluation.results import Outcome
 from pipeline.publishing.manifest import Manifest
 from pipeline.tracking.connection import alone, find_artifacts, project_root, tracking_uri
 from pipeline.tracking.environment import Environment

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pipeline.evaluation.comparison import RunResult, by_strategy
-from pipeline.evaluation.sections import COMPARISONS, Metrics, length_range, strategies
-from pipeline.reporting.confusions import how_often, visible
-from pipeline.reporting.curves import mean_curve
+from pipeline.evaluation.confusions import how_often, visible
+from pipeline.evaluation.curves import mean_curve
+from pipeline.evaluation.results import COMPARISONS, Metrics, length_range, strategies
 
 MISTAKES = 3  # that are put into words
 _ISOLATE, _END = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"  # around text of any direction

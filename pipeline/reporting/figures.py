@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from pipeline.evaluation.comparison import RunResult, by_strategy, calibration_table
-from pipeline.evaluation.sections import ORDER, Metrics, ensemble_title, length_range, rows, strategies
-from pipeline.reporting.curves import mean_curve, run_curve
+from pipeline.evaluation.curves import mean_curve, run_curve
+from pipeline.evaluation.results import ORDER, Metrics, ensemble_title, length_range, rows, strategies
 from pipeline.text import printable
 
 # Okabe & Ito (2008), Color Universal Design: told apart with any kind of colour vision.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.comparison import RunResult, accuracy_table
-from pipeline.evaluation.sections import Metrics, focus_of, strategies
+from pipeline.evaluation.results import Metrics, focus_of, strategies
+from pipeline.evaluation.sizes import BY_PAIRS
 from pipeline.reporting import figures, heatmaps
-from pipeline.reporting.attention import AttentionMap
-from pipeline.reporting.sizes import BY_PAIRS
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pipeline.reporting.attention import AttentionMap
-from pipeline.reporting.confusions import how_often, visible
+from pipeline.evaluation.attention import AttentionMap
+from pipeline.evaluation.confusions import how_often, visible
 from pipeline.reporting.figures import DOTS, GRID, INK, MUTED, WIDTH, plain
 
 SYMBOLS = 20  # that the map of confusions shows, at most

@@ -12,10 +12,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from pipeline.evaluation.sections import COMPARISONS, CONTROLS, ENSEMBLES, GREEDY, Metrics, ensemble_title, rows
+from pipeline.evaluation.attention import AttentionMap
+from pipeline.evaluation.confusions import how_often, visible
+from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, GREEDY, Metrics, ensemble_title, rows
 from pipeline.reporting import captions, figures, heatmaps
-from pipeline.reporting.attention import AttentionMap
-from pipeline.reporting.confusions import how_often, visible
 from pipeline.reporting.figures import places
 from pipeline.reporting.findings import PLOTS, Findings
 from pipeline.reporting.markdown import p_value_text, points

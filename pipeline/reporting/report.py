@@ -12,8 +12,8 @@ import pandas as pd
 
 from pipeline.data.examples import Example
 from pipeline.evaluation.comparison import RunResult, accuracy_table, by_length_table, calibration_table
-from pipeline.evaluation.sections import Metrics, focus_of, length_range, strategies
-from pipeline.reporting.curves import curves_table
+from pipeline.evaluation.curves import curves_table
+from pipeline.evaluation.results import Metrics, focus_of, length_range, strategies
 from pipeline.reporting.figures import save
 from pipeline.reporting.findings import PLOTS, Findings
 from pipeline.reporting.markdown import escape, markdown_table, percent

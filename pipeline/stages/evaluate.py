@@ -3,14 +3,13 @@
 from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.evaluation import sizes
+from pipeline.evaluation.attention import attention_maps, sources_to_map
 from pipeline.evaluation.comparison import compare
-from pipeline.evaluation.outcome import REPORTS, Outcome
-from pipeline.evaluation.sections import focus_of
-from pipeline.evaluation.tested import evaluate, evaluate_controls, tested_run
-from pipeline.reporting import sizes
-from pipeline.reporting.attention import attention_maps, sources_to_map
-from pipeline.reporting.confusions import confusions
-from pipeline.reporting.examples import examples
+from pipeline.evaluation.confusions import confusions
+from pipeline.evaluation.evaluate import evaluate, evaluate_controls, tested_run
+from pipeline.evaluation.examples import examples
+from pipeline.evaluation.results import REPORTS, Outcome, focus_of
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.report import write_predictions, write_report
 from pipeline.reporting.summary import verdict

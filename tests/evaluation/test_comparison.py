@@ -13,7 +13,7 @@ from pipeline.evaluation.comparison import (
     compare,
     length_buckets,
 )
-from pipeline.evaluation.sections import rows, strategies
+from pipeline.evaluation.results import rows, strategies
 from tests.made_up import HALF, MOST, compared, run
 
 

@@ -3,7 +3,7 @@
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.examples import Example
-from pipeline.evaluation.controls import controls, identity, lookup
+from pipeline.evaluation.evaluate import controls, identity, lookup
 
 CHARACTERS = Alphabet(Symbols.CHARACTERS, tuple("abcd"))
 SPACED = Alphabet(Symbols.SPACES, tuple("abcd"))

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config.params import changed, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.evaluation.outcome import RUNS, Outcome
+from pipeline.evaluation.results import RUNS, Outcome
 from pipeline.hashing import digest_of
 from pipeline.training.records import Record, run_folder, save_record
 from tests.reported_project import make_reported_project

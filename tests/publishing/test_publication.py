@@ -14,7 +14,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from pipeline.config.params import changed, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.evaluation.outcome import REPORTS, Outcome
+from pipeline.evaluation.results import REPORTS, Outcome
 from pipeline.publishing.publication import publish
 from pipeline.tracking.connection import tracking_uri
 from pipeline.tracking.environment import Environment

@@ -10,10 +10,10 @@ import pytest
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
+from pipeline.evaluation.attention import attention_maps, sources_to_map
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes
-from pipeline.reporting.attention import attention_maps, sources_to_map
 from tests.conftest import small_model
 
 SOURCES = ["AH B", "B", "AH B AH D B", "D AH D"]

@@ -7,7 +7,7 @@ import pytest
 from pipeline.config.options import Symbols
 from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult
-from pipeline.reporting.confusions import confusions, differences, visible
+from pipeline.evaluation.confusions import confusions, differences, visible
 from tests.made_up import run
 
 CHARACTERS = Symbols.CHARACTERS

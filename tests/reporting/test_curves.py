@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.reporting.curves import curves_table, mean_curve
+from pipeline.evaluation.curves import curves_table, mean_curve
 from tests.made_up import HALF, history, run
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.comparison import RunResult
-from pipeline.reporting.examples import examples
+from pipeline.evaluation.examples import examples
 from tests.made_up import run
 
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 
-from pipeline.reporting.attention import AttentionMap
+from pipeline.evaluation.attention import AttentionMap
 from pipeline.reporting.heatmaps import SYMBOLS, attention, confusion_map
 
 

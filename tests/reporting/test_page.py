@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.comparison import RunResult, compare
-from pipeline.reporting.attention import AttentionMap
 from pipeline.reporting.page import page
 from tests.made_up import HALF, MOST, findings, rewrites, run, several
 

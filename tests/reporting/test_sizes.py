@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.reporting.sizes import BY_PAIRS, collect, save, saved, table
+from pipeline.evaluation.sizes import BY_PAIRS, collect, save, saved, table
 from tests.clones import commit, make_repository, run
 from tests.conftest import PROJECT, changed_params
 

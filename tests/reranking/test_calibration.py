@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from pipeline.reranking.calibration import Calibration, expected_calibration_error, reliability_curve
+from pipeline.evaluation.metrics import expected_calibration_error, reliability_curve
+from pipeline.reranking.calibration import Calibration
 
 
 def test_the_reliability_curve_by_hand() -> None:

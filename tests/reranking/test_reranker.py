@@ -8,8 +8,8 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from pipeline.errors import UserError
+from pipeline.evaluation.metrics import expected_calibration_error
 from pipeline.model.inference import Prediction
-from pipeline.reranking.calibration import expected_calibration_error
 from pipeline.reranking.evidence import FEATURES, Features
 from pipeline.reranking.reranker import FEWEST_SOURCES, OWN_ORDER, Reranker, _fit_weights, _Items
 

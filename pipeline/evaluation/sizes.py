@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.config.params import Params, flatten, load_params, parse_params
 from pipeline.errors import UserError
-from pipeline.evaluation.sections import ENSEMBLES, Metrics, ensemble_title, strategies
+from pipeline.evaluation.results import ENSEMBLES, Metrics, ensemble_title, strategies
 from pipeline.reporting.markdown import markdown_table, percent
 
 PARAMS, METRICS, SUMMARY = "params.yaml", "reports/metrics.json", "reports/prepare.json"

@@ -1,6 +1,7 @@
 """The test set as trained runs, ensembles and controls predict it. What the results say is `comparison`'s."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,17 +9,45 @@ import pandas as pd
 
 from pipeline.config.params import Order, Params
 from pipeline.data import scoring
+from pipeline.data.alphabet import Alphabet, join, split
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
-from pipeline.evaluation.controls import controls
-from pipeline.evaluation.outcome import RERANKED, TestedRun
-from pipeline.evaluation.sections import BEAM, GREEDY
+from pipeline.evaluation.results import BEAM, GREEDY, RERANKED, TestedRun
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import chooser
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.rerankers import RunGroup
 from pipeline.training.records import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
+
+IDENTITY, LOOKUP = "identity", "lookup"
+
+
+def identity(sources: Iterable[str], source_alphabet: Alphabet, target_alphabet: Alphabet) -> list[str]:
+    """Each source copied: its symbols, written as the targets write theirs."""
+    return [join(split(source, source_alphabet.kind), target_alphabet.kind) for source in sources]
+
+
+def lookup(
+    pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
+) -> list[str]:
+    """The most frequent target that the pairs give each source, the earliest of several; an unseen source is copied."""
+    best: dict[str, str] = {}
+    for (source, target), _ in Counter((pair.source, pair.target) for pair in pairs).most_common():
+        best.setdefault(source, target)
+    copies = identity(sources, source_alphabet, target_alphabet)
+    return [best.get(source, copy) for source, copy in zip(sources, copies, strict=True)]
+
+
+def controls(
+    pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
+) -> dict[str, list[str]]:
+    """The predictions of each control by its name; without `identity` where the alphabets have no symbol in common."""
+    found = {LOOKUP: lookup(pairs, sources, source_alphabet, target_alphabet)}
+    if set(source_alphabet.symbols).isdisjoint(target_alphabet.symbols):
+        return found
+    return {IDENTITY: identity(sources, source_alphabet, target_alphabet), **found}
 
 
 def evaluate(

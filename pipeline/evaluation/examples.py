@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluation.comparison import RunResult, by_strategy, stacked
-from pipeline.evaluation.sections import focus_of
+from pipeline.evaluation.results import focus_of
 from pipeline.text import printable
 
 
