@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.published import Published
 from benchmarks.resampling import Accuracies, interval
-from pipeline.reporting.figures import GRID, INK, MUTED, PER_CENT, save, styles
+from pipeline.report.figures import GRID, INK, MUTED, PER_CENT, save, styles
 
 PUBLISHED_DASHES = ("-", "--", "-.", ":")
 MARGIN = 1.12  # left and right of the sizes that were measured

@@ -28,7 +28,7 @@ import psutil
 from benchmarks.serving_requests import Mix, Request
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.reporting.markdown import markdown_table
+from pipeline.report.markdown import markdown_table
 from pipeline.serving.endpoint import HOST
 from pipeline.serving.loading import load_model
 

@@ -131,7 +131,7 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.reporting.summary import table, verdict
+    from pipeline.report.tables import table, verdict
     from pipeline.text import printable
 
     try:
@@ -149,8 +149,8 @@ def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config.params import load_params
     from pipeline.evaluation.sizes import FOLDER, collect, save, table
-    from pipeline.reporting.figures import accuracy_by_pairs
-    from pipeline.reporting.figures import save as save_figure
+    from pipeline.report.figures import accuracy_by_pairs
+    from pipeline.report.figures import save as save_figure
     from pipeline.training.records import STRATEGIES
 
     rows, params = collect(), load_params()

@@ -12,7 +12,7 @@ from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.confusions import confusions
 from pipeline.evaluation.examples import examples
 from pipeline.evaluation.results import Metrics
-from pipeline.reporting.findings import Findings
+from pipeline.report.findings import Findings
 
 HALF = [1, 1, 0, 0] * 25
 MOST = [1, 1, 1, 0] * 25

@@ -10,7 +10,7 @@ from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.evaluate import score, tested_run
 from pipeline.evaluation.results import REPORTS, Outcome
 from pipeline.publishing.manifest import MATCHER_HISTORY
-from pipeline.reporting.report import write_predictions
+from pipeline.report.report import write_predictions
 from pipeline.reranking.rerankers import RunGroup
 from pipeline.tracking.environment import Environment
 from pipeline.training.records import run_folder

@@ -20,9 +20,9 @@ from pipeline.config.params import changed, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
 from pipeline.publishing.publication import publish
-from pipeline.reporting.markdown import escape
-from pipeline.reporting.page import page
-from pipeline.reporting.report import write_report
+from pipeline.report.markdown import escape
+from pipeline.report.page import page
+from pipeline.report.report import write_report
 from pipeline.serving.flavor import BUNDLE
 from pipeline.serving.loading import load_model
 from tests.conftest import PROJECT, Call

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.config.params import Params, flatten, load_params, parse_params
 from pipeline.errors import UserError
 from pipeline.evaluation.results import ENSEMBLES, Metrics, ensemble_title, strategies
-from pipeline.reporting.markdown import markdown_table, percent
+from pipeline.report.markdown import markdown_table, percent
 
 PARAMS, METRICS, SUMMARY = "params.yaml", "reports/metrics.json", "reports/prepare.json"
 SIZE = "prepare.pairs"

@@ -11,8 +11,8 @@ from pipeline.config.params import flatten
 from pipeline.data.prepared import TARGETS
 from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, REPORTS, Metrics, TestedRun, strategies
 from pipeline.publishing.manifest import MATCHER_HISTORY, Manifest
-from pipeline.reporting.markdown import escape
-from pipeline.reporting.summary import table, verdict
+from pipeline.report.markdown import escape
+from pipeline.report.tables import table, verdict
 from pipeline.reranking.rerankers import RunGroup
 from pipeline.serving.registry import publish_models
 from pipeline.tracking.datasets import DataSet, data_sets

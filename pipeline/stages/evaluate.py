@@ -10,9 +10,9 @@ from pipeline.evaluation.confusions import confusions
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, tested_run
 from pipeline.evaluation.examples import examples
 from pipeline.evaluation.results import REPORTS, Outcome, focus_of
-from pipeline.reporting.findings import Findings
-from pipeline.reporting.report import write_predictions, write_report
-from pipeline.reporting.summary import verdict
+from pipeline.report.findings import Findings
+from pipeline.report.report import write_predictions, write_report
+from pipeline.report.tables import verdict
 from pipeline.reranking.choice import learn_evidence
 from pipeline.reranking.networks import each_loaded, load_trained
 from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs

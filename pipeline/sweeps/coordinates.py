@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures import DOTS, GRID, INK, MUTED, plain, styles
+from pipeline.report.figures import DOTS, GRID, INK, MUTED, plain, styles
 from pipeline.sweeps.trials import Result, Trial
 from pipeline.sweeps.trials import plain as text_of
 

@@ -21,7 +21,7 @@ from pipeline import checkpoints
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
-from pipeline.reporting.figures import save as save_figure
+from pipeline.report.figures import save as save_figure
 from pipeline.sweeps.coordinates import parallel_coordinates
 from pipeline.sweeps.ranking import Configuration, apply, ranked, table, tsv, verdict
 from pipeline.sweeps.runs import SweepRuns

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.reporting import captions
+from pipeline.report import captions
 from tests.made_up import HALF, MOST, compared, history, run
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.comparison import compare
-from pipeline.reporting.figures import (
+from pipeline.report.figures import (
     accuracy_by_pairs,
     calibration,
     learning_curves,

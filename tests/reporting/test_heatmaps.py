@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 
 from pipeline.evaluation.attention import AttentionMap
-from pipeline.reporting.heatmaps import SYMBOLS, attention, confusion_map
+from pipeline.report.heatmaps import SYMBOLS, attention, confusion_map
 
 
 def table(*rows: tuple[str, str, int]) -> pd.DataFrame:

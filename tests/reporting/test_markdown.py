@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.reporting.markdown import escape, markdown_table, p_value_text, points
+from pipeline.report.markdown import escape, markdown_table, p_value_text, points
 
 
 @pytest.mark.parametrize(

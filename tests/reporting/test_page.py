@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.comparison import RunResult, compare
-from pipeline.reporting.page import page
+from pipeline.report.page import page
 from tests.made_up import HALF, MOST, findings, rewrites, run, several
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")

@@ -10,8 +10,8 @@ from matplotlib.image import imread
 
 from pipeline.data.examples import Example
 from pipeline.evaluation.comparison import RunResult
-from pipeline.reporting.findings import PLOTS
-from pipeline.reporting.report import write_predictions, write_report
+from pipeline.report.findings import PLOTS
+from pipeline.report.report import write_predictions, write_report
 from tests.made_up import findings, rewrites, run, several
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")

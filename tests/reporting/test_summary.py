@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.reporting.markdown import percent
-from pipeline.reporting.summary import calibration_errors, table, verdict
+from pipeline.report.markdown import percent
+from pipeline.report.tables import calibration_errors, table, verdict
 from tests.made_up import HALF, MOST, compared, run
 
 

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures import INK, PALETTE, styles
-from pipeline.reporting.svg import DARK, LIGHT, inline_svg
+from pipeline.report.figures import INK, PALETTE, styles
+from pipeline.report.svg import DARK, LIGHT, inline_svg
 
 
 def figure(text: str = "a") -> Figure:

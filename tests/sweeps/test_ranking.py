@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.params import ConfigError, Params, load_params
-from pipeline.reporting.figures import save
+from pipeline.report.figures import save
 from pipeline.sweeps.coordinates import Axis, parallel_coordinates
 from pipeline.sweeps.ranking import Configuration, apply, ranked, table, tsv, verdict
 from pipeline.sweeps.trials import Ending, Result, Trial

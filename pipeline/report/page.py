@@ -15,12 +15,12 @@ from markupsafe import Markup
 from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.confusions import how_often, visible
 from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, GREEDY, Metrics, ensemble_title, rows
-from pipeline.reporting import captions, figures, heatmaps
-from pipeline.reporting.figures import places
-from pipeline.reporting.findings import PLOTS, Findings
-from pipeline.reporting.markdown import p_value_text, points
-from pipeline.reporting.summary import verdict
-from pipeline.reporting.svg import DARK, LIGHT, inline_svg
+from pipeline.report import captions, figures, heatmaps
+from pipeline.report.figures import places
+from pipeline.report.findings import PLOTS, Findings
+from pipeline.report.markdown import p_value_text, points
+from pipeline.report.svg import DARK, LIGHT, inline_svg
+from pipeline.report.tables import verdict
 from pipeline.text import printable
 
 CONFUSIONS, REWRITES, EXAMPLES = 12, 20, 12  # rows of each table, at most

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.confusions import how_often, visible
-from pipeline.reporting.figures import DOTS, GRID, INK, MUTED, WIDTH, plain
+from pipeline.report.figures import DOTS, GRID, INK, MUTED, WIDTH, plain
 
 SYMBOLS = 20  # that the map of confusions shows, at most
 NUMBERED = 20  # cells of it, the fullest, that say their number

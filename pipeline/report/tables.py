@@ -1,7 +1,7 @@
 """A comparison in words: the verdict in a sentence, and the tables under it, as markdown."""
 
 from pipeline.evaluation.results import COMPARISONS, GREEDY, ORDER, Metrics, focus_of, rows, strategies
-from pipeline.reporting.markdown import markdown_table, p_value_text, percent, points
+from pipeline.report.markdown import markdown_table, p_value_text, percent, points
 
 ABSENT = "–"
 

@@ -14,11 +14,11 @@ from pipeline.data.examples import Example
 from pipeline.evaluation.comparison import RunResult, accuracy_table, by_length_table, calibration_table
 from pipeline.evaluation.curves import curves_table
 from pipeline.evaluation.results import Metrics, focus_of, length_range, strategies
-from pipeline.reporting.figures import save
-from pipeline.reporting.findings import PLOTS, Findings
-from pipeline.reporting.markdown import escape, markdown_table, percent
-from pipeline.reporting.page import page
-from pipeline.reporting.summary import calibration_errors, table, verdict
+from pipeline.report.figures import save
+from pipeline.report.findings import PLOTS, Findings
+from pipeline.report.markdown import escape, markdown_table, percent
+from pipeline.report.page import page
+from pipeline.report.tables import calibration_errors, table, verdict
 
 CALIBRATION = "How far the confidence of predictions is from the share of them that is right, on average."
 

@@ -10,7 +10,7 @@ from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.comparison import RunResult, accuracy_table
 from pipeline.evaluation.results import Metrics, focus_of, strategies
 from pipeline.evaluation.sizes import BY_PAIRS
-from pipeline.reporting import figures, heatmaps
+from pipeline.report import figures, heatmaps
 
 
 @dataclass(frozen=True, eq=False)
