@@ -17,8 +17,8 @@ TOP = 5  # targets that a search gives
 
 def matching(params: Params, folder: Path, targets: int, sources: int) -> DoRound:
     """Rounds of making an index of synthetic targets and searching it for sources of the test set."""
+    from pipeline.matcher.network import Index, Matcher
     from pipeline.model.backend import keras  # here, because noise does not need it
-    from pipeline.siamese.matcher import Index, Matcher
 
     prepared = Prepared.open(folder)
     keras.utils.set_random_seed(0)

@@ -113,7 +113,7 @@ def match(
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
     check_sources(sources)
     from pipeline.data.corpus import read_targets
-    from pipeline.siamese.matcher import FOLDER, Index, Matcher
+    from pipeline.matcher.network import FOLDER, Index, Matcher
     from pipeline.text import cell
 
     matcher = Matcher.load(FOLDER)

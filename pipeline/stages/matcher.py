@@ -11,11 +11,11 @@ from pipeline.config.params import Params, load_params
 from pipeline.data.examples import Example
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.matcher.negatives import Negatives, find_negatives
+from pipeline.matcher.network import FOLDER, Matcher
+from pipeline.matcher.training import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel
-from pipeline.siamese.matcher import FOLDER, Matcher
-from pipeline.siamese.matching import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
-from pipeline.siamese.negatives import Negatives, find_negatives
 from pipeline.stages import end_on_sigterm, seed_argument
 from pipeline.training.records import HISTORY, Record, run_folder
 

@@ -16,7 +16,7 @@ from pipeline.config import params as config
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
-from pipeline.siamese.matcher import SETTINGS, WEIGHTS, Index, JointAlphabet, Matcher, build_siamese, closed
+from pipeline.matcher.network import SETTINGS, WEIGHTS, Index, JointAlphabet, Matcher, build_siamese, closed
 from tests.conftest import shipped_params
 
 PHONEMES = Alphabet(Symbols.SPACES, ("B", "EH", "K", "T"))

@@ -12,11 +12,10 @@ import tensorflow as tf
 from pipeline.config.options import Symbols
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
-from pipeline.model.inference import TrainedModel
-from pipeline.model.network import Network, Sizes
-from pipeline.siamese import matching
-from pipeline.siamese.matcher import Matcher, Vectors
-from pipeline.siamese.matching import (
+from pipeline.matcher import training as matching
+from pipeline.matcher.negatives import Negatives, edit_neighbours, wrong_candidates
+from pipeline.matcher.network import Matcher, Vectors
+from pipeline.matcher.training import (
     MatchingStream,
     calibrate,
     contrastive_loss,
@@ -25,7 +24,8 @@ from pipeline.siamese.matching import (
     separation,
     train_matcher,
 )
-from pipeline.siamese.negatives import Negatives, edit_neighbours, wrong_candidates
+from pipeline.model.inference import TrainedModel
+from pipeline.model.network import Network, Sizes
 from tests.conftest import small_model
 from tests.siamese.test_matcher import LETTERS, PHONEMES, new_matcher, small_settings, strings
 

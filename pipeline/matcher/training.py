@@ -17,9 +17,9 @@ from sklearn.metrics import roc_auc_score
 from pipeline.config import params as config
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
+from pipeline.matcher.negatives import Hard, Negatives, accepted_by_source
+from pipeline.matcher.network import Matcher, Vectors, closed
 from pipeline.model.backend import keras, tf
-from pipeline.siamese.matcher import Matcher, Vectors, closed
-from pipeline.siamese.negatives import Hard, Negatives, accepted_by_source
 from pipeline.training.batches import BatchStream
 
 WARMUP = 50  # updates over which the learning rate rises from zero
