@@ -19,9 +19,9 @@ from rich.table import Table
 from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
+from pipeline.runs.folders import Record, run_folder
 from pipeline.training.phase import TrainingSteps
 from pipeline.training.plans import Plan, Task
-from pipeline.training.records import Record, run_folder
 from pipeline.training.runs import run_training
 from pipeline.training.strategies import new_network
 from pipeline.training.streams import streams

@@ -33,7 +33,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.report.markdown import markdown_table
-from pipeline.training.records import run_folder
+from pipeline.runs.folders import run_folder
 
 COMPARED = 10_000  # sources that the search alone decodes in a round
 ROUNDS = 2

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import children, sampling
 from pipeline.config.params import Params
-from pipeline.training.records import RECORD
+from pipeline.runs.folders import RECORD
 
 COPIED = ("dvc.yaml", ".dvcignore", "data/raw", "pipeline")
 TIMES = "stages.jsonl"

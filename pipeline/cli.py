@@ -16,7 +16,7 @@ from pipeline.text import check_sources
 
 if TYPE_CHECKING:
     from pipeline.batch.portable import Recipe
-    from pipeline.reranking.rerankers import RunGroup
+    from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -151,7 +151,7 @@ def sizes() -> None:
     from pipeline.evaluation.sizes import FOLDER, collect, save, table
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
-    from pipeline.training.records import STRATEGIES
+    from pipeline.runs.folders import STRATEGIES
 
     rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
@@ -282,8 +282,8 @@ def _predict_shards(
 
 def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
     # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
-    from pipeline.reranking.rerankers import RerankRecord, RunGroup
-    from pipeline.training.records import MODELS, RECORD, STRATEGIES, Record, run_folder
+    from pipeline.runs.folders import MODELS, RECORD, STRATEGIES, Record, run_folder
+    from pipeline.runs.groups import RerankRecord, RunGroup
 
     seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{RECORD}"))
     if not seeds:

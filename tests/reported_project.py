@@ -11,9 +11,9 @@ from pipeline.evaluation.evaluate import score, tested_run
 from pipeline.evaluation.results import REPORTS, Outcome
 from pipeline.publishing.manifest import MATCHER_HISTORY
 from pipeline.report.report import write_predictions
-from pipeline.reranking.rerankers import RunGroup
-from pipeline.tracking.environment import Environment
-from pipeline.training.records import run_folder
+from pipeline.runs.environment import Environment
+from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import RunGroup
 from tests.small_project import RUNS, make_project
 
 RIGHT = RunGroup("tandem", (0,))  # the only run whose prediction is right

@@ -17,10 +17,10 @@ from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.reranking.choice import OWN_ORDER
 from pipeline.reranking.evidence import FEATURES
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.folders import Record, run_folder, save_record
+from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
 from pipeline.serving.flavor import save_model
 from pipeline.serving.packing import write_bundle
-from pipeline.training.records import Record, run_folder, save_record
 from tests.conftest import PROJECT, small_model
 
 PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.checkpoints import FINISHED, LOCK, OLD, Checkpoint, Checkpoints, clear
+from pipeline.runs.checkpoints import FINISHED, LOCK, OLD, Checkpoint, Checkpoints, clear
 
 CHECKPOINT = Checkpoint({"update": 3, "loss": 0.1}, {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)})
 
@@ -124,7 +124,7 @@ SAVE = """
 import signal, sys
 import numpy as np
 from pathlib import Path
-from pipeline.checkpoints import Checkpoint, Checkpoints
+from pipeline.runs.checkpoints import Checkpoint, Checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Checkpoints(Path(sys.argv[1]), "key", "tandem 0", 0) as kept:
     kept.save(Checkpoint({"update": 1}, {}), 1)
@@ -162,7 +162,7 @@ def test_where_nothing_can_be_written_training_goes_on_with_a_warning(
 WAIT = """
 import sys
 from pathlib import Path
-from pipeline.checkpoints import Checkpoints
+from pipeline.runs.checkpoints import Checkpoints
 with Checkpoints(Path(sys.argv[1]), "key", "tandem 0", 0) as kept:
     print(kept.newest().numbers["update"])
 """

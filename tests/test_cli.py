@@ -20,8 +20,8 @@ from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.reranking.choice import OWN_ORDER
 from pipeline.reranking.evidence import FEATURES
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
-from pipeline.training.records import Record, run_folder, save_record
+from pipeline.runs.folders import Record, run_folder, save_record
+from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
 from tests.conftest import PROJECT, Call, Called, small_model
 
 

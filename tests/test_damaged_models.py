@@ -12,8 +12,8 @@ from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord
-from pipeline.training.records import Record, load_history, run_folder
+from pipeline.runs.folders import Record, load_history, run_folder
+from pipeline.runs.groups import RERANKERS, RerankRecord
 from tests.small_project import RUNS, make_project
 
 REPLACEMENTS = (b"", b"[]", b"3", b"null", b"{}", b"\xff", b"\0", b"[" * 100_000)

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.keys import PREPARE_ONLY, VIEW_ONLY
-from pipeline.training.records import MODELS, PRETRAIN, STRATEGIES
+from pipeline.runs.folders import MODELS, PRETRAIN, STRATEGIES
 from tests.conftest import PROJECT, shipped_params
 
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_bytes())["stages"]
@@ -20,7 +20,7 @@ DECIDING = [name for name, stage in STAGES.items() if not stage.get("always_chan
 # writes to MLflow.
 NOT_DECISIVE = {
     "pipeline/__init__.py",
-    "pipeline/checkpoints.py",
+    "pipeline/runs/checkpoints.py",
     "pipeline/config",
     "pipeline/hashing.py",
     "pipeline/errors.py",

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.checkpoints import FOLDER
-from pipeline.training.records import PRETRAIN, STRATEGIES, Record, load_history, run_folder
+from pipeline.runs.checkpoints import FOLDER
+from pipeline.runs.folders import PRETRAIN, STRATEGIES, Record, load_history, run_folder
 from tests.clones import environment, run
 from tests.same_bytes import comparable
 from tests.stored import comparisons, newest_comparison, points, runs

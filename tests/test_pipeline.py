@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.training.records import load_history
+from pipeline.runs.folders import load_history
 from tests.clones import ran, run
 from tests.stored import artifacts, newest_children, points, runs
 

@@ -15,7 +15,7 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.training.records import PRETRAIN, load_history, run_folder
+from pipeline.runs.folders import PRETRAIN, load_history, run_folder
 from pipeline.training.runs import run_training, training_key
 from tests.conftest import PROJECT, changed_params
 from tests.same_bytes import comparable

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import Prepared
+from pipeline.runs.folders import PRETRAIN, STRATEGIES
 from pipeline.stages import evaluate, prepare, rerank
-from pipeline.training.records import PRETRAIN, STRATEGIES
 from pipeline.training.runs import run_training
 from tests.conftest import shipped_params
 

@@ -13,10 +13,10 @@ from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
 from pipeline.reranking.networks import load_trained
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.packing import NETWORKS, write_bundle
-from pipeline.training.records import run_folder
 
 BEAM = 8  # where no repro says otherwise
 OF_NETWORKS = ("network.json", "network.weights.h5", "source_alphabet.json", "target_alphabet.json")

@@ -18,8 +18,8 @@ from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import chooser
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RunGroup
-from pipeline.training.records import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
+from pipeline.runs.folders import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
+from pipeline.runs.groups import RunGroup
 
 IDENTITY, LOOKUP = "identity", "lookup"
 

@@ -16,7 +16,7 @@ from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.hashing import digest_of
 from pipeline.keys import comparison_key, decisive_parameters
-from pipeline.training.records import Record, run_folder
+from pipeline.runs.folders import Record, run_folder
 
 ORDER = ("supervised", "two_stage", "tandem")
 FOCUS = "tandem"

@@ -13,13 +13,13 @@ from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, REPORT
 from pipeline.publishing.manifest import MATCHER_HISTORY, Manifest
 from pipeline.report.markdown import escape
 from pipeline.report.tables import table, verdict
-from pipeline.reranking.rerankers import RunGroup
+from pipeline.runs.environment import ENVIRONMENT, Environment
+from pipeline.runs.folders import load_history, run_parameters
+from pipeline.runs.groups import RunGroup
 from pipeline.serving.registry import publish_models
 from pipeline.tracking.datasets import DataSet, data_sets
-from pipeline.tracking.environment import ENVIRONMENT, Environment
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.tracking.stored import CHILD, KIND, PUBLISHED, TRAINED, training_digest
-from pipeline.training.records import load_history, run_parameters
 
 TABLE = "predictions.json"
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers

@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.config.params import Params
 from pipeline.evaluation.results import REPORTS, Outcome, TestedRun
 from pipeline.hashing import digest_of, joined
+from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, needs_pretraining, run_folder
 from pipeline.tracking.stored import KIND, PARENT, StoredRun
-from pipeline.training.records import HISTORY, MODELS, PRETRAIN, needs_pretraining, run_folder
 
 LAYOUT = 1  # another number when other things are published of the same files
 

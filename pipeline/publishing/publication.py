@@ -10,8 +10,8 @@ from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.results import Outcome
 from pipeline.publishing.manifest import Manifest
+from pipeline.runs.environment import Environment
 from pipeline.tracking.connection import alone, find_artifacts, project_root, tracking_uri
-from pipeline.tracking.environment import Environment
 from pipeline.tracking.local_store import database_of, stored_runs
 from pipeline.tracking.runs import Comparison
 

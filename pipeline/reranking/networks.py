@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.rerankers import RunGroup
-from pipeline.training.records import run_folder
+from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import RunGroup
 
 
 def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:

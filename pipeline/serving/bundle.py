@@ -11,7 +11,7 @@ from pipeline.model.inference import TrainedModel
 from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RerankRecord
+from pipeline.runs.groups import RerankRecord
 from pipeline.serving.packing import NETWORKS, PREPARED, RERANKER
 
 

@@ -23,7 +23,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
-from pipeline.reranking.rerankers import RerankRecord
+from pipeline.runs.groups import RerankRecord
 from pipeline.serving.service import Service, defaults
 
 BUNDLE = "bundle"  # the one artifact

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.config.params import Order
 from pipeline.data.prepared import TRAIN, TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED, Prepared
-from pipeline.reranking.rerankers import RunGroup
-from pipeline.training.records import run_folder
+from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import RunGroup
 
 NETWORKS = "networks"  # one run folder for each seed
 RERANKER = "reranker.json"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
-from pipeline.reranking.rerankers import RunGroup
+from pipeline.runs.groups import RunGroup
 from pipeline.serving.packing import write_bundle
 from pipeline.tracking.runs import Run
 

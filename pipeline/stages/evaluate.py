@@ -15,9 +15,9 @@ from pipeline.report.report import write_predictions, write_report
 from pipeline.report.tables import verdict
 from pipeline.reranking.choice import learn_evidence
 from pipeline.reranking.networks import each_loaded, load_trained
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
+from pipeline.runs.folders import STRATEGIES
+from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
-from pipeline.training.records import STRATEGIES
 from pipeline.training.streams import learned_noise
 
 REWRITES = 1000  # of the learned noise, at most

@@ -16,8 +16,8 @@ from pipeline.matcher.network import FOLDER, Matcher
 from pipeline.matcher.training import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel
+from pipeline.runs.folders import HISTORY, Record, run_folder
 from pipeline.stages import end_on_sigterm, seed_argument
-from pipeline.training.records import HISTORY, Record, run_folder
 
 METRICS = Path("reports/matcher.json")
 

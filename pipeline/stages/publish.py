@@ -1,9 +1,9 @@
 """Stage `publish`: MLflow gets what it lacks of the comparison in the files; it runs at the end of every repro."""
 
-from pipeline.checkpoints import FOLDER, clear
 from pipeline.config.params import load_params
 from pipeline.errors import explain_user_errors
 from pipeline.publishing.publication import publish
+from pipeline.runs.checkpoints import FOLDER, clear
 from pipeline.tracking.connection import project_root
 
 

@@ -6,7 +6,7 @@ from pipeline.errors import explain_user_errors
 from pipeline.reranking.choice import fitted_chooser, learn_evidence
 from pipeline.reranking.networks import each_loaded
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
+from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from pipeline import checkpoints
 from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.parallel import jobs_for, side_by_side
+from pipeline.runs import checkpoints
+from pipeline.runs.environment import Environment
+from pipeline.runs.folders import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking.connection import import_mlflow, project_root
-from pipeline.tracking.environment import Environment
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.training.membership import Member, members_here
 from pipeline.training.plans import phases
-from pipeline.training.records import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 
 if TYPE_CHECKING:
     from pipeline.training.workers import Workers

@@ -13,10 +13,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.checkpoints import write_whole
 from pipeline.config.params import changed, flatten, load_params
 from pipeline.errors import UserError
 from pipeline.report.markdown import markdown_table
+from pipeline.runs.checkpoints import write_whole
 from pipeline.sweeps.trials import Result, Trial, plain
 from pipeline.text import cell
 

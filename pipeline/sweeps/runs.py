@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.config.params import Params, flatten
 from pipeline.hashing import joined
+from pipeline.runs.environment import Environment
+from pipeline.runs.folders import Row, run_parameters
 from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, Result, Trial
 from pipeline.tracking.connection import Connection
-from pipeline.tracking.environment import Environment
 from pipeline.tracking.runs import Run
 from pipeline.tracking.stored import KIND, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED
-from pipeline.training.records import Row, run_parameters
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

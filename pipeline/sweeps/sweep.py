@@ -17,11 +17,12 @@ from filelock import FileLock, Timeout
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from pipeline import checkpoints
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
 from pipeline.report.figures import save as save_figure
+from pipeline.runs import checkpoints
+from pipeline.runs.folders import PRETRAIN, RECORD, STEP, Row, run_folder
 from pipeline.sweeps.coordinates import parallel_coordinates
 from pipeline.sweeps.ranking import Configuration, apply, ranked, table, tsv, verdict
 from pipeline.sweeps.runs import SweepRuns
@@ -38,7 +39,6 @@ from pipeline.sweeps.trials import (
     save_trial,
     starts_pretrained,
 )
-from pipeline.training.records import PRETRAIN, RECORD, STEP, Row, run_folder
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died

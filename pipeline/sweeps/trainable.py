@@ -20,8 +20,8 @@ from pipeline.errors import UserError
 from pipeline.hashing import joined
 from pipeline.keys import code_parts
 from pipeline.parallel import THREADS
+from pipeline.runs.folders import PRETRAIN, STEP, Row
 from pipeline.sweeps.trials import ACCURACY, Place, Trial, load_trial, starts_pretrained
-from pipeline.training.records import PRETRAIN, STEP, Row
 
 # Of what a trial reports: its looks since the last report, how much of its updates it made, in per cent, whether its
 # run folder stands, and what went wrong.

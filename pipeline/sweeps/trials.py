@@ -17,14 +17,13 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from pipeline.checkpoints import write_whole
 from pipeline.config.params import Params, changed, flatten, parse_params
 from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest, joined
 from pipeline.keys import PREPARE_SECTIONS, code_parts, versions
-from pipeline.training.plans import phases
-from pipeline.training.records import (
+from pipeline.runs.checkpoints import write_whole
+from pipeline.runs.folders import (
     PRETRAIN,
     RECORD,
     SECONDS,
@@ -37,6 +36,7 @@ from pipeline.training.records import (
     run_folder,
     run_parameters,
 )
+from pipeline.training.plans import phases
 
 SWEEPS = "sweeps"  # in the project
 TRIAL, STOPPED = "trial.json", "stopped.csv"

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config.params import Params, flatten
 from pipeline.keys import comparison_key
+from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
+from pipeline.runs.folders import SECONDS, STEP, Row
 from pipeline.tracking.connection import Connection, log_parameters
 from pipeline.tracking.datasets import DataSet
-from pipeline.tracking.environment import EXPERIMENT, STAGE, Environment
 from pipeline.tracking.stored import REUSED, TRAINED, training_digest
-from pipeline.training.records import SECONDS, STEP, Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.hashing import digest_of
-from pipeline.training.records import RECORD
+from pipeline.runs.folders import RECORD
 
 # Tags of a run: its comparison, what it is (`PARENT` or `CHILD`), which child; the digest of the training that it
 # shows; set last, the digest of all that was published of it; and, on one that was made from files, REUSED.

@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter
 
-from pipeline.checkpoints import Checkpoint, Checkpoints
 from pipeline.config.params import Params
 from pipeline.data import scoring
 from pipeline.data.alphabet import save_alphabets
@@ -25,9 +24,8 @@ from pipeline.hashing import file_digest, joined
 from pipeline.keys import code_parts, versions
 from pipeline.model.network import WEIGHTS, Network, save_network
 from pipeline.model.search import decode, greedy_search
-from pipeline.training.phase import DevScore, Look, Phase, Progress, Tally
-from pipeline.training.plans import Task, phases
-from pipeline.training.records import (
+from pipeline.runs.checkpoints import Checkpoint, Checkpoints
+from pipeline.runs.folders import (
     HISTORY,
     MODELS,
     PRETRAIN,
@@ -41,9 +39,11 @@ from pipeline.training.records import (
     run_parameters,
     save_record,
 )
+from pipeline.runs.usage import Usage
+from pipeline.training.phase import DevScore, Look, Phase, Progress, Tally
+from pipeline.training.plans import Task, phases
 from pipeline.training.strategies import start
 from pipeline.training.streams import streams
-from pipeline.training.usage import Usage
 from pipeline.training.workers import ALONE, Workers
 
 

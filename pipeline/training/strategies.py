@@ -6,7 +6,7 @@ from pipeline.config.params import Model, Params
 from pipeline.data.prepared import Prepared
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes, load_network
-from pipeline.training.records import MODELS, PRETRAIN, needs_pretraining, run_folder
+from pipeline.runs.folders import MODELS, PRETRAIN, needs_pretraining, run_folder
 
 
 def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:

@@ -25,7 +25,7 @@ from pipeline.batch.shards import find_shards
 from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.reranking.rerankers import RunGroup
+from pipeline.runs.groups import RunGroup
 from pipeline.serving.packing import write_bundle
 from tests.clusters import two_nodes
 from tests.conftest import PROJECT, Call

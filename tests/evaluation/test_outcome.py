@@ -12,7 +12,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.results import RUNS, Outcome
 from pipeline.hashing import digest_of
-from pipeline.training.records import Record, run_folder, save_record
+from pipeline.runs.folders import Record, run_folder, save_record
 from tests.reported_project import make_reported_project
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.publishing.completion import numbers, read_predictions
-from pipeline.training.records import load_history
+from pipeline.runs.folders import load_history
 
 
 def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.config.params import Decoding, Order
 from pipeline.errors import UserError
-from pipeline.reranking.rerankers import RerankRecord, RunGroup, ensembles, single_runs
-from pipeline.training.records import Record, run_folder, save_record
+from pipeline.runs.folders import Record, run_folder, save_record
+from pipeline.runs.groups import RerankRecord, RunGroup, ensembles, single_runs
 
 DECODING = Decoding(order=Order.RERANK, beam=8, neighbours=0, ensemble=True, seed=3)
 

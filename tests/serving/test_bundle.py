@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.reranking.choice import chooser, learn_evidence
 from pipeline.reranking.networks import load_trained
 from pipeline.reranking.reranker import Reranker
-from pipeline.reranking.rerankers import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.packing import write_bundle
 from tests.small_project import RUNS, SOURCES, make_project

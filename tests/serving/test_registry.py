@@ -13,7 +13,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.config.params import load_params
 from pipeline.errors import UserError
-from pipeline.reranking.rerankers import RunGroup
+from pipeline.runs.groups import RunGroup
 from pipeline.serving import endpoint
 from pipeline.serving.loading import load_model
 from pipeline.serving.registry import publish_models

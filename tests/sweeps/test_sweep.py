@@ -19,9 +19,9 @@ from filelock import FileLock
 from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
+from pipeline.runs.folders import PRETRAIN, run_folder
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trials import Place, load_result, save_trial
-from pipeline.training.records import PRETRAIN, run_folder
 from pipeline.training.runs import run_training
 from tests.clusters import two_nodes
 from tests.conftest import PROJECT, changed_params

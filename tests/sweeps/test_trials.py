@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
+from pipeline.runs.folders import HISTORY, Record, run_folder, save_record
 from pipeline.sweeps.trials import (
     Ending,
     Place,
@@ -17,7 +18,6 @@ from pipeline.sweeps.trials import (
     save_trial,
     starts_pretrained,
 )
-from pipeline.training.records import HISTORY, Record, run_folder, save_record
 
 ROWS: list[dict[str, Any]] = [
     {"update": 10, "seconds": 1.5, "dev_word_accuracy": 0.25, "dev_character_error_rate": 0.5, "loss_paired": 2.0},

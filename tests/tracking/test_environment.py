@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.environment import Environment
+from pipeline.runs.environment import Environment
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 
 from pipeline.config.params import Params
 from pipeline.keys import comparison_key
+from pipeline.runs.folders import Row
 from pipeline.tracking.datasets import DataSet
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.tracking.stored import training_digest
-from pipeline.training.records import Row
 from tests.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
 
 ROWS: list[Row] = [

@@ -16,7 +16,6 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.checkpoints import FOLDER
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import END
 from pipeline.data.corpus import Corpus
@@ -26,10 +25,11 @@ from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Dropout
 from pipeline.model.network import Network, Sizes
+from pipeline.runs.checkpoints import FOLDER
+from pipeline.runs.folders import HISTORY, Record, run_folder
 from pipeline.training.membership import TF_CONFIG, Member, members_here
 from pipeline.training.phase import TrainingSteps
 from pipeline.training.plans import Plan, Task
-from pipeline.training.records import HISTORY, Record, run_folder
 from pipeline.training.streams import streams
 from pipeline.training.workers import ALONE, Workers
 from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model

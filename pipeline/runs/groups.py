@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline.config.params import Decoding
 from pipeline.errors import UserError
-from pipeline.training.records import MODELS, STRATEGIES, Record, run_folder
+from pipeline.runs.folders import MODELS, STRATEGIES, Record, run_folder
 
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
