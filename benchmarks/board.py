@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.cells import Cell
 from benchmarks.results import Results
-from pipeline.tracking.connection import Connection, project_root
+from pipeline.tracking.client import Connection, project_root
 from pipeline.tracking.runs import Comparison, Run
 
 EXPERIMENT = "histnorm"

@@ -87,7 +87,7 @@ def predict(
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
-        from pipeline.serving.loading import load_model
+        from pipeline.tracking.loading import load_model
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
@@ -177,7 +177,7 @@ def sweep(
     """Train with every combination of parameters, or some; which is best? What was broken off, or is over, is kept."""
     from pipeline.config.params import PARAMS, load_params
     from pipeline.stages import end_on_sigterm
-    from pipeline.tracking.connection import project_root
+    from pipeline.tracking.client import project_root
 
     try:
         from pipeline.sweeps import sweep as sweeps
@@ -191,7 +191,7 @@ def sweep(
 def publish() -> None:
     """Give MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
     from pipeline.config.params import load_params
-    from pipeline.publishing import publication
+    from pipeline.tracking import publish as publication
 
     if not publication.publish(load_params()):
         raise SystemExit(1)
@@ -202,7 +202,7 @@ def publish() -> None:
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params
-    from pipeline.tracking.connection import (
+    from pipeline.tracking.client import (
         find_artifacts,
         is_server,
         project_root,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pipeline.config.params import load_params
-from pipeline.tracking.connection import find_artifacts
+from pipeline.tracking.client import find_artifacts
 from tests.conftest import PROJECT
 
 SMALL = {

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import main
 from pipeline.config.params import Model, Params, Training, changed, load_params
-from pipeline.tracking.connection import ENVIRONMENT
+from pipeline.tracking.client import ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
 

@@ -9,11 +9,11 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.evaluate import score, tested_run
 from pipeline.evaluation.results import REPORTS, Outcome
-from pipeline.publishing.manifest import MATCHER_HISTORY
 from pipeline.report.report import write_predictions
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RunGroup
+from pipeline.tracking.manifest import MATCHER_HISTORY
 from tests.small_project import RUNS, make_project
 
 RIGHT = RunGroup("tandem", (0,))  # the only run whose prediction is right

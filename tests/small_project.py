@@ -19,8 +19,8 @@ from pipeline.reranking.choice import OWN_ORDER
 from pipeline.reranking.evidence import FEATURES
 from pipeline.runs.folders import Record, run_folder, save_record
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving.flavor import save_model
 from pipeline.serving.packing import write_bundle
+from pipeline.tracking.flavor import save_model
 from tests.conftest import PROJECT, small_model
 
 PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))

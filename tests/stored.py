@@ -9,7 +9,7 @@ from mlflow.entities import DatasetInput, Run, ViewType
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from pipeline.runs.environment import Environment
-from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.client import tracking_uri
 
 PARAMETERS = {"tandem.updates": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"

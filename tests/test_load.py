@@ -19,8 +19,8 @@ from benchmarks.serving_requests import Mix, Request, invalid_requests
 from pipeline.errors import UserError
 from pipeline.serving.application import LARGEST_BODY, read_csv, read_json
 from pipeline.serving.endpoint import listener_at
-from pipeline.serving.loading import load_model
 from pipeline.serving.service import MOST_BEGINNINGS, Row, Service
+from pipeline.tracking.loading import load_model
 from tests.servers import free_port
 from tests.small_project import MAX_SYMBOLS, save_small_model
 

@@ -19,12 +19,12 @@ from pipeline.config.options import Symbols
 from pipeline.config.params import changed, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
-from pipeline.publishing.publication import publish
 from pipeline.report.markdown import escape
 from pipeline.report.page import page
 from pipeline.report.report import write_report
-from pipeline.serving.flavor import BUNDLE
-from pipeline.serving.loading import load_model
+from pipeline.tracking.flavor import BUNDLE
+from pipeline.tracking.loading import load_model
+from pipeline.tracking.publish import publish
 from tests.conftest import PROJECT, Call
 from tests.made_up import findings, rewrites, several
 from tests.reported_project import make_reported_project

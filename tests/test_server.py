@@ -16,9 +16,9 @@ import pytest
 
 from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
-from pipeline.publishing.publication import publish
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import run_folder
+from pipeline.tracking.publish import publish
 from pipeline.tracking.runs import Comparison
 from tests.reported_project import REPORTED, make_reported_project
 from tests.servers import free_port, mlflow_server, running

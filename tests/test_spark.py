@@ -10,7 +10,7 @@ from typing import Any
 import mlflow.pyfunc
 import pytest
 
-from pipeline.serving.flavor import OUTPUTS
+from pipeline.tracking.flavor import OUTPUTS
 from tests.small_project import SOURCES, save_small_model
 
 pytestmark = pytest.mark.slow

@@ -101,7 +101,7 @@ def pack_runs(folder: Path, runs: RunGroup, recipe: Recipe) -> None:
 
 def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
     """Copy a logged model into a new folder; raises `UserError` where there is none."""
-    from pipeline.serving.loading import model_bundle
+    from pipeline.tracking.loading import model_bundle
 
     with model_bundle(uri) as (bundle, max_symbols):
         shutil.copytree(bundle, folder)

@@ -6,8 +6,8 @@ import uvicorn
 
 from pipeline.errors import UserError
 from pipeline.serving.application import application
-from pipeline.serving.loading import load_model
 from pipeline.serving.service import Service
+from pipeline.tracking.loading import load_model
 
 HOST = "127.0.0.1"
 CONNECTIONS = 1_000  # at a time

@@ -2,9 +2,9 @@
 
 from pipeline.config.params import load_params
 from pipeline.errors import explain_user_errors
-from pipeline.publishing.publication import publish
 from pipeline.runs.checkpoints import FOLDER, clear
-from pipeline.tracking.connection import project_root
+from pipeline.tracking.client import project_root
+from pipeline.tracking.publish import publish
 
 
 @explain_user_errors

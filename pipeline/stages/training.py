@@ -23,7 +23,7 @@ from pipeline.runs import checkpoints
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
 from pipeline.stages import end_on_sigterm
-from pipeline.tracking.connection import import_mlflow, project_root
+from pipeline.tracking.client import import_mlflow, project_root
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.training.membership import Member, members_here
 from pipeline.training.plans import phases

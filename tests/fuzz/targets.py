@@ -25,10 +25,10 @@ from pipeline.reranking.choice import OwnOrder
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import Record, load_history, run_folder
 from pipeline.runs.groups import RERANKERS, RerankRecord
-from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
 from pipeline.serving.packing import write_bundle
 from pipeline.stages.prepare import summarise
 from pipeline.text import check_sources
+from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
 from tests.conftest import PROJECT
 from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
 from tests.small_project import RUNS, make_project

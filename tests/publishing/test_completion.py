@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.publishing.completion import numbers, read_predictions
 from pipeline.runs.folders import load_history
+from pipeline.tracking.completion import numbers, read_predictions
 
 
 def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from pipeline.config.params import changed, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.results import REPORTS, Outcome
-from pipeline.publishing.publication import publish
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import Record, load_history, run_folder, run_parameters, save_record
-from pipeline.tracking.connection import tracking_uri
+from pipeline.tracking.client import tracking_uri
+from pipeline.tracking.publish import publish
 from pipeline.tracking.runs import Comparison
 from tests.reported_project import REPORTED, make_reported_project, report
 from tests.servers import free_port

@@ -22,7 +22,7 @@ from mlflow.pyfunc import PyFuncModel
 
 from pipeline.config.params import Order
 from pipeline.serving.bundle import Bundle
-from pipeline.serving.flavor import OUTPUTS
+from pipeline.tracking.flavor import OUTPUTS
 from tests.conftest import PROJECT
 from tests.servers import free_port, running
 from tests.small_project import SOURCES, save_small_model

@@ -15,9 +15,9 @@ from pipeline.config.params import load_params
 from pipeline.errors import UserError
 from pipeline.runs.groups import RunGroup
 from pipeline.serving import endpoint
-from pipeline.serving.loading import load_model
-from pipeline.serving.registry import publish_models
-from pipeline.tracking.connection import ENVIRONMENT, Connection, tracking_uri
+from pipeline.tracking.client import ENVIRONMENT, Connection, tracking_uri
+from pipeline.tracking.loading import load_model
+from pipeline.tracking.registry import publish_models
 from pipeline.tracking.runs import Run
 from tests.conftest import Call
 from tests.servers import free_port, mlflow_server, running

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Params
-from pipeline.tracking.connection import runs_page, tracking_uri, ui_command
+from pipeline.tracking.client import runs_page, tracking_uri, ui_command
 from pipeline.tracking.runs import Comparison
 from tests.conftest import PROJECT
 from tests.servers import free_port

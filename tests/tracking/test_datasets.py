@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from pipeline.tracking.datasets import data_sets
+from pipeline.tracking.runs import data_sets
 
 
 def test_each_has_its_rows_its_use_and_a_digest_of_its_content(tmp_path: Path) -> None:

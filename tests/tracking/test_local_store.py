@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.tracking.local_store import database_of, follow_project, stored_runs
+from pipeline.tracking.sqlite import database_of, follow_project, stored_runs
 
 EXPERIMENT, KEY = "tandem", "0123456789abcdef"
 

@@ -11,9 +11,8 @@ import pytest
 from pipeline.config.params import Params
 from pipeline.keys import comparison_key
 from pipeline.runs.folders import Row
-from pipeline.tracking.datasets import DataSet
-from pipeline.tracking.runs import Child, Comparison
-from pipeline.tracking.stored import training_digest
+from pipeline.tracking.runs import Child, Comparison, DataSet
+from pipeline.tracking.tags import training_digest
 from tests.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
 
 ROWS: list[Row] = [

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pipeline.tracking.stored import COMPARISON, StoredRun
+from pipeline.tracking.tags import COMPARISON, StoredRun
 
 SCHEME = "sqlite:///"
 ARTIFACTS = "mlartifacts"

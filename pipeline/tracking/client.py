@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 
 from pipeline.config.params import ConfigError, load_params
-from pipeline.tracking.local_store import ARTIFACTS, SCHEME, database_of, follow_project
-from pipeline.tracking.stored import CHILD, COMPARISON, KIND, PARENT, SEED, STRATEGY, StoredRun
+from pipeline.tracking.sqlite import ARTIFACTS, SCHEME, database_of, follow_project
+from pipeline.tracking.tags import CHILD, COMPARISON, KIND, PARENT, SEED, STRATEGY, StoredRun
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
     from mlflow import MlflowClient

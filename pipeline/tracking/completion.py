@@ -10,16 +10,15 @@ from typing import Any
 from pipeline.config.params import flatten
 from pipeline.data.prepared import TARGETS
 from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, REPORTS, Metrics, TestedRun, strategies
-from pipeline.publishing.manifest import MATCHER_HISTORY, Manifest
 from pipeline.report.markdown import escape
 from pipeline.report.tables import table, verdict
 from pipeline.runs.environment import ENVIRONMENT, Environment
 from pipeline.runs.folders import load_history, run_parameters
 from pipeline.runs.groups import RunGroup
-from pipeline.serving.registry import publish_models
-from pipeline.tracking.datasets import DataSet, data_sets
-from pipeline.tracking.runs import Child, Comparison
-from pipeline.tracking.stored import CHILD, KIND, PUBLISHED, TRAINED, training_digest
+from pipeline.tracking.manifest import MATCHER_HISTORY, Manifest
+from pipeline.tracking.registry import publish_models
+from pipeline.tracking.runs import Child, Comparison, DataSet, data_sets
+from pipeline.tracking.tags import CHILD, KIND, PUBLISHED, TRAINED, training_digest
 
 TABLE = "predictions.json"
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers

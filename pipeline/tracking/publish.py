@@ -9,11 +9,11 @@ import sqlite3
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.results import Outcome
-from pipeline.publishing.manifest import Manifest
 from pipeline.runs.environment import Environment
-from pipeline.tracking.connection import alone, find_artifacts, project_root, tracking_uri
-from pipeline.tracking.local_store import database_of, stored_runs
+from pipeline.tracking.client import alone, find_artifacts, project_root, tracking_uri
+from pipeline.tracking.manifest import Manifest
 from pipeline.tracking.runs import Comparison
+from pipeline.tracking.sqlite import database_of, stored_runs
 
 
 def publish(params: Params) -> bool:
@@ -31,7 +31,7 @@ def publish(params: Params) -> bool:
         comparison = Comparison.find(params, data, Environment.here(), outcome.key)
         connection = comparison.connection
         if not manifest.is_held_by(connection.runs()) and connection.is_open:
-            from pipeline.publishing.completion import complete  # here, because it takes seconds
+            from pipeline.tracking.completion import complete  # here, because it takes seconds
 
             comparison.reopen(params)
             complete(comparison, manifest)

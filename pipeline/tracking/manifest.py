@@ -10,7 +10,7 @@ from pipeline.config.params import Params
 from pipeline.evaluation.results import REPORTS, Outcome, TestedRun
 from pipeline.hashing import digest_of, joined
 from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, needs_pretraining, run_folder
-from pipeline.tracking.stored import KIND, PARENT, StoredRun
+from pipeline.tracking.tags import KIND, PARENT, StoredRun
 
 LAYOUT = 1  # another number when other things are published of the same files
 

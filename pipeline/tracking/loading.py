@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from pipeline.errors import UserError
 from pipeline.serving.bundle import Bundle
 from pipeline.serving.service import Service
-from pipeline.tracking.connection import reason_of, use_project_store
+from pipeline.tracking.client import reason_of, use_project_store
 
 
 def load_model(uri: str) -> Service:
@@ -28,7 +28,7 @@ def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
             use_project_store()
             import mlflow
 
-            from pipeline.serving.flavor import BUNDLE, MAX_SYMBOLS
+            from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS
 
             folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
             flavor = mlflow.models.Model.load(folder).flavors["python_function"]

@@ -65,7 +65,7 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", params: Params, exam
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
 
-    from pipeline.serving.flavor import save_model
+    from pipeline.tracking.flavor import save_model
 
     run = client.get_run(run_id)
     model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, _own(run.data.tags), run.data.params)
