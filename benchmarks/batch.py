@@ -26,12 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.timing import DoRound, available_cores, in_turn, timed
-from pipeline.batch.prediction import WORKSPACE
-from pipeline.batch.shards import SLICE_ROWS, SOURCE
 from pipeline.data.alphabet import join, split
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.prediction.files import WORKSPACE
+from pipeline.prediction.shards import SLICE_ROWS, SOURCE
 from pipeline.report.markdown import markdown_table
 from pipeline.runs.folders import run_folder
 

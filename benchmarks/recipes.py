@@ -17,7 +17,7 @@ from pipeline.data import scoring
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import evaluate as controls
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.choice import fitted_chooser, learn_evidence
+from pipeline.prediction.predictor import fitted_chooser, learn_evidence
 from pipeline.runs.folders import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
 from pipeline.training.runs import run_training
 

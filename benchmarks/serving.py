@@ -29,7 +29,7 @@ from benchmarks.serving_requests import Mix, Request
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.report.markdown import markdown_table
-from pipeline.serving.endpoint import HOST
+from pipeline.serving.application import HOST
 from pipeline.tracking.loading import load_model
 
 SOURCES = 500  # different ones that are asked for

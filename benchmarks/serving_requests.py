@@ -8,8 +8,8 @@ from itertools import chain
 from math import isclose
 from typing import Any
 
+from pipeline.prediction.requests import Row, Service
 from pipeline.serving.application import CSV, JSON, LARGEST_BODY
-from pipeline.serving.service import Row, Service
 
 OPTIONS: tuple[Mapping[str, Any], ...] = ({}, {"n_best": 3}, {"order": "greedy"}, {"order": "beam", "beam": 4})
 COUNTS = (1, 1, 1, 2, 10, 100)  # strings of a request

@@ -15,7 +15,7 @@ from pipeline.errors import UserError, explain_user_errors
 from pipeline.text import check_sources
 
 if TYPE_CHECKING:
-    from pipeline.batch.portable import Recipe
+    from pipeline.prediction.portable import Recipe
     from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -91,7 +91,7 @@ def predict(
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
-        from pipeline.batch.portable import load_runs
+        from pipeline.prediction.portable import load_runs
 
         runs = _choose_runs(strategy or "tandem", seed, ensemble)
         chooser = load_runs(runs, _recipe(runs, MOST_SYMBOLS, order, beam, n_best))
@@ -231,7 +231,7 @@ def serve(
 ) -> None:
     """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
     from pipeline.config.params import load_params
-    from pipeline.serving import endpoint
+    from pipeline.serving import application as endpoint
 
     address = model or f"models:/{load_params().tracking.model}@champion"
     endpoint.serve(address, port)
@@ -261,13 +261,14 @@ def _predict_shards(
     on_ray: bool,
     address: str | None,
 ) -> None:
-    from pipeline.batch.shards import find_shards
+    from pipeline.prediction.shards import find_shards
 
     shards = find_shards(pattern)
-    from pipeline.batch.engines import LocalEngine, RayEngine
-    from pipeline.batch.portable import pack_model, pack_runs
-    from pipeline.batch.prediction import predict_shards
     from pipeline.config.params import load_params
+    from pipeline.prediction.engines import LocalEngine, RayEngine
+    from pipeline.prediction.files import predict_shards
+    from pipeline.prediction.portable import pack_runs
+    from pipeline.tracking.loading import pack_model
 
     with TemporaryDirectory() as place:
         folder = Path(place) / "predictor"
@@ -303,7 +304,7 @@ def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
 
 
 def _recipe(runs: "RunGroup", max_symbols: int, *asked: *tuple[Order | None, int | None, int]) -> "Recipe":
-    from pipeline.batch.portable import recipe_of
+    from pipeline.prediction.portable import recipe_of
 
     recipe, note = recipe_of(runs, max_symbols, *asked)
     if note:

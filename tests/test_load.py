@@ -17,9 +17,8 @@ import pytest
 from benchmarks.serving import HOST, load, report, server
 from benchmarks.serving_requests import Mix, Request, invalid_requests
 from pipeline.errors import UserError
-from pipeline.serving.application import LARGEST_BODY, read_csv, read_json
-from pipeline.serving.endpoint import listener_at
-from pipeline.serving.service import MOST_BEGINNINGS, Row, Service
+from pipeline.prediction.requests import MOST_BEGINNINGS, Row, Service
+from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
 from pipeline.tracking.loading import load_model
 from tests.servers import free_port
 from tests.small_project import MAX_SYMBOLS, save_small_model

@@ -15,7 +15,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.results import BEAM, GREEDY, RERANKED, TestedRun
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.choice import chooser
+from pipeline.prediction.predictor import chooser
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder

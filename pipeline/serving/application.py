@@ -9,11 +9,13 @@ import asyncio
 import csv
 import io
 import json
+import socket
 import textwrap
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import uvicorn
 from pydantic import FailFast, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
@@ -24,7 +26,8 @@ from starlette.routing import Route
 
 from pipeline.config.params import STRICT
 from pipeline.errors import UserError
-from pipeline.serving.service import Question, Service
+from pipeline.prediction.requests import Question, Service
+from pipeline.tracking.loading import load_model
 
 LARGEST_BODY = 8 * 2**20  # bytes
 BODY_SECONDS = 30  # that a body may take to come
@@ -178,3 +181,48 @@ def _told(status: int, reason: str, headers: Any = None) -> Response:
     """A reason in the form of MLflow's server."""
     content = {"error_code": HTTPStatus(status).name, "message": textwrap.shorten(reason, LONGEST_REASON)}
     return Response(json.dumps(content), status, headers, JSON)
+
+
+HOST = "127.0.0.1"
+CONNECTIONS = 1_000  # at a time
+GRACE = 10  # seconds that requests in hand have when the server is told to end
+
+
+def serve(address: str, port: int) -> None:
+    """Answer with a model until told to end; raises `UserError` if there is none there, or the port is in use.
+
+    address: as MLflow knows it, or a folder.
+    """
+    service = load_model(address)
+    warm_up(service)
+    listener = listener_at(port)
+    print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
+    config = uvicorn.Config(
+        application(service),
+        log_level="warning",
+        lifespan="off",
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
+    with listener:
+        uvicorn.Server(config).run([listener])
+
+
+def listener_at(port: int) -> socket.socket:
+    """A socket of this machine alone; raises `UserError` if the port is in use."""
+    # Where the protocol is not named asyncio does not set TCP_NODELAY, and small answers wait for 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise UserError(f"nothing can be served on port {port} ({error.strerror}): give another --port") from error
+    return listener
+
+
+def warm_up(service: Service) -> None:
+    """Let the first request not wait for what is compiled once."""
+    symbols = [symbol for symbol in service.bundle.model.source_alphabet.symbols if symbol.strip()]
+    service.answer(service.question(symbols[:1], {}))

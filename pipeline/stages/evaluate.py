@@ -10,11 +10,10 @@ from pipeline.evaluation.confusions import confusions
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, tested_run
 from pipeline.evaluation.examples import examples
 from pipeline.evaluation.results import REPORTS, Outcome, focus_of
+from pipeline.prediction.predictor import each_loaded, learn_evidence, load_trained
 from pipeline.report.findings import Findings
 from pipeline.report.report import write_predictions, write_report
 from pipeline.report.tables import verdict
-from pipeline.reranking.choice import learn_evidence
-from pipeline.reranking.networks import each_loaded, load_trained
 from pipeline.runs.folders import STRATEGIES
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched

@@ -3,8 +3,7 @@
 from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
-from pipeline.reranking.choice import fitted_chooser, learn_evidence
-from pipeline.reranking.networks import each_loaded
+from pipeline.prediction.predictor import each_loaded, fitted_chooser, learn_evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched

@@ -23,8 +23,8 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
+from pipeline.prediction.requests import Service, defaults
 from pipeline.runs.groups import RerankRecord
-from pipeline.serving.service import Service, defaults
 
 BUNDLE = "bundle"  # the one artifact
 MAX_SYMBOLS = "max_symbols"  # the one setting: `prepare.max_symbols` of the data that the model was trained on
@@ -59,7 +59,7 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
-        from pipeline.serving.bundle import Bundle  # here, because saving a model takes no tensorflow
+        from pipeline.prediction.bundle import Bundle  # here, because saving a model takes no tensorflow
 
         self._service = Service(Bundle.load(Path(context.artifacts[BUNDLE])), int(context.model_config[MAX_SYMBOLS]))
 

@@ -1,13 +1,16 @@
 """Loading models that were logged: from a folder, or from any address that MLflow knows."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipeline.config.params import Order
 from pipeline.errors import UserError
-from pipeline.serving.bundle import Bundle
-from pipeline.serving.service import Service
+from pipeline.prediction.bundle import Bundle
+from pipeline.prediction.requests import Service
+from pipeline.runs.groups import RerankRecord
 from pipeline.tracking.client import reason_of, use_project_store
 
 
@@ -39,3 +42,14 @@ def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
         except Exception as error:
             raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
         yield bundle, max_symbols
+
+
+def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
+    """Copy a logged model into a new folder; raises `UserError` where there is none."""
+
+    with model_bundle(uri) as (bundle, max_symbols):
+        shutil.copytree(bundle, folder)
+    decoding = RerankRecord.load(folder).decoding
+    if order is Order.RERANK and decoding.order is not Order.RERANK:
+        raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
+    return _recipe(order or decoding.order, beam or decoding.beam, n_best, max_symbols)

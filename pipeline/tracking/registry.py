@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
+from pipeline.prediction.bundle import write_bundle
 from pipeline.runs.groups import RunGroup
-from pipeline.serving.packing import write_bundle
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it

@@ -15,18 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.batch import prediction as batch
-from pipeline.batch import shards
-from pipeline.batch.engines import Engine, LocalEngine, NextTask, Start, write_files
-from pipeline.batch.portable import Recipe, digest, pack_model, pack_runs, recipe_of
-from pipeline.batch.predicted import Count, Label
-from pipeline.batch.prediction import Summary, predict_shards
-from pipeline.batch.shards import find_shards
 from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
+from pipeline.prediction import files as batch
+from pipeline.prediction import shards
+from pipeline.prediction.bundle import write_bundle
+from pipeline.prediction.engines import Engine, LocalEngine, NextTask, Start, write_files
+from pipeline.prediction.files import Summary, predict_shards
+from pipeline.prediction.parquet import Count, Label
+from pipeline.prediction.portable import Recipe, digest, pack_runs, recipe_of
+from pipeline.prediction.shards import find_shards
 from pipeline.runs.groups import RunGroup
-from pipeline.serving.packing import write_bundle
+from pipeline.tracking.loading import pack_model
 from tests.clusters import two_nodes
 from tests.conftest import PROJECT, Call
 from tests.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
@@ -280,7 +281,7 @@ def test_one_process_at_a_time_writes_to_a_folder(predict: Predict, tmp_path: Pa
 
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    from pipeline.batch.predicted import tidy, writing
+    from pipeline.prediction.parquet import tidy, writing
 
     with pytest.raises(ZeroDivisionError), writing(tmp_path / "a.parquet", Label({}, {}), tmp_path / "work") as writer:
         writer.add([], Count(1 // 0))

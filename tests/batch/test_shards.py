@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.batch import shards
-from pipeline.batch.shards import Read, Slice, find_shards, read, slices
 from pipeline.errors import UserError
+from pipeline.prediction import shards
+from pipeline.prediction.shards import Read, Slice, find_shards, read, slices
 
 LINES = ["F AO", "K", "", "été", "F AO R K", "K" * 30, "x"]
 

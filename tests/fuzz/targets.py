@@ -21,11 +21,11 @@ from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.choice import OwnOrder
+from pipeline.prediction.bundle import write_bundle
+from pipeline.prediction.predictor import OwnOrder
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import Record, load_history, run_folder
 from pipeline.runs.groups import RERANKERS, RerankRecord
-from pipeline.serving.packing import write_bundle
 from pipeline.stages.prepare import summarise
 from pipeline.text import check_sources
 from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS, ServedModel

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.model.backend import keras
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes, save_network
-from pipeline.reranking.choice import Chooser, OwnOrder, chooser, fitted_chooser, learn_evidence
+from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, fitted_chooser, learn_evidence
 from pipeline.reranking.evidence import Evidence
 from tests.conftest import small_model
 

@@ -7,12 +7,10 @@ import pytest
 from pipeline.config.params import Order
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.reranking.choice import chooser, learn_evidence
-from pipeline.reranking.networks import load_trained
+from pipeline.prediction.bundle import Bundle, write_bundle
+from pipeline.prediction.predictor import chooser, learn_evidence, load_trained
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving.bundle import Bundle
-from pipeline.serving.packing import write_bundle
 from tests.small_project import RUNS, SOURCES, make_project
 
 

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 from pipeline.config.params import Order
-from pipeline.serving.bundle import Bundle
+from pipeline.prediction.bundle import Bundle
 from pipeline.tracking.flavor import OUTPUTS
 from tests.conftest import PROJECT
 from tests.servers import free_port, running

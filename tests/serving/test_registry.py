@@ -14,7 +14,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from pipeline.config.params import load_params
 from pipeline.errors import UserError
 from pipeline.runs.groups import RunGroup
-from pipeline.serving import endpoint
+from pipeline.serving import application as endpoint
 from pipeline.tracking.client import ENVIRONMENT, Connection, tracking_uri
 from pipeline.tracking.loading import load_model
 from pipeline.tracking.registry import publish_models

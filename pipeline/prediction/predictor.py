@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,6 +13,23 @@ from pipeline.data.prepared import Prepared
 from pipeline.model.inference import Prediction, TrainedModel
 from pipeline.reranking.evidence import Evidence, merged
 from pipeline.reranking.reranker import Choice, Reranker
+from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import RunGroup
+
+
+def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:
+    """The model of a run, or of all seeds together; errors and `instead_of` as for `TrainedModel.load`."""
+    return TrainedModel.load(*(run_folder(group.strategy, seed) for seed in group.seeds), instead_of=instead_of)
+
+
+def each_loaded(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
+    """Each group with its model, which serves until the next is asked for: one architecture is compiled once."""
+    models: dict[int, TrainedModel] = {}
+    for group in groups:
+        members = len(group.seeds)
+        models[members] = load_trained(group, models.get(members))
+        yield group, models[members]
+
 
 OWN_ORDER = Reranker()
 

@@ -10,13 +10,11 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.hashing import DIGITS
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
-from pipeline.reranking.networks import load_trained
+from pipeline.prediction.bundle import NETWORKS, Bundle, write_bundle
+from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, learn_evidence, load_trained
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
-from pipeline.serving.bundle import Bundle
-from pipeline.serving.packing import NETWORKS, write_bundle
 
 BEAM = 8  # where no repro says otherwise
 OF_NETWORKS = ("network.json", "network.weights.h5", "source_alphabet.json", "target_alphabet.json")
@@ -97,18 +95,6 @@ def pack_runs(folder: Path, runs: RunGroup, recipe: Recipe) -> None:
         return
     for seed in runs.seeds:
         shutil.copytree(run_folder(runs.strategy, seed), folder / NETWORKS / str(seed))
-
-
-def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
-    """Copy a logged model into a new folder; raises `UserError` where there is none."""
-    from pipeline.tracking.loading import model_bundle
-
-    with model_bundle(uri) as (bundle, max_symbols):
-        shutil.copytree(bundle, folder)
-    decoding = RerankRecord.load(folder).decoding
-    if order is Order.RERANK and decoding.order is not Order.RERANK:
-        raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
-    return _recipe(order or decoding.order, beam or decoding.beam, n_best, max_symbols)
 
 
 def _check_reranker(runs: RunGroup) -> None:

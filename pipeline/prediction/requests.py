@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.text import check_sources
 
 if TYPE_CHECKING:  # without tensorflow it says what may be asked for
-    from pipeline.serving.bundle import Bundle
+    from pipeline.prediction.bundle import Bundle
 
 WIDEST = 100  # n_best and beam
 MOST_BEGINNINGS = 100_000  # strings of a request times beam: some ten seconds on two cores

@@ -1,18 +1,42 @@
 """Bundles, as `packing` wrote them, ready to predict. Everything in one is data: this package's code runs, no other."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.config.params import Decoding, Order
-from pipeline.data.prepared import TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED, Prepared
+from pipeline.data.prepared import TRAIN, TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED, Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.choice import Chooser, OwnOrder, chooser, learn_evidence
+from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, learn_evidence
 from pipeline.reranking.evidence import Evidence
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.groups import RerankRecord
-from pipeline.serving.packing import NETWORKS, PREPARED, RERANKER
+from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import RerankRecord, RunGroup
+
+NETWORKS = "networks"  # one run folder for each seed
+RERANKER = "reranker.json"
+PREPARED = "prepared"
+
+
+def write_bundle(folder: Path, group: RunGroup, prepared: Prepared) -> None:
+    """Copy what a run, or an ensemble, predicts with into a new folder.
+
+    Raises `UserError` where something is missing, or was made with other data than `prepared`.
+    """
+    record = group.rerank_record(prepared.digest)
+    for seed in group.seeds:
+        shutil.copytree(run_folder(group.strategy, seed), folder / NETWORKS / str(seed))
+    record.save(folder)
+    shutil.copyfile(group.reranker, folder / RERANKER)
+    if record.decoding.order is Order.RERANK:
+        (folder / PREPARED).mkdir()
+        stores = (
+            f"{name}.{part}.npy" for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED) for part in ("ids", "offsets")
+        )
+        for name in (TRAIN, *stores):
+            shutil.copyfile(prepared.folder / name, folder / PREPARED / name)
 
 
 @dataclass(frozen=True, eq=False)

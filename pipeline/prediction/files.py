@@ -15,14 +15,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.batch.engines import Engine
-from pipeline.batch.portable import Recipe, digest
-from pipeline.batch.predicted import ENDING, Count, Label, PredictedRow, tidy, writing
-from pipeline.batch.shards import EXCERPT, SOURCE, Read, Shard, Slice, read, slices
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import split
 from pipeline.errors import UserError
-from pipeline.reranking.choice import Chooser, OwnOrder
+from pipeline.prediction.engines import Engine
+from pipeline.prediction.parquet import ENDING, Count, Label, PredictedRow, tidy, writing
+from pipeline.prediction.portable import Recipe, digest
+from pipeline.prediction.predictor import Chooser, OwnOrder
+from pipeline.prediction.shards import EXCERPT, SOURCE, Read, Shard, Slice, read, slices
 from pipeline.text import fault_of
 
 FORMAT = 1  # of the files; another one is not taken for finished
