@@ -20,11 +20,10 @@ from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, loa
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
 from pipeline.runs.folders import Record, run_folder
-from pipeline.training.phase import TrainingSteps
-from pipeline.training.plans import Plan, Task
-from pipeline.training.runs import run_training
-from pipeline.training.strategies import new_network
-from pipeline.training.streams import streams
+from pipeline.training.loop import TrainingSteps
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Plan, Task, new_network
+from pipeline.training.trainer import run_training
 
 WARM_UP = 5  # batches that compile and are not timed
 

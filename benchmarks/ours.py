@@ -16,10 +16,9 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.network import Network, load_network, save_network
 from pipeline.model.search import Candidates, beam_search, decode, greedy_search
-from pipeline.training.phase import DevScore, Phase
-from pipeline.training.plans import Plan, Task
-from pipeline.training.strategies import new_network
-from pipeline.training.streams import streams
+from pipeline.training.loop import DevScore, Phase
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Plan, Task, new_network
 
 
 def training(params: Params, folder: Path, updates: int) -> DoRound:

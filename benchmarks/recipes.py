@@ -19,7 +19,7 @@ from pipeline.evaluation import evaluate as controls
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import fitted_chooser, learn_evidence
 from pipeline.runs.folders import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
-from pipeline.training.runs import run_training
+from pipeline.training.trainer import run_training
 
 NOT_OURS = ("data", "prepare")  # sections of params.yaml: a benchmark has its own data
 

@@ -10,7 +10,7 @@ from benchmarks import loads
 from benchmarks.timing import DoRound, Round, timed
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
-from pipeline.training.streams import learned_noise
+from pipeline.training.noise import learned_noise
 
 TOP = 5  # targets that a search gives
 

@@ -20,8 +20,8 @@ from pipeline.config.params import Params
 from pipeline.data.alphabet import PADDING
 from pipeline.data.prepared import Prepared
 from pipeline.training.batches import Batch
-from pipeline.training.plans import Plan, Task
-from pipeline.training.streams import streams
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Plan, Task
 
 
 def training(params: Params, folder: Path, updates: int) -> DoRound:

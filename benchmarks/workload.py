@@ -8,8 +8,8 @@ from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.training.batches import Batch
-from pipeline.training.plans import Plan, Task
-from pipeline.training.streams import streams
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Plan, Task
 
 SCHEDULE = (Task.PAIRED, Task.AUTOENCODE)
 ENDLESS = 10**9  # updates

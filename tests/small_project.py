@@ -17,7 +17,7 @@ from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.predictor import OWN_ORDER
-from pipeline.reranking.evidence import FEATURES
+from pipeline.reranking.features import FEATURES
 from pipeline.runs.folders import Record, run_folder, save_record
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
 from pipeline.tracking.flavor import save_model

@@ -16,7 +16,7 @@ from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.runs.folders import PRETRAIN, load_history, run_folder
-from pipeline.training.runs import run_training, training_key
+from pipeline.training.trainer import run_training, training_key
 from tests.conftest import PROJECT, changed_params
 from tests.same_bytes import comparable
 
@@ -175,7 +175,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from pipeline.data.prepared import Prepared
-from pipeline.training.runs import run_training
+from pipeline.training.trainer import run_training
 from tests.conftest import PROJECT, changed_params
 from tests.test_resume import SMALL
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

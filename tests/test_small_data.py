@@ -10,7 +10,7 @@ from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.runs.folders import PRETRAIN, STRATEGIES
 from pipeline.stages import evaluate, prepare, rerank
-from pipeline.training.runs import run_training
+from pipeline.training.trainer import run_training
 from tests.conftest import shipped_params
 
 pytestmark = pytest.mark.slow

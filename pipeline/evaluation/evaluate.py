@@ -16,7 +16,7 @@ from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.results import BEAM, GREEDY, RERANKED, TestedRun
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import chooser
-from pipeline.reranking.evidence import Evidence
+from pipeline.reranking.features import Evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
 from pipeline.runs.groups import RunGroup

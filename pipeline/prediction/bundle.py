@@ -10,7 +10,7 @@ from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, learn_evidence
-from pipeline.reranking.evidence import Evidence
+from pipeline.reranking.features import Evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RerankRecord, RunGroup

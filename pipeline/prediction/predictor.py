@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.config.params import Decoding, Order
 from pipeline.data.prepared import Prepared
 from pipeline.model.inference import Prediction, TrainedModel
-from pipeline.reranking.evidence import Evidence, merged
+from pipeline.reranking.features import Evidence, merged
 from pipeline.reranking.reranker import Choice, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RunGroup

@@ -19,7 +19,7 @@ from sklearn.model_selection import KFold
 
 from pipeline.errors import UserError
 from pipeline.reranking.calibration import Calibration
-from pipeline.reranking.evidence import FEATURES, Features, NBest
+from pipeline.reranking.features import FEATURES, Features, NBest
 from pipeline.reranking.trees import Trees
 
 FOLDS = 5

@@ -17,7 +17,7 @@ from pipeline.report.tables import verdict
 from pipeline.runs.folders import STRATEGIES
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
-from pipeline.training.streams import learned_noise
+from pipeline.training.noise import learned_noise
 
 REWRITES = 1000  # of the learned noise, at most
 

@@ -26,7 +26,7 @@ from pipeline.stages import end_on_sigterm
 from pipeline.tracking.client import import_mlflow, project_root
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.training.membership import Member, members_here
-from pipeline.training.plans import phases
+from pipeline.training.strategies import phases
 
 if TYPE_CHECKING:
     from pipeline.training.workers import Workers
@@ -43,11 +43,11 @@ def train_seeds(strategy: str) -> None:
     seeds, threads = params.seeds, params.training.threads
     train = partial(_train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.FOLDER)
     if params.training.workers == 1:
-        news = side_by_side(train, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.training.runs"])
+        news = side_by_side(train, seeds, jobs_for(len(seeds), threads), threads, imports=["pipeline.training.trainer"])
     else:
         members = members_here(params.training.workers)
         together = partial(_train_together, seeds=seeds, train=train)
-        news = side_by_side(together, members, len(members), threads, imports=["pipeline.training.runs"])
+        news = side_by_side(together, members, len(members), threads, imports=["pipeline.training.trainer"])
         if len(members) == 1:
             title, others = f"worker {members[0].index}", ", ".join(members[0].addresses)
             print(f"{title} waits until all workers are there: {others}", file=sys.stderr)
@@ -80,7 +80,7 @@ def _train(
     seed: int, strategy: str, params: Params, checkpoints: Path, workers: "Workers | None" = None
 ) -> Iterator[News]:
     # Here, because the process that watches does not need tensorflow.
-    from pipeline.training.runs import run_training
+    from pipeline.training.trainer import run_training
     from pipeline.training.workers import ALONE
 
     yield seed, BEGINS

@@ -113,7 +113,7 @@ def _training(strategy: str, trial: Trial, place: Place, models: Path) -> Iterat
     # Tensorflow reads these when it is imported, in a process that Ray has just started.
     os.environ.update(dict.fromkeys(THREADS, str(trial.params.training.threads)))
     from pipeline.data.prepared import Prepared
-    from pipeline.training.runs import run_training
+    from pipeline.training.trainer import run_training
 
     prepared = Prepared.open(place.prepared(trial.params))
     yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.checkpoints)

@@ -36,7 +36,7 @@ from pipeline.runs.folders import (
     run_folder,
     run_parameters,
 )
-from pipeline.training.plans import phases
+from pipeline.training.strategies import phases
 
 SWEEPS = "sweeps"  # in the project
 TRIAL, STOPPED = "trial.json", "stopped.csv"

@@ -16,7 +16,7 @@ from pipeline.model.backend import keras
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, fitted_chooser, learn_evidence
-from pipeline.reranking.evidence import Evidence
+from pipeline.reranking.features import Evidence
 from tests.conftest import small_model
 
 SOURCES = ["abc", "dd", "abc", "cadb"]

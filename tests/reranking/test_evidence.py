@@ -11,7 +11,7 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.model.inference import Prediction
-from pipeline.reranking.evidence import FEATURES, MODEL_RANGE, Evidence, merged
+from pipeline.reranking.features import FEATURES, MODEL_RANGE, Evidence, merged
 
 PAIRS = [("vnd", "und"), ("vnd", "und"), ("vnd", "unt"), ("hus", "haus"), ("vns", "uns")]
 LISTED = ["und", "uns", "unds", "haus", "haus", "hus", "maus", "uhr"]

@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import expected_calibration_error
 from pipeline.model.inference import Prediction
-from pipeline.reranking.evidence import FEATURES, Features
+from pipeline.reranking.features import FEATURES, Features
 from pipeline.reranking.reranker import FEWEST_SOURCES, OWN_ORDER, Reranker, _fit_weights, _Items
 
 LISTED, TRAINED, MODEL = (FEATURES.index(name) for name in ("listed", "trained", "log_probability"))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
-from pipeline.reranking import tally
-from pipeline.reranking.tally import Tally, fingerprints
+from pipeline.reranking import counts as tally
+from pipeline.reranking.counts import Tally, fingerprints
 
 ABC = Alphabet(Symbols.CHARACTERS, tuple("abc"))
 

@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.runs.folders import PRETRAIN, run_folder
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trials import Place, load_result, save_trial
-from pipeline.training.runs import run_training
+from pipeline.training.trainer import run_training
 from tests.clusters import two_nodes
 from tests.conftest import PROJECT, changed_params
 from tests.same_bytes import comparable

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.model.backend import keras, tf
-from pipeline.training.adam import Adam
+from pipeline.training.loop import Adam
 
 
 def after_twenty_steps(kind: type[keras.optimizers.Adam]) -> list[np.ndarray]:

@@ -16,7 +16,7 @@ from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes, load_network, save_network
 from pipeline.model.search import decode, greedy_search
 from pipeline.training.batches import Batch, BatchStream
-from pipeline.training.phase import (
+from pipeline.training.loop import (
     DevScore,
     DivergedError,
     Look,

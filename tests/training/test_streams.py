@@ -11,8 +11,8 @@ from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.training.plans import Plan, Task
-from pipeline.training.streams import streams
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Plan, Task
 from tests.conftest import changed_params
 
 OLD_TO_NEW = str.maketrans("ck", "kc")

@@ -27,10 +27,10 @@ from pipeline.model.layers import Dropout
 from pipeline.model.network import Network, Sizes
 from pipeline.runs.checkpoints import FOLDER
 from pipeline.runs.folders import HISTORY, Record, run_folder
+from pipeline.training.loop import TrainingSteps
 from pipeline.training.membership import TF_CONFIG, Member, members_here
-from pipeline.training.phase import TrainingSteps
-from pipeline.training.plans import Plan, Task
-from pipeline.training.streams import streams
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Plan, Task
 from pipeline.training.workers import ALONE, Workers
 from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model
 from tests.same_bytes import comparable

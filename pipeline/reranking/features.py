@@ -18,9 +18,9 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.inference import Prediction
 from pipeline.reranking.channel import Channel
+from pipeline.reranking.counts import Tally, fingerprints
 from pipeline.reranking.language_model import CharacterLanguageModel
 from pipeline.reranking.neighbours import Neighbourhood, comparable
-from pipeline.reranking.tally import Tally, fingerprints
 
 NEIGHBOURS = 8
 POOL = 200_000  # targets among which neighbours are looked for

@@ -40,10 +40,9 @@ from pipeline.runs.folders import (
     save_record,
 )
 from pipeline.runs.usage import Usage
-from pipeline.training.phase import DevScore, Look, Phase, Progress, Tally
-from pipeline.training.plans import Task, phases
-from pipeline.training.strategies import start
-from pipeline.training.streams import streams
+from pipeline.training.loop import DevScore, Look, Phase, Progress, Tally
+from pipeline.training.noise import streams
+from pipeline.training.strategies import Task, phases, start
 from pipeline.training.workers import ALONE, Workers
 
 
