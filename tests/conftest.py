@@ -149,7 +149,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Processes that test side by side share the one that the first of them makes.
     """
-    from tests.clones import make_clone  # it imports this module
+    from tests.support.clones import make_clone  # it imports this module
 
     base = tmp_path_factory.getbasetemp()
     made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "original"
@@ -164,6 +164,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clone(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy for the tests of a module, which may do anything to it."""
-    from tests.clones import copy_clone
+    from tests.support.clones import copy_clone
 
     return copy_clone(original, tmp_path_factory.mktemp("copies") / "a clone")

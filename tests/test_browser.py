@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import PROJECT
-from tests.servers import tandem_ui
-from tests.stored import newest_comparison
+from tests.support.servers import tandem_ui
+from tests.support.stored import newest_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "test-output"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clones import environment
 from tests.conftest import PROJECT
-from tests.reported_project import REPORTED, make_reported_project
-from tests.servers import tandem_ui
-from tests.small_project import ACCURACIES
-from tests.stored import artifacts, assert_no_store_elsewhere, children, client, comparisons, points, runs
+from tests.support.clones import environment
+from tests.support.reported_project import REPORTED, make_reported_project
+from tests.support.servers import tandem_ui
+from tests.support.small_project import ACCURACIES
+from tests.support.stored import artifacts, assert_no_store_elsewhere, children, client, comparisons, points, runs
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from pipeline.model.inference import TrainedModel
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import Record, load_history, run_folder
 from pipeline.runs.groups import RERANKERS, RerankRecord
-from tests.small_project import RUNS, make_project
+from tests.support.small_project import RUNS, make_project
 
 REPLACEMENTS = (b"", b"[]", b"3", b"null", b"{}", b"\xff", b"\0", b"[" * 100_000)
 VALUES: tuple[Any, ...] = (None, "x", [], {}, [[]], 1e999, 10**400)

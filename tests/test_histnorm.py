@@ -23,7 +23,7 @@ from benchmarks.results import COLUMNS, Measurement, Results, scored
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from tests.conftest import PROJECT, shipped_params
-from tests.stored import runs
+from tests.support.stored import runs
 
 SYLLABLES = ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "ro", "su")
 

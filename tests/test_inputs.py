@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.stages.prepare import SUMMARY, main
 from pipeline.text import check_sources
 from tests.conftest import shipped_params
-from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
+from tests.support.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
 
 RAW = Path("data/raw")
 GOOD = "".join(f"{letter.upper()}\t{letter}\n" for letter in "abcdefgh").encode()

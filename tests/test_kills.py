@@ -17,9 +17,9 @@ from ruamel.yaml import YAML
 
 from pipeline.runs.checkpoints import FOLDER
 from pipeline.runs.folders import PRETRAIN, STRATEGIES, Record, load_history, run_folder
-from tests.clones import environment, run
-from tests.same_bytes import comparable
-from tests.stored import comparisons, newest_comparison, points, runs
+from tests.support.clones import environment, run
+from tests.support.same_bytes import comparable
+from tests.support.stored import comparisons, newest_comparison, points, runs
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from pipeline.errors import UserError
 from pipeline.prediction.requests import MOST_BEGINNINGS, Row, Service
 from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
 from pipeline.tracking.loading import load_model
-from tests.servers import free_port
-from tests.small_project import MAX_SYMBOLS, save_small_model
+from tests.support.servers import free_port
+from tests.support.small_project import MAX_SYMBOLS, save_small_model
 
 SOURCES = [" ".join(symbols) for length in (1, 2, 3) for symbols in product(("F", "AO", "K", "R"), repeat=length)]
 CLIENTS, SECONDS = 16, 3

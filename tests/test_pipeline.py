@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.runs.folders import load_history
-from tests.clones import ran, run
-from tests.stored import artifacts, newest_children, points, runs
+from tests.support.clones import ran, run
+from tests.support.stored import artifacts, newest_children, points, runs
 
 pytestmark = pytest.mark.slow
 

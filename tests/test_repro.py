@@ -5,9 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.clones import ran, run
-from tests.servers import free_port
-from tests.stored import assert_no_store_elsewhere, comparisons, newest_children, newest_comparison, points, runs, state
+from tests.support.clones import ran, run
+from tests.support.servers import free_port
+from tests.support.stored import (
+    assert_no_store_elsewhere,
+    comparisons,
+    newest_children,
+    newest_comparison,
+    points,
+    runs,
+    state,
+)
 
 pytestmark = pytest.mark.slow
 

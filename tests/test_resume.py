@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.runs.folders import PRETRAIN, load_history, run_folder
 from pipeline.training.trainer import run_training, training_key
 from tests.conftest import PROJECT, changed_params
-from tests.same_bytes import comparable
+from tests.support.same_bytes import comparable
 
 SMALL: dict[str, Any] = {
     "model.units": 8,

@@ -26,12 +26,12 @@ from pipeline.tracking.flavor import BUNDLE
 from pipeline.tracking.loading import load_model
 from pipeline.tracking.publish import publish
 from tests.conftest import PROJECT, Call
-from tests.made_up import findings, rewrites, several
-from tests.reported_project import make_reported_project
-from tests.reporting.test_page import Document, maps
-from tests.servers import tandem_ui
-from tests.small_project import make_project, save_small_model
-from tests.stored import runs
+from tests.report.test_page import Document, maps
+from tests.support.made_up import findings, rewrites, several
+from tests.support.reported_project import make_reported_project
+from tests.support.servers import tandem_ui
+from tests.support.small_project import make_project, save_small_model
+from tests.support.stored import runs
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -20,10 +20,10 @@ from pipeline.runs.environment import Environment
 from pipeline.runs.folders import run_folder
 from pipeline.tracking.publish import publish
 from pipeline.tracking.runs import Comparison
-from tests.reported_project import REPORTED, make_reported_project
-from tests.servers import free_port, mlflow_server, running
-from tests.small_project import ACCURACIES
-from tests.stored import artifacts, children, client, data_sets, points, runs, state
+from tests.support.reported_project import REPORTED, make_reported_project
+from tests.support.servers import free_port, mlflow_server, running
+from tests.support.small_project import ACCURACIES
+from tests.support.stored import artifacts, children, client, data_sets, points, runs, state
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import mlflow.pyfunc
 import pytest
 
 from pipeline.tracking.flavor import OUTPUTS
-from tests.small_project import SOURCES, save_small_model
+from tests.support.small_project import SOURCES, save_small_model
 
 pytestmark = pytest.mark.slow
 

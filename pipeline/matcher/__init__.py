@@ -1,0 +1,1 @@
+"""The siamese matcher: how alike a source and a target are."""

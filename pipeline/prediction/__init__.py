@@ -1,0 +1,1 @@
+"""From sources to ranked predictions: options, predictor, bundles, files, engines."""

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from pipeline.config.params import Order
 from pipeline.errors import UserError
 from pipeline.prediction.bundle import Bundle
+from pipeline.prediction.portable import Recipe, _recipe
 from pipeline.prediction.requests import Service
 from pipeline.runs.groups import RerankRecord
 from pipeline.tracking.client import reason_of, use_project_store

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
 from pipeline.hashing import DIGITS

@@ -1,4 +1,4 @@
-"""What MLflow runs to load a model: a model from code, without pickles. All it does is in `pipeline.tracking.flavor`."""
+"""What MLflow runs to load a model: a model from code, without pickles. All it does is `flavor`'s."""
 
 from mlflow.models import set_model
 

@@ -14,7 +14,7 @@ from pipeline.evaluation.comparison import (
     length_buckets,
 )
 from pipeline.evaluation.results import rows, strategies
-from tests.made_up import HALF, MOST, compared, run
+from tests.support.made_up import HALF, MOST, compared, run
 
 
 def test_metrics_hold_means_over_seeds() -> None:

@@ -30,8 +30,8 @@ from pipeline.stages.prepare import summarise
 from pipeline.text import check_sources
 from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
 from tests.conftest import PROJECT
-from tests.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
-from tests.small_project import RUNS, make_project
+from tests.support.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
+from tests.support.small_project import RUNS, make_project
 
 Target = Callable[[bytes], None]
 LONGEST_SEED = 4096  # bytes: what mutation starts from is small

@@ -23,10 +23,10 @@ from pipeline.runs.folders import PRETRAIN, run_folder
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trials import Place, load_result, save_trial
 from pipeline.training.trainer import run_training
-from tests.clusters import two_nodes
 from tests.conftest import PROJECT, changed_params
-from tests.same_bytes import comparable
-from tests.stored import artifacts, runs, state
+from tests.support.clusters import two_nodes
+from tests.support.same_bytes import comparable
+from tests.support.stored import artifacts, runs, state
 
 pytestmark = pytest.mark.slow
 

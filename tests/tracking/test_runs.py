@@ -13,7 +13,7 @@ from pipeline.keys import comparison_key
 from pipeline.runs.folders import Row
 from pipeline.tracking.runs import Child, Comparison, DataSet
 from pipeline.tracking.tags import training_digest
-from tests.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
+from tests.support.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
 
 ROWS: list[Row] = [
     {"update": 10, "seconds": 1.5, "loss_paired": 2.0, "cpu_percent": 99.0},

@@ -33,7 +33,7 @@ from pipeline.training.noise import streams
 from pipeline.training.strategies import Plan, Task
 from pipeline.training.workers import ALONE, Workers
 from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model
-from tests.same_bytes import comparable
+from tests.support.same_bytes import comparable
 
 PATIENCE = 120  # seconds until a stage has moved on, or has ended
 TWO = ["127.0.0.1:1234", "127.0.0.1:1235"]

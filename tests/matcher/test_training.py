@@ -27,7 +27,7 @@ from pipeline.matcher.training import (
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes
 from tests.conftest import small_model
-from tests.siamese.test_matcher import LETTERS, PHONEMES, new_matcher, small_settings, strings
+from tests.matcher.test_network import LETTERS, PHONEMES, new_matcher, small_settings, strings
 
 
 def pairs(targets: list[str]) -> list[Example]:

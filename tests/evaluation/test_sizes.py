@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.evaluation.sizes import BY_PAIRS, collect, save, saved, table
-from tests.clones import commit, make_repository, run
 from tests.conftest import PROJECT, changed_params
+from tests.support.clones import commit, make_repository, run
 
 STAGE = """
 import json, pathlib, ruamel.yaml

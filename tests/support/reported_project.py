@@ -14,7 +14,7 @@ from pipeline.runs.environment import Environment
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RunGroup
 from pipeline.tracking.manifest import MATCHER_HISTORY
-from tests.small_project import RUNS, make_project
+from tests.support.small_project import RUNS, make_project
 
 RIGHT = RunGroup("tandem", (0,))  # the only run whose prediction is right
 REPORTED = {"comparison.md", "index.html", "matcher.json", "metrics.json", "predictions", "prepare.json", "runs.json"}

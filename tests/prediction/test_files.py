@@ -28,9 +28,9 @@ from pipeline.prediction.portable import Recipe, digest, pack_runs, recipe_of
 from pipeline.prediction.shards import find_shards
 from pipeline.runs.groups import RunGroup
 from pipeline.tracking.loading import pack_model
-from tests.clusters import two_nodes
 from tests.conftest import PROJECT, Call
-from tests.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
+from tests.support.clusters import two_nodes
+from tests.support.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
 
 SYMBOLS = ("F", "AO", "R", "K")
 SOURCES = [" ".join(SYMBOLS[(row // 4**place) % 4] for place in range(1 + row % 5)) for row in range(60)]

@@ -11,7 +11,7 @@ from pipeline.prediction.bundle import Bundle, write_bundle
 from pipeline.prediction.predictor import chooser, learn_evidence, load_trained
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
-from tests.small_project import RUNS, SOURCES, make_project
+from tests.support.small_project import RUNS, SOURCES, make_project
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.evaluation.comparison import RunResult
 from pipeline.evaluation.examples import examples
-from tests.made_up import run
+from tests.support.made_up import run
 
 
 def test_examples_are_those_won_then_those_lost() -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pipeline.report import captions
-from tests.made_up import HALF, MOST, compared, history, run
+from tests.support.made_up import HALF, MOST, compared, history, run
 
 
 def test_the_headline_names_the_best_strategy() -> None:

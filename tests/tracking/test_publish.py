@@ -20,10 +20,10 @@ from pipeline.runs.folders import Record, load_history, run_folder, run_paramete
 from pipeline.tracking.client import tracking_uri
 from pipeline.tracking.publish import publish
 from pipeline.tracking.runs import Comparison
-from tests.reported_project import REPORTED, make_reported_project, report
-from tests.servers import free_port
-from tests.small_project import ACCURACIES
-from tests.stored import artifacts, children, client, data_sets, points, runs, state
+from tests.support.reported_project import REPORTED, make_reported_project, report
+from tests.support.servers import free_port
+from tests.support.small_project import ACCURACIES
+from tests.support.stored import artifacts, children, client, data_sets, points, runs, state
 
 
 @pytest.fixture(scope="module")

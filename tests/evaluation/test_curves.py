@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.curves import curves_table, mean_curve
-from tests.made_up import HALF, history, run
+from tests.support.made_up import HALF, history, run
 
 
 def test_mean_curve_goes_on_with_the_best_value_of_a_seed_that_stopped() -> None:

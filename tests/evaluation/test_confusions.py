@@ -8,7 +8,7 @@ from pipeline.config.options import Symbols
 from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult
 from pipeline.evaluation.confusions import confusions, differences, visible
-from tests.made_up import run
+from tests.support.made_up import run
 
 CHARACTERS = Symbols.CHARACTERS
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.evaluation.attention import AttentionMap
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.report.page import page
-from tests.made_up import HALF, MOST, findings, rewrites, run, several
+from tests.support.made_up import HALF, MOST, findings, rewrites, run, several
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")
 

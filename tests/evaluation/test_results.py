@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.results import RUNS, Outcome
 from pipeline.hashing import digest_of
 from pipeline.runs.folders import Record, run_folder, save_record
-from tests.reported_project import make_reported_project
+from tests.support.reported_project import make_reported_project
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from pipeline.config.params import Order
 from pipeline.prediction.bundle import Bundle
 from pipeline.tracking.flavor import OUTPUTS
 from tests.conftest import PROJECT
-from tests.servers import free_port, running
-from tests.small_project import SOURCES, save_small_model
+from tests.support.servers import free_port, running
+from tests.support.small_project import SOURCES, save_small_model
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pipeline.report.figures import (
     styles,
     word_accuracy,
 )
-from tests.made_up import rewrites, several
+from tests.support.made_up import rewrites, several
 
 
 def test_a_strategy_has_its_own_colour_and_marker() -> None:

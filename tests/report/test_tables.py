@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.report.markdown import percent
 from pipeline.report.tables import calibration_errors, table, verdict
-from tests.made_up import HALF, MOST, compared, run
+from tests.support.made_up import HALF, MOST, compared, run
 
 
 def test_verdict_says_what_is_won_and_what_may_be_luck() -> None:

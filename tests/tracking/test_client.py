@@ -12,8 +12,8 @@ from pipeline.config.params import Params
 from pipeline.tracking.client import runs_page, tracking_uri, ui_command
 from pipeline.tracking.runs import Comparison
 from tests.conftest import PROJECT
-from tests.servers import free_port
-from tests.stored import DIGEST, HERE, PARAMETERS, artifacts, client, points, runs
+from tests.support.servers import free_port
+from tests.support.stored import DIGEST, HERE, PARAMETERS, artifacts, client, points, runs
 
 
 def test_in_a_temporary_copy_runs_and_artifacts_go_to_the_original_project(
@@ -130,7 +130,7 @@ def test_four_stages_that_start_at_once_on_a_cold_store_double_and_lose_nothing(
 ) -> None:
     program = (
         "import sys; from pathlib import Path; from pipeline.config.params import load_params;"
-        "from pipeline.tracking.runs import Comparison; from tests.stored import HERE;"
+        "from pipeline.tracking.runs import Comparison; from tests.support.stored import HERE;"
         "params = load_params(Path(sys.argv[1])); comparison = Comparison.open(params, 'digest', HERE);"
         "child = comparison.start('tandem', int(sys.argv[2]), {'tandem.updates': 5}, HERE);"
         "[child.log_metrics({'loss_paired': 1.0 / step}, step) for step in range(1, 51)]; child.finish()"

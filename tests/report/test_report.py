@@ -12,7 +12,7 @@ from pipeline.data.examples import Example
 from pipeline.evaluation.comparison import RunResult
 from pipeline.report.findings import PLOTS
 from pipeline.report.report import write_predictions, write_report
-from tests.made_up import findings, rewrites, run, several
+from tests.support.made_up import findings, rewrites, run, several
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")
 

@@ -20,9 +20,9 @@ from pipeline.tracking.loading import load_model
 from pipeline.tracking.registry import publish_models
 from pipeline.tracking.runs import Run
 from tests.conftest import Call
-from tests.servers import free_port, mlflow_server, running
-from tests.small_project import ACCURACIES, RUNS, SOURCES, make_project
-from tests.stored import client
+from tests.support.servers import free_port, mlflow_server, running
+from tests.support.small_project import ACCURACIES, RUNS, SOURCES, make_project
+from tests.support.stored import client
 
 Published = tuple[Path, dict[RunGroup, Run]]
 

@@ -1,1 +1,0 @@
-"""Prediction of files, whatever their size, here or on a Ray cluster."""

@@ -1,1 +1,0 @@
-"""What MLflow lacks of the comparison in models/ and reports/, and how it gets there."""

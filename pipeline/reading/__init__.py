@@ -1,1 +1,0 @@
-"""Raw data: rows of text files, cleaned, and split into training, development and test data."""

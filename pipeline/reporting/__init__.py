@@ -1,1 +1,0 @@
-"""The report: its tables, figures and pages."""

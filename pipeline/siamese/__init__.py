@@ -1,1 +1,0 @@
-"""The siamese matcher: the likely counterparts of a string in a list."""

@@ -1,0 +1,1 @@
+"""Projects, clones, stores and servers that several test modules use."""
