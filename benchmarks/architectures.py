@@ -19,10 +19,10 @@ from rich.table import Table
 from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
-from pipeline.runs.folders import Record, run_folder
+from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Plan, Task, new_network
+from pipeline.training.strategies import Phase, Task, new_network
 from pipeline.training.trainer import run_training
 
 WARM_UP = 5  # batches that compile and are not timed
@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     params, prepared = load_params(), Prepared.open(PREPARED)
     tasks = (Task.PAIRED, Task.AUTOENCODE)
-    batches = streams(Plan(tasks, Task.PAIRED, 1), prepared, params, seed=0)
+    batches = streams(Phase(tasks, Task.PAIRED, 1), prepared, params, seed=0)
     networks = {name: new_network(model, prepared, 0) for name, model in architectures(params.model).items()}
     steps = {name: TrainingSteps(network, params.training) for name, network in networks.items()}
 
@@ -85,7 +85,7 @@ def accuracy(params: Params, model: Model, prepared: Prepared) -> float:
         changed, seed, models = replace(params, model=model), params.seeds[0], Path(folder)
         for _ in run_training("tandem", changed, prepared, seed, models):
             pass
-        return Record.load(run_folder("tandem", seed, models)).dev_word_accuracy
+        return RunMetadata.load(run_folder("tandem", seed, models)).dev_word_accuracy
 
 
 if __name__ == "__main__":

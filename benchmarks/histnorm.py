@@ -42,7 +42,7 @@ DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 
 PLAIN = {"tandem.schedule": ["paired", "autoencode"], "noise.kind": "none"}
 NOISE = {"tandem.schedule": ["paired", "autoencode"]}
-FROZEN = {"two_stage.updates": 1000, "two_stage.finetune": 0}
+FROZEN = {"two_stage.steps": 1000, "two_stage.finetune": 0}
 RECIPES = {
     "identity": Recipe("identity"),
     "lookup": Recipe("lookup"),
@@ -60,7 +60,7 @@ RECIPES = {
     "tandem_ensemble": Recipe("tandem", decoding="rerank", ensemble=True),
     # What else was tried.
     "two_stage_frozen": Recipe("two_stage", FROZEN, "rerank"),
-    "tandem_finetune": Recipe("tandem", {"tandem.updates": 800, "tandem.finetune": 200}, "rerank"),
+    "tandem_finetune": Recipe("tandem", {"tandem.steps": 800, "tandem.finetune": 200}, "rerank"),
     "tandem_no_autoencode": Recipe("tandem", {"tandem.schedule": ["paired", "synthetic", "synthetic"]}, "rerank"),
 }
 

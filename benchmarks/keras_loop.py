@@ -77,8 +77,8 @@ class SharedLayers:
         self.probabilities.set_weights([table.T, output_bias])
 
 
-def training(params: Params, folder: Path, updates: int) -> DoRound:
-    """Rounds of `updates` pairs of batches."""
+def training(params: Params, folder: Path, steps: int) -> DoRound:
+    """Rounds of `steps` pairs of batches."""
     prepared, size = Prepared.open(folder), params.training.batch_size
     keras.utils.set_random_seed(0)
     source_symbols, target_symbols = len(prepared.source_alphabet), len(prepared.target_alphabet)
@@ -97,7 +97,7 @@ def training(params: Params, folder: Path, updates: int) -> DoRound:
 
     def do_round() -> dict[str, float]:
         total = 0
-        for _ in range(updates):
+        for _ in range(steps):
             train_sources, longest = prepared.train_sources, prepared.longest_source
             total += step(predictor, train_sources, source_symbols, longest, prepared.train_targets)
             total += step(autoencoder, prepared.targets, target_symbols, prepared.longest_target, prepared.targets)

@@ -16,23 +16,23 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.network import Network, load_network, save_network
 from pipeline.model.search import Candidates, beam_search, decode, greedy_search
-from pipeline.training.loop import DevScore, Phase
+from pipeline.training.loop import DevScore, TrainingLoop
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Plan, Task, new_network
+from pipeline.training.strategies import Phase, Task, new_network
 
 
-def training(params: Params, folder: Path, updates: int) -> DoRound:
-    """Tandem training as a stage runs it, without the looks at dev; rounds of at least `updates` pairs of batches."""
+def training(params: Params, folder: Path, steps: int) -> DoRound:
+    """Tandem training as a stage runs it, without the looks at dev; rounds of at least `steps` pairs of batches."""
     prepared = Prepared.open(folder)
     network = new_network(params.model, prepared, SEED)
-    steps = our_steps(network, params, prepared, ENDLESS)
+    trained = our_steps(network, params, prepared, ENDLESS)
     spent = Spent()
 
     def do_round() -> Round:
         nonlocal spent
-        started, before, enough = time.perf_counter(), spent, spent.updates + updates
-        while spent.updates < enough:
-            spent = next(steps)
+        started, before, enough = time.perf_counter(), spent, spent.steps + steps
+        while spent.steps < enough:
+            spent = next(trained)
         seconds = time.perf_counter() - started
         batches = batches_of(prepared, params, range(before.batches, spent.batches))
         operations = operations_of(params.model, network.sizes.target_symbols, batches)
@@ -46,35 +46,37 @@ def training(params: Params, folder: Path, updates: int) -> DoRound:
 class Spent:
     """How far a training is: batches of pairs, batches of all tasks, and real target symbols in them."""
 
-    updates: int = 0
+    steps: int = 0
     batches: int = 0
     symbols: int = 0
 
 
-def our_steps(network: Network, params: Params, prepared: Prepared, updates: int) -> Iterator[Spent]:
+def our_steps(network: Network, params: Params, prepared: Prepared, steps: int) -> Iterator[Spent]:
     """Train by the schedule; tells now and then how far it is.
 
     The development data is looked at as often as params say, but a look takes no time; only the first one counts as
-    better than what was before, so with fewer updates than lie between two looks it is the last weights that stay.
+    better than what was before, so with fewer steps than lie between two looks it is the last weights that stay.
     """
-    plan = Plan(SCHEDULE, Task.PAIRED, updates)
+    plan = Phase(SCHEDULE, Task.PAIRED, steps)
     settings = replace(params.training, patience=ENDLESS)
-    for progress in Phase(network, plan, streams(plan, prepared, params, SEED), settings, lambda: DevScore(0.0, 0.0)):
-        yield Spent(progress.update, progress.batches, progress.symbols)
+    for progress in TrainingLoop(
+        network, plan, streams(plan, prepared, params, SEED), settings, lambda: DevScore(0.0, 0.0)
+    ):
+        yield Spent(progress.step, progress.batches, progress.symbols)
 
 
-def save_trained(params: Params, folder: Path, updates: int, weights: Path) -> DoRound:
+def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoRound:
     """In its one round, train a network so far that its outputs end as they do in use; all decode with its weights."""
 
     def do_round() -> dict[str, float]:
         prepared = Prepared.open(folder)
         network = new_network(params.model, prepared, SEED)
         at_the_end = replace(params, training=replace(params.training, evaluate_every=ENDLESS))
-        for _ in our_steps(network, at_the_end, prepared, updates):
+        for _ in our_steps(network, at_the_end, prepared, steps):
             pass
         save_network(network, weights)
         save_arrays(arrays_of(network), weights / ARRAYS)
-        return {"updates": updates}
+        return {"steps": steps}
 
     return partial(timed, do_round)
 

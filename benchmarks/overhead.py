@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import children, sampling
 from pipeline.config.params import Params
-from pipeline.runs.folders import RECORD
+from pipeline.runs.folders import METADATA
 
 COPIED = ("dvc.yaml", ".dvcignore", "data/raw", "pipeline")
 TIMES = "stages.jsonl"
@@ -116,8 +116,8 @@ def stage_costs(project: Path, times: Path, accounts: Path) -> list[dict[str, An
     for stage, seconds in _stage_seconds(times):
         own = [account.seconds for account in found if account.stage == stage] or [dict.fromkeys(sampling.KINDS, 0.0)]
         spent = {kind: max(account[kind] for account in own) for kind in sampling.KINDS}
-        records = [json.loads(path.read_text()) for path in (project / "models" / stage).glob(f"*/{RECORD}")]
-        work = max((record["seconds"] for record in records), default=spent[sampling.WORK])
+        records = [json.loads(path.read_text()) for path in (project / "models" / stage).glob(f"*/{METADATA}")]
+        work = max((metadata["seconds"] for metadata in records), default=spent[sampling.WORK])
         costs.append({"stage": stage, "seconds": seconds, **spent, "work": work})
     return costs
 

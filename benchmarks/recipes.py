@@ -18,7 +18,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation import evaluate as controls
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import fitted_chooser, learn_evidence
-from pipeline.runs.folders import PRETRAIN, RECORD, Record, needs_pretraining, run_folder, run_parameters
+from pipeline.runs.folders import METADATA, PRETRAIN, RunMetadata, run_folder, run_parameters, starts_pretrained
 from pipeline.training.trainer import run_training
 
 NOT_OURS = ("data", "prepare")  # sections of params.yaml: a benchmark has its own data
@@ -91,10 +91,10 @@ def train(strategy: str, params: Params, prepared: Prepared, seed: int, models: 
     decisive = [run_parameters(strategy, params), prepared.digest]
     key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
     spent = 0.0
-    for name in ([PRETRAIN] if needs_pretraining(strategy, params) else []) + [strategy]:
+    for name in ([PRETRAIN] if starts_pretrained(strategy, params) else []) + [strategy]:
         folder = run_folder(name, seed, models / key)
-        if (folder / RECORD).exists():
-            spent += Record.load(folder).seconds
+        if (folder / METADATA).exists():
+            spent += RunMetadata.load(folder).seconds
         else:
             for _ in run_training(name, params, prepared, seed, models / key):
                 pass

@@ -32,7 +32,7 @@ from pipeline.config.params import Params, changed, load_params
 from pipeline.errors import UserError, explain_user_errors
 
 UNITS = (128, 256)
-UPDATES = {128: 64, 256: 32}  # pairs of batches in a round: whole windows of batches that were sorted together
+STEPS = {128: 64, 256: 32}  # pairs of batches in a round: whole windows of batches that were sorted together
 KERAS_UPDATES = {128: 16, 256: 8}
 BEAM = 5
 TRAINED_UPDATES = 200  # of the network that all decode with
@@ -68,8 +68,8 @@ def measure_training(setting: Setting) -> Found:
     for units in UNITS:
         given = (setting.with_units(units), setting.prepared)
         competitors: dict[str, Make] = {
-            "ours": partial(ours.training, *given, UPDATES[units]),
-            "torch": partial(torch_loop.training, *given, UPDATES[units]),
+            "ours": partial(ours.training, *given, STEPS[units]),
+            "torch": partial(torch_loop.training, *given, STEPS[units]),
             "keras": partial(keras_loop.training, *given, KERAS_UPDATES[units]),
             "peak": operations.peak,
         }

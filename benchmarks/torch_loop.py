@@ -21,24 +21,24 @@ from pipeline.data.alphabet import PADDING
 from pipeline.data.prepared import Prepared
 from pipeline.training.batches import Batch
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Plan, Task
+from pipeline.training.strategies import Phase, Task
 
 
-def training(params: Params, folder: Path, updates: int) -> DoRound:
-    """Rounds of `updates` pairs of batches."""
+def training(params: Params, folder: Path, steps: int) -> DoRound:
+    """Rounds of `steps` pairs of batches."""
     prepared, settings = Prepared.open(folder), params.training
     target_symbols = len(prepared.target_alphabet)
     torch.manual_seed(SEED)
     network = TorchNetwork(params.model, len(prepared.source_alphabet), target_symbols)
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, eps=1e-7, fused=True)
     warming = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (settings.warmup + 1), total_iters=settings.warmup)
-    batches = streams(Plan(SCHEDULE, Task.PAIRED, ENDLESS), prepared, params, SEED)
+    batches = streams(Phase(SCHEDULE, Task.PAIRED, ENDLESS), prepared, params, SEED)
     before = 0
 
     def do_round() -> Round:
         nonlocal before
         started, symbols, used = time.perf_counter(), 0, []
-        for cycle in range(before, before + updates):
+        for cycle in range(before, before + steps):
             for task in SCHEDULE:
                 batch = batches[task][cycle]
                 optimizer.zero_grad()
@@ -49,7 +49,7 @@ def training(params: Params, folder: Path, updates: int) -> DoRound:
                 used.append(batch)
             warming.step()
         seconds = time.perf_counter() - started
-        before += updates
+        before += steps
         return Round({"symbols": symbols, **operations_of(params.model, target_symbols, used)}, seconds)
 
     do_round()

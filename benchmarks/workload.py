@@ -9,16 +9,16 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.training.batches import Batch
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Plan, Task
+from pipeline.training.strategies import Phase, Task
 
 SCHEDULE = (Task.PAIRED, Task.AUTOENCODE)
-ENDLESS = 10**9  # updates
+ENDLESS = 10**9  # steps
 SEED = 0
 
 
 def batches_of(prepared: Prepared, params: Params, positions: Iterable[int]) -> Iterator[Batch]:
     """The batches at some positions of the endless sequence in which the tasks of the schedule take turns."""
-    found = streams(Plan(SCHEDULE, Task.PAIRED, ENDLESS), prepared, params, SEED)
+    found = streams(Phase(SCHEDULE, Task.PAIRED, ENDLESS), prepared, params, SEED)
     for position in positions:
         cycle, place = divmod(position, len(SCHEDULE))
         yield found[SCHEDULE[place]][cycle]

@@ -151,7 +151,6 @@ def sizes() -> None:
     from pipeline.evaluation.sizes import FOLDER, collect, save, table
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
-    from pipeline.runs.folders import STRATEGIES
 
     rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
@@ -160,7 +159,7 @@ def sizes() -> None:
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
     save(rows, params)
-    alone, plot = rows[rows["strategy"].isin(STRATEGIES)], FOLDER / "sizes.png"
+    alone, plot = rows[rows["strategy"].isin(list(params.strategies))], FOLDER / "sizes.png"
     title = "Words right in the test set by pairs to learn from"
     save_figure(accuracy_by_pairs(alone, params.evaluate.confidence), plot, title)
     print(f"{table(rows)}\n\nThe same as a plot: {plot}. In the report: `dvc repro --force --single-item evaluate`")
@@ -283,20 +282,20 @@ def _predict_shards(
 
 def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
     # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
-    from pipeline.runs.folders import MODELS, RECORD, STRATEGIES, Record, run_folder
-    from pipeline.runs.groups import RerankRecord, RunGroup
+    from pipeline.runs.folders import METADATA, MODELS, PRETRAIN, RunMetadata, run_folder
+    from pipeline.runs.groups import RerankMetadata, RunGroup
 
-    seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{RECORD}"))
+    seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{METADATA}"))
     if not seeds:
-        there = ", ".join(name for name in STRATEGIES if (MODELS / name).is_dir()) or "none"
+        there = ", ".join(sorted({path.parts[1] for path in MODELS.glob(f"*/*/{METADATA}")} - {PRETRAIN})) or "none"
         raise UserError(f"no trained run of strategy '{strategy}' in {MODELS} (there: {there}): run `dvc repro`")
     if ensemble:
         try:
-            return RunGroup(strategy, RerankRecord.load().seeds)
+            return RunGroup(strategy, RerankMetadata.load().seeds)
         except UserError:
             return RunGroup(strategy, tuple(seeds))
     if seed is None:
-        seed = max(seeds, key=lambda seed: Record.load(run_folder(strategy, seed)).dev_word_accuracy)
+        seed = max(seeds, key=lambda seed: RunMetadata.load(run_folder(strategy, seed)).dev_word_accuracy)
     if seed not in seeds:
         there = ", ".join(map(str, seeds))
         raise UserError(f"no run of strategy '{strategy}' with seed {seed} in {MODELS} (there: {there})")

@@ -20,8 +20,8 @@ from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.predictor import OWN_ORDER
 from pipeline.reranking.features import FEATURES
-from pipeline.runs.folders import Record, run_folder, save_record
-from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.folders import RunMetadata, run_folder, save_metadata
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 from tests.conftest import PROJECT, Call, Called, small_model
 
 
@@ -33,7 +33,7 @@ def make_runs(folder: Path, data: str) -> None:
         run = folder / run_folder("tandem", seed)
         save_network(Network(small_model(), Sizes(len(sources), len(targets), 6)), run)
         save_alphabets(run, sources, targets)
-        save_record(Record("tandem", seed, data, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+        save_metadata(RunMetadata("tandem", seed, data, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def whole_project(tmp_path: Path) -> Path:
     write_prepared(tmp_path / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
     digest = Prepared.open(tmp_path / PREPARED).digest
     make_runs(tmp_path, digest)
-    decoding = Decoding(order=Order.RERANK, beam=2, neighbours=0, ensemble=True, seed=0)
+    decoding = Decoding(order=Order.RERANK, beam_width=2, neighbours=0, ensemble=True, seed=0)
     weights = tuple(100.0 * (name == "pair_share") for name in FEATURES)
     for group in (RunGroup("tandem", (0,)), RunGroup("tandem", (1,)), RunGroup("tandem", (0, 1))):
         (tmp_path / group.reranker).parent.mkdir(parents=True, exist_ok=True)
         replace(OWN_ORDER, weights=weights).save(tmp_path / group.reranker)
-    RerankRecord(digest, (0, 1), held_out=False, decoding=decoding).save(tmp_path / RERANKERS)
+    RerankMetadata(digest, (0, 1), held_out=False, decoding=decoding).save(tmp_path / RERANKERS)
     return tmp_path
 
 

@@ -95,9 +95,9 @@ def assert_published_once(project: Path) -> None:
 
 
 def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_once(clone: Path, tmp_path: Path) -> None:
-    def experiment(updates: int) -> list[str]:
+    def experiment(steps: int) -> list[str]:
         # DVC sets up one at a time, and tells who comes meanwhile to come again.
-        command = f"dvc exp run --temp --set-param=tandem.updates={updates}"
+        command = f"dvc exp run --temp --set-param=tandem.steps={steps}"
         return ["sh", "-c", f"for _ in 1 2 3 4 5; do {command} && exit; sleep 3; done; exit 1"]
 
     with open_ui(clone, tmp_path / "ui.log") as address:

@@ -12,8 +12,8 @@ from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.folders import Record, load_history, run_folder
-from pipeline.runs.groups import RERANKERS, RerankRecord
+from pipeline.runs.folders import RunMetadata, load_history, run_folder
+from pipeline.runs.groups import RERANKERS, RerankMetadata
 from tests.support.small_project import RUNS, make_project
 
 REPLACEMENTS = (b"", b"[]", b"3", b"null", b"{}", b"\xff", b"\0", b"[" * 100_000)
@@ -41,9 +41,9 @@ def readers(project: Path, trained: TrainedModel | None = None) -> dict[Path, Ca
         RUN / "network.json": network,
         RUN / "network.weights.h5": network,
         **{RUN / name: network for name in ALPHABETS},
-        RUN / "run.json": lambda: Record.load(project / RUN),
+        RUN / "run.json": lambda: RunMetadata.load(project / RUN),
         RUN / "history.csv": lambda: load_history(project / RUN),
-        RERANKERS / "record.json": lambda: RerankRecord.load(project / RERANKERS),
+        RERANKERS / "record.json": lambda: RerankMetadata.load(project / RERANKERS),
         RUNS[-1].reranker: lambda: Reranker.load(project / RUNS[-1].reranker),
     }
 

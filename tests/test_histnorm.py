@@ -68,7 +68,7 @@ def write_small_params(folder: Path) -> None:
     params["model"] |= {"units": 8, "projection": 8, "embedding": 8}
     params["training"] |= {"evaluate_every": 2}
     for stage in ("pretrain", "supervised", "two_stage", "tandem"):
-        params[stage]["updates"] = 4
+        params[stage]["steps"] = 4
     YAML().dump(params, folder / "params.yaml")
 
 
@@ -186,7 +186,7 @@ def test_report_has_both_amounts_of_dev_and_the_command(trained: Path) -> None:
 def test_a_child_holds_the_parameters_of_its_measurement(trained: Path) -> None:
     found = {run.info.run_name: run for run in runs(trained, "run")}
     child = found["hills 10 tandem@dev=same fold 0"]
-    assert child.data.params["tandem.updates"] == "4"
+    assert child.data.params["tandem.steps"] == "4"
     assert child.data.params["decoding.order"] == "rerank"
     assert child.data.params["size"] == "10"
     assert "data.source" not in child.data.params

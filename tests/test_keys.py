@@ -28,7 +28,7 @@ def test_a_key_is_16_hexadecimal_digits_and_the_same_for_the_same_inputs(params:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"tandem.updates": 7}, {"seeds": [0]}, {"evaluate.resamples": 100}, {"prepare.hold_out_targets": False}],
+    [{"tandem.steps": 7}, {"seeds": [0]}, {"evaluate.resamples": 100}, {"prepare.hold_out_targets": False}],
     ids=lambda changes: next(iter(changes)),
 )
 def test_another_parameter_is_another_comparison(params: Params, changes: dict[str, object]) -> None:

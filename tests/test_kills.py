@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.runs.checkpoints import FOLDER
-from pipeline.runs.folders import PRETRAIN, STRATEGIES, Record, load_history, run_folder
+from pipeline.runs.folders import PRETRAIN, STRATEGIES, RunMetadata, load_history, run_folder
 from tests.support.clones import environment, run
 from tests.support.same_bytes import comparable
 from tests.support.stored import comparisons, newest_comparison, points, runs
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.slow
 
 KILLS = 8  # of each training stage
 SEEDS = (0, 1)
-UPDATES = 40
+STEPS = 40
 PATIENCE = 180  # seconds until a stage has moved on, or its processes are gone
-CHANGES = {"pretrain": {"updates": UPDATES}, "supervised": {"updates": UPDATES}, "tandem": {"updates": UPDATES}}
-CHANGES |= {"two_stage": {"updates": UPDATES // 2, "finetune": UPDATES // 2}, "checkpoints": {"seconds": 0}}
+CHANGES = {"pretrain": {"steps": STEPS}, "supervised": {"steps": STEPS}, "tandem": {"steps": STEPS}}
+CHANGES |= {"two_stage": {"steps": STEPS // 2, "finetune": STEPS // 2}, "checkpoints": {"seconds": 0}}
 
 EVERYTHING, STAGE, TRAINING, DVC = "everything", "stage", "training", "dvc"
 # DVC alone comes last: its stage is then an orphan that goes on by itself, and the next one has to wait for it.
@@ -107,7 +107,7 @@ def kill_stages(folder: Path, stages: tuple[str, ...], reference: Path) -> int:
     """Reproduce stages, each killed `KILLS` times before it may end; how many times something was killed."""
     kills, chance = 0, random.Random(stages[0])
     for stage in stages:
-        batches = Record.load(reference / run_folder(stage, 0)).batches
+        batches = RunMetadata.load(reference / run_folder(stage, 0)).batches
         for number, victim in enumerate(VICTIMS, start=1):
             # A kill may come late: the checkpoints of the repro before can already be past this one's point.
             before = checkpoints(folder)
@@ -145,7 +145,7 @@ def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double
     for folder, stages in ((first, (PRETRAIN, "two_stage")), (second, ("supervised", "tandem"))):
         output = (folder / "output.txt").read_text(encoding="utf-8")
         assert "Traceback" not in output, output
-        assert output.count("goes on after update") >= KILLS
+        assert output.count("goes on after step") >= KILLS
         for stage in stages:
             for seed in SEEDS:
                 found, wanted = (root / run_folder(stage, seed) for root in (folder, reference))
@@ -163,6 +163,6 @@ def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double
             rows = load_history(
                 first / run_folder(child.data.tags["tandem.strategy"], int(child.data.tags["tandem.seed"]))
             )
-            assert [step for step, _ in points(first, child, "dev_word_accuracy")] == [row["update"] for row in rows]
+            assert [step for step, _ in points(first, child, "dev_word_accuracy")] == [row["step"] for row in rows]
     assert not list((first / FOLDER).glob("*"))
     assert json.loads((first / "reports" / "metrics.json").read_text(encoding="utf-8"))

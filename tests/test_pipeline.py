@@ -20,11 +20,11 @@ def test_the_comparison_is_written_as_promised(clone: Path) -> None:
         part = metrics[strategy]
         assert 0 <= part["word_accuracy"]["low"] <= part["word_accuracy"]["mean"] <= part["word_accuracy"]["high"] <= 1
         assert set(part["character_error_rate"]) >= {"mean", "low", "high"}
-        assert part["paired_updates"] == 20
+        assert part["paired_steps"] == 20
         assert part["seconds"] > 0
         assert set(part["by_order"]) == {"greedy", "beam"}
         assert 0 <= part["calibration_error"] <= 1
-        assert metrics["ensembles"][strategy]["paired_updates"] == 40
+        assert metrics["ensembles"][strategy]["paired_steps"] == 40
     for name in ("tandem_vs_two_stage", "tandem_vs_supervised"):
         assert set(metrics["comparisons"][name]) >= {"difference", "low", "high", "p_value"}
     assert list(metrics["controls"]) == ["lookup"]
@@ -40,13 +40,13 @@ def test_the_comparison_is_written_as_promised(clone: Path) -> None:
 
 def test_a_history_adds_up_to_what_its_run_spent(clone: Path) -> None:
     for folder in (clone / "models" / "tandem").glob("[0-9]"):
-        rows, record = load_history(folder), json.loads((folder / "run.json").read_text())
+        rows, metadata = load_history(folder), json.loads((folder / "run.json").read_text())
         seconds = [0.0, *(row["seconds"] for row in rows)]
         assert seconds == sorted(seconds)
-        assert seconds[-1] == record["seconds"]
+        assert seconds[-1] == metadata["seconds"]
         spans = [after - before for before, after in pairwise(seconds)]
         symbols = sum(row["symbols_per_second"] * span for row, span in zip(rows, spans, strict=True))
-        assert symbols == pytest.approx(record["symbols"], rel=0.02)
+        assert symbols == pytest.approx(metadata["symbols"], rel=0.02)
         assert all(row["cpu_percent"] > 0 and row["memory_megabytes"] > 50 for row in rows)
 
 
@@ -98,7 +98,7 @@ def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone
 
 
 def test_a_changed_parameter_of_tandem_reruns_tandem_and_what_follows_alone(clone: Path) -> None:
-    output = run(clone, "dvc", "exp", "run", "--set-param=tandem.updates=30")
+    output = run(clone, "dvc", "exp", "run", "--set-param=tandem.steps=30")
     assert ran(output) == {"tandem", "rerank", "evaluate", "publish"}
     assert len(runs(clone, "comparison")) == 2
     assert newest_children(clone) == {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}

@@ -63,7 +63,7 @@ def test_a_parameter_of_prepare_that_changes_no_data_makes_no_other_comparison(c
 
 def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(clone: Path) -> None:
     before = comparisons(clone)
-    run(clone, "dvc", "exp", "run", "--temp", "--set-param=tandem.updates=35")
+    run(clone, "dvc", "exp", "run", "--temp", "--set-param=tandem.steps=35")
     assert len(comparisons(clone) - before) == 1
     assert newest_children(clone) == TANDEM_TRAINED
     assert_no_store_elsewhere(clone)
@@ -71,7 +71,7 @@ def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(clone:
 
 def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(clone: Path) -> None:
     before = comparisons(clone)
-    run(clone, "dvc", "exp", "run", "--queue", "--set-param=tandem.updates=40,50")
+    run(clone, "dvc", "exp", "run", "--queue", "--set-param=tandem.steps=40,50")
     run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     assert len(comparisons(clone) - before) == 2
     assert newest_children(clone) == TANDEM_TRAINED
@@ -81,7 +81,7 @@ def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(clone: Path
 def test_what_a_server_that_was_away_missed_is_added_by_the_next_repro(clone: Path) -> None:
     before = comparisons(clone)
     away = f"MLFLOW_TRACKING_URI=http://127.0.0.1:{free_port()}"
-    command = f"{away} dvc exp run --set-param=tandem.updates=60 2>&1"
+    command = f"{away} dvc exp run --set-param=tandem.steps=60 2>&1"
     output = run(clone, "sh", "-c", command)
     assert ran(output) == {"tandem", "rerank", "evaluate", "publish"}
     assert output.count("warning: MLflow could not open the store") == 2  # one by each stage that asked it

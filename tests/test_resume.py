@@ -26,11 +26,11 @@ SMALL: dict[str, Any] = {
     "training.batch_size": 8,
     "training.evaluate_every": 4,
     "checkpoints.seconds": 0,
-    "pretrain.updates": 9,
-    "supervised.updates": 9,
-    "two_stage.updates": 6,
+    "pretrain.steps": 9,
+    "supervised.steps": 9,
+    "two_stage.steps": 6,
     "two_stage.finetune": 5,
-    "tandem.updates": 6,
+    "tandem.steps": 6,
     "tandem.finetune": 5,
 }
 STRATEGIES = (PRETRAIN, "supervised", "two_stage", "tandem")
@@ -80,9 +80,9 @@ def test_a_training_that_was_broken_off_twice_ends_as_one_that_was_not(
     models = tmp_path if strategy == PRETRAIN else copy_of_pretraining(whole, tmp_path)
     broken_off(strategy, params, prepared, models, kept, 1)
     broken_off(strategy, params, prepared, models, kept, 4)
-    assert capsys.readouterr().err == f"{strategy} 0 goes on after update 3\n"
+    assert capsys.readouterr().err == f"{strategy} 0 goes on after step 3\n"
     rows = train(strategy, params, prepared, models, kept)
-    assert capsys.readouterr().err == f"{strategy} 0 goes on after update {after}\n"
+    assert capsys.readouterr().err == f"{strategy} 0 goes on after step {after}\n"
     assert comparable(run_folder(strategy, 0, models)) == comparable(run_folder(strategy, 0, whole))
     assert rows == load_history(run_folder(strategy, 0, models))
 
@@ -94,7 +94,7 @@ def test_a_training_whose_results_were_lost_makes_them_again_from_its_last_check
     train("supervised", params, prepared, tmp_path, kept)
     shutil.rmtree(tmp_path / "supervised")
     train("supervised", params, prepared, tmp_path, kept)
-    assert capsys.readouterr().err == "supervised 0 goes on after update 9\n"
+    assert capsys.readouterr().err == "supervised 0 goes on after step 9\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
 
 
@@ -104,9 +104,9 @@ def test_a_training_that_stopped_early_is_not_gone_on_with(
     params, kept = changed_params(SMALL | {"training.patience": 1, "training.learning_rate": 1e-9}), tmp_path / "kept"
     train("supervised", params, prepared, tmp_path, kept)
     before = comparable(run_folder("supervised", 0, tmp_path))
-    assert '"updates": 8' in before["run.json"]
+    assert '"steps": 8' in before["run.json"]
     train("supervised", params, prepared, tmp_path, kept)
-    assert capsys.readouterr().err == "supervised 0 goes on after update 8\n"
+    assert capsys.readouterr().err == "supervised 0 goes on after step 8\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == before
 
 
@@ -120,13 +120,13 @@ def test_a_damaged_checkpoint_costs_an_update_and_not_the_result(
     train("supervised", params, prepared, tmp_path, kept)
     warning, resumed = capsys.readouterr().err.splitlines()
     assert warning.endswith("cannot be used (it is damaged, or was not written to its end); what came before it is")
-    assert resumed == "supervised 0 goes on after update 6"
+    assert resumed == "supervised 0 goes on after step 6"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"supervised.updates": 10}, {"model.dropout": 0.2}, {"training.learning_rate": 0.007}, {"training.threads": 2}],
+    [{"supervised.steps": 10}, {"model.dropout": 0.2}, {"training.learning_rate": 0.007}, {"training.threads": 2}],
 )
 def test_other_parameters_have_other_checkpoints(changes: dict[str, Any], tmp_path: Path) -> None:
     params, changed = changed_params(SMALL), changed_params(SMALL | changes)
@@ -137,7 +137,7 @@ def test_other_parameters_have_other_checkpoints(changes: dict[str, Any], tmp_pa
 
 def test_what_changes_no_training_has_the_same_checkpoints(tmp_path: Path) -> None:
     key = training_key("supervised", changed_params(SMALL), "data", 0, tmp_path)
-    for changes in ({"tandem.updates": 99}, {"checkpoints.seconds": 9}, {"evaluate.resamples": 999}, {"seeds": [0, 1]}):
+    for changes in ({"tandem.steps": 99}, {"checkpoints.seconds": 9}, {"evaluate.resamples": 999}, {"seeds": [0, 1]}):
         assert training_key("supervised", changed_params(SMALL | changes), "data", 0, tmp_path) == key
 
 
@@ -196,5 +196,5 @@ def test_on_a_full_disk_there_is_a_sentence_and_no_traceback_and_training_can_be
     assert done.stdout.startswith(f"UserError: {tmp_path}/supervised/0 cannot be written ([Errno 27] File too large)")
     assert "Traceback" not in done.stderr
     train("supervised", changed_params(SMALL), prepared, tmp_path, tmp_path / "kept")
-    assert capsys.readouterr().err == "supervised 0 goes on after update 9\n"
+    assert capsys.readouterr().err == "supervised 0 goes on after step 9\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))

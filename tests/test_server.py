@@ -109,15 +109,15 @@ def test_a_server_that_goes_away_while_training_has_everything_once_it_is_back(
     folder = run_folder("tandem", 0)
     with serving():
         comparison = Comparison.open(params, Prepared.open().digest, environment)
-        child = comparison.start("tandem", 0, {"tandem.updates": 1000}, environment)
-        child.log_history([{"update": 5, "dev_word_accuracy": 0.25}])
+        child = comparison.start("tandem", 0, {"tandem.steps": 1000}, environment)
+        child.log_history([{"step": 5, "dev_word_accuracy": 0.25}])
         (live,) = runs(project, "run")
         assert points(project, live, "dev_word_accuracy") == [(5, 0.25)]
         child.log_artifact(folder / "history.csv")
         assert artifacts(project, live) == {"history.csv"}
     capfd.readouterr()
     for step in range(10, 110, 10):
-        child.log_history([{"update": step, "dev_word_accuracy": 0.5}])
+        child.log_history([{"step": step, "dev_word_accuracy": 0.5}])
     child.finish_training(folder)
     assert capfd.readouterr().err.count("warning: MLflow could not log metrics (") == 1
     assert not publish(params)

@@ -322,7 +322,7 @@ def test_trivial_stages_have_nothing_to_do_the_second_time(tmp_path: Path) -> No
 def test_every_stage_of_a_repro_is_accounted_for() -> None:
     small = {"seeds": [0, 1], "prepare.pairs": 300, "prepare.dev": 50, "prepare.test": 60, "prepare.targets": 500}
     small |= {"model.units": 16, "matcher.units": 8, "training.evaluate_every": 10, "evaluate.resamples": 200}
-    small |= {f"{stage}.updates": 20 for stage in ("pretrain", "supervised", "two_stage", "tandem", "matcher")}
+    small |= {f"{stage}.steps": 20 for stage in ("pretrain", "supervised", "two_stage", "tandem", "matcher")}
     found = overhead.measure(PROJECT, changed_params({**small, "two_stage.finetune": 10}), rounds=1)
     stages = {cost["stage"]: cost for cost in found["stages"]}
     assert {"prepare", "pretrain", "supervised", "two_stage", "tandem", "evaluate"} <= stages.keys()

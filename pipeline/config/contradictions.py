@@ -98,21 +98,6 @@ def _directions_have_half_each(units: int, bidirectional: bool) -> str | None:
     return None
 
 
-@_rule("two_stage.objective", "model.bridge")
-def _attention_has_no_embedding(objective: str, bridge: str) -> str | None:
-    if (objective, bridge) == ("embedding", "attention"):
-        return (
-            "two_stage.objective: embedding needs model.bridge: vector; with attention there is no single "
-            "embedding to aim at: set two_stage.objective: frozen_decoder"
-        )
-    return None
-
-
-@_rule("tandem.schedule")
-def _schedule_has_pairs(schedule: list[str]) -> str | None:
-    return None if "paired" in schedule else "tandem.schedule must contain 'paired' at least once"
-
-
 @_rule("matcher.units", "matcher.encoder")
 def _matcher_directions_have_half_each(units: int, encoder: str) -> str | None:
     if encoder == "lstm" and units % 2:

@@ -46,14 +46,14 @@ class Decay(StrEnum):
 
 
 class Objective(StrEnum):
-    """What stage 2 of the two-stage strategy aims at."""
+    """What encoder A is trained towards in front of a frozen decoder."""
 
     EMBEDDING = "embedding"  # encoder B's embedding of the target: mean squared error
     FROZEN_DECODER = "frozen_decoder"  # the target, through the decoder as it is: cross-entropy
 
 
-class ScheduledTask(StrEnum):
-    """A task that a schedule may name."""
+class TaskName(StrEnum):
+    """A task of a strategy: what one batch trains."""
 
     PAIRED = "paired"
     AUTOENCODE = "autoencode"
@@ -69,7 +69,7 @@ class NoiseKind(StrEnum):
 
 
 class Start(StrEnum):
-    """The weights that tandem training starts from."""
+    """The weights that a strategy starts from."""
 
     SCRATCH = "scratch"
     PRETRAINED = "pretrained"

@@ -27,9 +27,9 @@ from pipeline.config.options import (
     Objective,
     OnBadRow,
     Order,
-    ScheduledTask,
     Start,
     Symbols,
+    TaskName,
 )
 from pipeline.config.problems import Allowed, sentences
 from pipeline.errors import UserError
@@ -42,6 +42,7 @@ Count = Annotated[int, Field(ge=1, le=10**12)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+StrategyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class ConfigError(UserError):
@@ -140,35 +141,28 @@ class Checkpoints:
 class Pretrain:
     """`pretrain`: the autoencoder on unpaired targets."""
 
-    updates: Count
+    steps: Count
 
 
 @dataclass(frozen=True, config=STRICT)
-class Supervised:
-    """`supervised`: pairs only, the control."""
+class Strategy:
+    """An entry of `strategies`: how a predictor is trained, phase by phase.
 
-    updates: Count
+    Phases: `frozen_steps` on pairs that change encoder A alone (towards `objective`); `steps` steps, each one batch of
+    every task in `tasks`; `finetune_steps` on pairs alone. A step is one batch of pairs.
+    """
 
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, max_length=100)]
+    steps: Count
+    start: Start = Start.SCRATCH
+    frozen_steps: Annotated[int, Field(ge=0, le=10**12)] = 0
+    objective: Objective = Objective.FROZEN_DECODER
+    finetune_steps: Annotated[int, Field(ge=0, le=10**12)] = 0
 
-@dataclass(frozen=True, config=STRICT)
-class TwoStage:
-    """`two_stage`: encoder A trained towards the frozen autoencoder, the baseline."""
-
-    objective: Objective
-    updates: Count
-    finetune: Annotated[int, Field(ge=0, le=10**12)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class Tandem:
-    """`tandem`: alternating batches through one shared decoder."""
-
-    schedule: Annotated[tuple[ScheduledTask, ...], Field(min_length=1, max_length=100)]
-    start: Start
-    updates: Count
-    finetune: Annotated[int, Field(ge=0, le=10**12)]
-
-    _check = model_validator(mode="after")(_consistent)
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether training starts from the autoencoder of stage `pretrain`."""
+        return self.start is Start.PRETRAINED
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -176,7 +170,7 @@ class Decoding:
     """`decoding`: how a trained model predicts."""
 
     order: Order
-    beam: Annotated[int, Field(ge=1, le=100)]
+    beam_width: Annotated[int, Field(ge=1, le=100)]
     neighbours: Annotated[int, Field(ge=0, le=1000)]
     ensemble: bool
     seed: Seed
@@ -191,7 +185,7 @@ class Matcher:
     units: Width
     embedding: Width
     dropout: Fraction
-    updates: Count
+    steps: Count
     batch_size: Annotated[int, Field(ge=2, le=2**20)]
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     neighbours: Annotated[int, Field(ge=0, le=1000)]
@@ -246,9 +240,7 @@ class Params:
     training: Training
     checkpoints: Checkpoints
     pretrain: Pretrain
-    supervised: Supervised
-    two_stage: TwoStage
-    tandem: Tandem
+    strategies: Annotated[dict[StrategyName, Strategy], Field(min_length=1, max_length=12)]
     decoding: Decoding
     matcher: Matcher
     evaluate: Evaluate
@@ -285,7 +277,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
 
 
 def flatten(params: Params) -> dict[str, Any]:
-    """Parameters by dotted name, as the user types them: `{"tandem.updates": 2000, ...}`."""
+    """Parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
     return _flat(params)
 
 
@@ -329,9 +321,9 @@ def _flat(section: Any) -> dict[str, Any]:
     return dict(_leaves(plain if isinstance(section, Params) else {names[type(section)]: plain}))
 
 
-def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for section, content in tree.items():
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, content in tree.items():
         if isinstance(content, dict):
-            yield from ((f"{section}.{key}", value) for key, value in content.items())
+            yield from _leaves(content, f"{prefix}{key}.")
         else:
-            yield section, content
+            yield f"{prefix}{key}", content

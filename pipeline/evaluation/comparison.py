@@ -43,10 +43,10 @@ class RunResult:
     targets: Sequence[str]
     predictions: Sequence[str]
     scores: pd.DataFrame  # as `scoring.score` returns it, one row per test item
-    updates: int  # in all, those of pretraining included
-    paired_updates: int  # of these, batches of pairs
+    steps: int  # in all, those of pretraining included
+    paired_steps: int  # of these, batches of pairs
     seconds: float
-    history: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns update, dev_word_accuracy, ...
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns step, dev_word_accuracy, ...
     log_probabilities: Sequence[float] | None = None  # of the predictions
     confidences: Sequence[float] | None = None
     orders: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
@@ -90,7 +90,7 @@ def compare(
     """The content of metrics.json: every strategy by its name, `ensembles`, `controls` and `comparisons`.
 
     seen: per test item, whether its target is among the unpaired ones. source_lengths: its symbols. Accuracies, rates
-    and the expected calibration error (seeds pooled) are fractions; updates and seconds are means over seeds. Every
+    and the expected calibration error (seeds pooled) are fractions; steps and seconds are means over seeds. Every
     number is resampled with a fresh generator of `seed`, so that one more strategy leaves the numbers of the others as
     they are.
     """
@@ -116,8 +116,8 @@ def compare(
             "by_order": {order: accuracy([run.orders[order] for run in runs]) for order in runs[0].orders},
             "character_error_rate": asdict(rate(np.random.default_rng(seed), resamples, confidence)),
             "calibration_error": calibration_error(runs),
-            "updates": float(np.mean([run.updates for run in runs])),
-            "paired_updates": float(np.mean([run.paired_updates for run in runs])),
+            "steps": float(np.mean([run.steps for run in runs])),
+            "paired_steps": float(np.mean([run.paired_steps for run in runs])),
             "seconds": float(np.mean([run.seconds for run in runs])),
             "items": items,
         }

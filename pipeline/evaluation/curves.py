@@ -1,4 +1,4 @@
-"""Learning curves: dev word accuracy by update, of single runs and of strategies."""
+"""Learning curves: dev word accuracy by step, of single runs and of strategies."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +11,10 @@ ACCURACY_COLUMN = "dev_word_accuracy"
 
 
 def mean_curve(runs: Sequence[RunResult]) -> pd.Series:
-    """Mean dev word accuracy of one strategy by update, up to where its last seed stopped.
+    """Mean dev word accuracy of one strategy by step, up to where its last seed stopped.
 
     A seed that stopped early goes on with its best value, that of the weights it keeps. Where a seed was not
-    evaluated at an update, its last value counts. NaN before all seeds were evaluated once.
+    evaluated at an step, its last value counts. NaN before all seeds were evaluated once.
     """
     curves = [curve for run in runs if len(curve := run_curve(run))]
     if not curves:
@@ -25,15 +25,15 @@ def mean_curve(runs: Sequence[RunResult]) -> pd.Series:
 
 
 def run_curve(run: RunResult) -> pd.Series:
-    """Dev word accuracy of one run by update, where it was measured."""
+    """Dev word accuracy of one run by step, where it was measured."""
     if ACCURACY_COLUMN not in run.history:
         return pd.Series(dtype=float)
-    curve = run.history.set_index("update")[ACCURACY_COLUMN].dropna()
+    curve = run.history.set_index("step")[ACCURACY_COLUMN].dropna()
     return curve[~curve.index.duplicated(keep="last")].sort_index()
 
 
 def curves_table(results: Iterable[RunResult]) -> pd.DataFrame:
-    """For `dvc plots`: column `update` and, per strategy, its mean curve.
+    """For `dvc plots`: column `step` and, per strategy, its mean curve.
 
     A strategy whose seeds have all stopped goes on with the mean of their best values to the end of the table,
     because DVC would draw a blank as zero.
@@ -41,7 +41,7 @@ def curves_table(results: Iterable[RunResult]) -> pd.DataFrame:
     groups = by_strategy(results)
     means = {name: mean_curve(runs) for name, runs in groups.items()}
     grid = np.unique(np.concatenate([curve.index.to_numpy(dtype=np.int64) for curve in means.values()]))
-    table = pd.DataFrame(index=pd.Index(grid, name="update", dtype=np.int64))
+    table = pd.DataFrame(index=pd.Index(grid, name="step", dtype=np.int64))
     for name, curve in means.items():
         table[name] = curve.reindex(grid).ffill()
         if len(curve):

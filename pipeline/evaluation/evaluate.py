@@ -18,7 +18,7 @@ from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import chooser
 from pipeline.reranking.features import Evidence
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.folders import HISTORY, PRETRAIN, Record, needs_pretraining, run_folder
+from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
 from pipeline.runs.groups import RunGroup
 
 IDENTITY, LOOKUP = "identity", "lookup"
@@ -56,8 +56,8 @@ def evaluate(
     """Decode and score the test set with a run or an ensemble, and add up what was spent."""
     records = group.records(prepared.digest)
     spent = list(records)
-    if needs_pretraining(group.strategy, params):
-        spent += [Record.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
+    if starts_pretrained(group.strategy, params):
+        spent += [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
     sources = [example.source for example in prepared.test]
     choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
     first = [row[0] for row in choices]
@@ -71,9 +71,9 @@ def evaluate(
         targets=[example.target for example in prepared.test],
         predictions=[choice.text for choice in first],
         scores=score([choice.text for choice in first], prepared),
-        updates=sum(record.batches for record in spent),
-        paired_updates=sum(record.updates for record in records),
-        seconds=sum(record.seconds for record in spent),
+        steps=sum(metadata.batches for metadata in spent),
+        paired_steps=sum(metadata.steps for metadata in records),
+        seconds=sum(metadata.seconds for metadata in spent),
         history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
         log_probabilities=[choice.log_probability for choice in first],
         confidences=[choice.confidence for choice in first],
@@ -83,16 +83,16 @@ def evaluate(
 
 def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
     """What a single run spent and reached on dev and test; its predictions stand below `reports`."""
-    record, reranker = Record.load(run_folder(group.strategy, group.seeds[0])), Reranker.load(group.reranker)
+    metadata, reranker = RunMetadata.load(run_folder(group.strategy, group.seeds[0])), Reranker.load(group.reranker)
     metrics = {
-        "dev_best_word_accuracy": record.dev_word_accuracy,
-        "dev_best_character_error_rate": record.dev_character_error_rate,
+        "dev_best_word_accuracy": metadata.dev_word_accuracy,
+        "dev_best_character_error_rate": metadata.dev_character_error_rate,
         "test_word_accuracy": scoring.accuracy(result.scores),
         "test_character_error_rate": scoring.error_rate(result.scores),
         **{f"test_{order}_accuracy": float(right.mean()) for order, right in result.orders.items()},
-        "parameters": record.parameters,
-        "best_update": record.best_update,
-        "updates": result.updates,
+        "parameters": metadata.parameters,
+        "best_step": metadata.best_step,
+        "steps": result.steps,
         "seconds": result.seconds,
     }
     if (error := calibration_error([result])) is not None:
@@ -100,7 +100,7 @@ def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
     if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
         metrics[RERANKED] = reranker.accuracy
         metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
-    run = TestedRun(record, metrics, reports / group.predictions, group.reranker, models="")
+    run = TestedRun(metadata, metrics, reports / group.predictions, group.reranker, models="")
     return replace(run, models=run.models_now())
 
 
@@ -116,8 +116,8 @@ def evaluate_controls(prepared: Prepared) -> list[RunResult]:
             targets=[example.target for example in prepared.test],
             predictions=predictions,
             scores=score(predictions, prepared),
-            updates=0,
-            paired_updates=0,
+            steps=0,
+            paired_steps=0,
             seconds=0.0,
         )
         for name, predictions in found.items()

@@ -16,7 +16,7 @@ from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.hashing import digest_of
 from pipeline.keys import comparison_key, decisive_parameters
-from pipeline.runs.folders import Record, run_folder
+from pipeline.runs.folders import RunMetadata, run_folder
 
 ORDER = ("supervised", "two_stage", "tandem")
 FOCUS = "tandem"
@@ -66,7 +66,7 @@ class TestedRun:
     reranker: the files of it. models: digest of the run folder and the reranker.
     """
 
-    record: Record
+    metadata: RunMetadata
     metrics: Mapping[str, float]
     predictions: Path
     reranker: Path
@@ -75,12 +75,12 @@ class TestedRun:
     @property
     def folder(self) -> Path:
         """Where the run is kept."""
-        return run_folder(self.record.strategy, self.record.seed)
+        return run_folder(self.metadata.strategy, self.metadata.seed)
 
     @property
     def dev_accuracy(self) -> float:
         """What it reached on dev: with its reranker, cross-validated, or greedily where it has none."""
-        return self.metrics.get(RERANKED, self.record.dev_word_accuracy)
+        return self.metrics.get(RERANKED, self.metadata.dev_word_accuracy)
 
     def models_now(self) -> str:
         """The digest of its models as they are."""
@@ -128,5 +128,5 @@ class Outcome:
         if self.data != data:
             raise UserError("reports was made with other data than data/prepared now holds: run `dvc repro`")
         for run in self.runs:
-            if Record.load(run.folder) != run.record or run.models_now() != run.models:
+            if RunMetadata.load(run.folder) != run.metadata or run.models_now() != run.models:
                 raise UserError(f"{run.folder} or {run.reranker} changed since reports was made: run `dvc repro`")

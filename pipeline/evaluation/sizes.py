@@ -19,7 +19,7 @@ PARAMS, METRICS, SUMMARY = "params.yaml", "reports/metrics.json", "reports/prepa
 SIZE = "prepare.pairs"
 WORKSPACE = "workspace"
 FOLDER, TABLE = Path("sizes"), "sizes.csv"
-RECORD = "params.json"  # the parameters, but for the size, that the table is good for
+METADATA = "params.json"  # the parameters, but for the size, that the table is good for
 BY_PAIRS = ["strategy", "pairs", "word_accuracy", "low", "high"]
 
 
@@ -44,13 +44,13 @@ def save(rows: pd.DataFrame, params: Params, folder: Path = FOLDER) -> None:
     """Keep what `collect` found, for the report of the next comparison with these parameters."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
-    (folder / RECORD).write_text(json.dumps(_but_size(params), indent=1) + "\n", encoding="utf-8")
+    (folder / METADATA).write_text(json.dumps(_but_size(params), indent=1) + "\n", encoding="utf-8")
 
 
 def saved(params: Params, folder: Path = FOLDER) -> pd.DataFrame:
     """What `save` kept; no rows where there is nothing, or it belongs to other parameters."""
     with contextlib.suppress(OSError, ValueError):
-        if json.loads((folder / RECORD).read_text(encoding="utf-8")) == _but_size(params):
+        if json.loads((folder / METADATA).read_text(encoding="utf-8")) == _but_size(params):
             return pd.read_csv(folder / TABLE)[BY_PAIRS]
     return pd.DataFrame(columns=BY_PAIRS)
 

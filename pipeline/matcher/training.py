@@ -22,7 +22,7 @@ from pipeline.matcher.network import Matcher, Vectors, closed
 from pipeline.model.backend import keras, tf
 from pipeline.training.batches import BatchStream
 
-WARMUP = 50  # updates over which the learning rate rises from zero
+WARMUP = 50  # steps over which the learning rate rises from zero
 CLIP_NORM = 1.0  # of the gradient, over all weights
 ROWS_AT_ONCE, CELLS_AT_ONCE = 256, 2**26  # at most, in comparing some sources with a whole list of targets
 
@@ -77,7 +77,7 @@ class Look:
     start. best: whether the score is the highest so far.
     """
 
-    update: int
+    step: int
     loss: float
     dev_score: float
     learning_rate: float
@@ -94,31 +94,31 @@ def train_matcher(
 ) -> Iterator[Look]:
     """Train `matcher` in place; at the end it holds the weights for which `evaluate` was highest.
 
-    Stops after `settings.updates` batches, or when `settings.patience` looks in a row brought nothing better.
+    Stops after `settings.steps` batches, or when `settings.patience` looks in a row brought nothing better.
     """
-    step = _compile_step(matcher, settings)
+    train_batch = _compile_step(matcher, settings)
     losses: list[float] = []
     best, best_weights, looks_without_progress = -math.inf, matcher.siamese.get_weights(), 0
     started = time.perf_counter()
-    for update in range(1, settings.updates + 1):
-        ids, wrong = stream[update - 1]
-        rate = settings.learning_rate * min(1.0, update / WARMUP)
-        rate *= (1.0 + math.cos(math.pi * (update - 1) / settings.updates)) / 2.0
-        loss = float(step(ids, wrong, rate))
+    for step in range(1, settings.steps + 1):
+        ids, wrong = stream[step - 1]
+        rate = settings.learning_rate * min(1.0, step / WARMUP)
+        rate *= (1.0 + math.cos(math.pi * (step - 1) / settings.steps)) / 2.0
+        loss = float(train_batch(ids, wrong, rate))
         if not math.isfinite(loss):
             raise UserError(
-                f"the matcher's loss became {loss} at update {update}: "
+                f"the matcher's loss became {loss} at step {step}: "
                 f"lower matcher.learning_rate (now {settings.learning_rate})"
             )
         losses.append(loss)
-        if update % settings.evaluate_every and update != settings.updates:
+        if step % settings.evaluate_every and step != settings.steps:
             continue
         reached = evaluate()
         better = reached > best
         if better:
             best, best_weights = reached, matcher.siamese.get_weights()
         looks_without_progress = 0 if better else looks_without_progress + 1
-        yield Look(update, float(np.mean(losses)), reached, rate, time.perf_counter() - started, better)
+        yield Look(step, float(np.mean(losses)), reached, rate, time.perf_counter() - started, better)
         losses.clear()
         if looks_without_progress == settings.patience:
             break

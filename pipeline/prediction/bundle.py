@@ -13,7 +13,7 @@ from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, learn_evid
 from pipeline.reranking.features import Evidence
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import run_folder
-from pipeline.runs.groups import RerankRecord, RunGroup
+from pipeline.runs.groups import RerankMetadata, RunGroup
 
 NETWORKS = "networks"  # one run folder for each seed
 RERANKER = "reranker.json"
@@ -25,12 +25,12 @@ def write_bundle(folder: Path, group: RunGroup, prepared: Prepared) -> None:
 
     Raises `UserError` where something is missing, or was made with other data than `prepared`.
     """
-    record = group.rerank_record(prepared.digest)
+    metadata = group.rerank_metadata(prepared.digest)
     for seed in group.seeds:
         shutil.copytree(run_folder(group.strategy, seed), folder / NETWORKS / str(seed))
-    record.save(folder)
+    metadata.save(folder)
     shutil.copyfile(group.reranker, folder / RERANKER)
-    if record.decoding.order is Order.RERANK:
+    if metadata.decoding.order is Order.RERANK:
         (folder / PREPARED).mkdir()
         stores = (
             f"{name}.{part}.npy" for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED) for part in ("ids", "offsets")
@@ -54,17 +54,17 @@ class Bundle:
 
         The folder is not needed any more afterwards, as long as the system lets a mapped file be deleted.
         """
-        record = RerankRecord.load(folder)
+        metadata = RerankMetadata.load(folder)
         networks = sorted((folder / NETWORKS).glob("*"), key=lambda network: int(network.name))
         if not networks:
             raise UserError(f"{folder / NETWORKS} has no network in it")
         model = TrainedModel.load(*networks)
         evidence = None
-        if record.decoding.order is Order.RERANK:
+        if metadata.decoding.order is Order.RERANK:
             stores = (StringStore.open(folder / PREPARED / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED))
             prepared = Prepared(folder / PREPARED, model.source_alphabet, model.target_alphabet, *stores)
-            evidence = learn_evidence(record.decoding, prepared, record.held_out)
-        return cls(model, record.decoding, evidence, Reranker.load(folder / RERANKER))
+            evidence = learn_evidence(metadata.decoding, prepared, metadata.held_out)
+        return cls(model, metadata.decoding, evidence, Reranker.load(folder / RERANKER))
 
     def chooser(self, n_best: int = 1, beam: int | None = None, order: Order | None = None) -> Chooser | OwnOrder:
         """What chooses at least `n_best` candidates for a source, if the search finds as many.
@@ -76,5 +76,5 @@ class Bundle:
             return OwnOrder(self.model, n_best)
         if order is Order.RERANK and self.evidence is None:
             raise UserError(f"this model has no reranker, its order is {self.decoding.order}: ask for greedy or beam")
-        decoding = replace(self.decoding, order=order, beam=max(beam or self.decoding.beam, n_best))
+        decoding = replace(self.decoding, order=order, beam_width=max(beam or self.decoding.beam_width, n_best))
         return chooser(self.model, decoding, self.evidence, self.reranker)

@@ -14,7 +14,7 @@ from pipeline.prediction.bundle import NETWORKS, Bundle, write_bundle
 from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, learn_evidence, load_trained
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import run_folder
-from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 
 BEAM = 8  # where no repro says otherwise
 OF_NETWORKS = ("network.json", "network.weights.h5", "source_alphabet.json", "target_alphabet.json")
@@ -65,8 +65,8 @@ def recipe_of(
     """
     reason = None
     try:
-        decoding = RerankRecord.load().decoding
-        default, width = decoding.order, beam or decoding.beam
+        decoding = RerankMetadata.load().decoding
+        default, width = decoding.order, beam or decoding.beam_width
         if (order or default) is Order.RERANK:
             _check_reranker(runs)
     except UserError as error:
@@ -83,9 +83,9 @@ def load_runs(runs: RunGroup, recipe: Recipe) -> Chooser | OwnOrder:
     model = load_trained(runs)
     if recipe.order is not Order.RERANK:
         return OwnOrder(model, recipe.beam)
-    record = RerankRecord.load()
-    evidence = learn_evidence(record.decoding, Prepared.open(), record.held_out)
-    return chooser(model, replace(record.decoding, beam=recipe.beam), evidence, Reranker.load(runs.reranker))
+    metadata = RerankMetadata.load()
+    evidence = learn_evidence(metadata.decoding, Prepared.open(), metadata.held_out)
+    return chooser(model, replace(metadata.decoding, beam_width=recipe.beam), evidence, Reranker.load(runs.reranker))
 
 
 def pack_runs(folder: Path, runs: RunGroup, recipe: Recipe) -> None:
@@ -98,9 +98,9 @@ def pack_runs(folder: Path, runs: RunGroup, recipe: Recipe) -> None:
 
 
 def _check_reranker(runs: RunGroup) -> None:
-    if RerankRecord.load().decoding.order is not Order.RERANK:
+    if RerankMetadata.load().decoding.order is not Order.RERANK:
         raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
-    runs.rerank_record(Prepared.open().digest)
+    runs.rerank_metadata(Prepared.open().digest)
     Reranker.load(runs.reranker)
 
 

@@ -114,11 +114,11 @@ def chooser(
         case Order.GREEDY:
             return OwnOrder(model, beam=1)
         case Order.BEAM:
-            return OwnOrder(model, decoding.beam)
+            return OwnOrder(model, decoding.beam_width)
         case Order.RERANK:
             if evidence is None:
                 raise ValueError("the order 'rerank' needs evidence")
-            return Chooser(model, evidence, decoding.beam, decoding.neighbours, reranker)
+            return Chooser(model, evidence, decoding.beam_width, decoding.neighbours, reranker)
 
 
 def fitted_chooser(

@@ -84,7 +84,7 @@ class Service:
 
 def defaults(decoding: Decoding) -> dict[str, Any]:
     """The parameters of a request that gives none."""
-    return {"n_best": 1, "beam": decoding.beam, "order": decoding.order.value}
+    return {"n_best": 1, "beam": decoding.beam_width, "order": decoding.order.value}
 
 
 def _width(name: str, given: Mapping[str, Any]) -> int:

@@ -45,7 +45,7 @@ def learning_curves(results: Sequence[RunResult]) -> str:
     rising = [name for name, curve in curves.items() if _is_rising(curve)]
     if rising:
         verb = "was" if len(rising) == 1 else "were"
-        text += f" {in_words(rising)} {verb} still rising at the end, so more updates may help."
+        text += f" {in_words(rising)} {verb} still rising at the end, so more steps may help."
     return text
 
 

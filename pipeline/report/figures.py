@@ -54,7 +54,7 @@ def places(names: Sequence[str]) -> dict[str, int]:
 
 
 def learning_curves(results: Iterable[RunResult]) -> Figure:
-    """Dev word accuracy by update: the mean of each strategy as a thick line, its seeds as thin ones.
+    """Dev word accuracy by step: the mean of each strategy as a thick line, its seeds as thin ones.
 
     A thin line ends where its seed stopped; the mean goes on with that seed's best value.
     """
@@ -67,7 +67,7 @@ def learning_curves(results: Iterable[RunResult]) -> Figure:
             axes.plot(curve.index[-1:], curve[-1:], linestyle="", markersize=3, alpha=0.6, **style)
         mean = mean_curve(groups[name])
         axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=plain(name))
-    axes.set_xlabel("paired updates (thick: mean of the seeds; thin: each of them)")
+    axes.set_xlabel("paired steps (thick: mean of the seeds; thin: each of them)")
     axes.set_ylabel("words right")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

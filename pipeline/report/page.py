@@ -110,7 +110,7 @@ def _standing(metrics: Metrics) -> list[Row]:
             "interval": _interval(row["word_accuracy"]),
             "greedy": _percent(row["by_order"][GREEDY]["mean"]) if GREEDY in row["by_order"] else "–",
             "wrong_symbols": _percent(row["character_error_rate"]["mean"]),
-            "spent": [f"{row[key]:,.0f}" for key in ("paired_updates", "updates", "seconds")],
+            "spent": [f"{row[key]:,.0f}" for key in ("paired_steps", "steps", "seconds")],
         }
         for name, row in rows(metrics).items()
     ]

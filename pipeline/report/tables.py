@@ -21,10 +21,10 @@ def verdict(metrics: Metrics) -> str:
     rest = [name for name in names if name != focus and name not in known]
     best_of_rest = [max(rest, key=lambda name: metrics[name]["word_accuracy"]["mean"])] if rest else []
     clauses = [_clause(metrics, focus, rival) for rival in known + best_of_rest]
-    spent = {name: metrics[name]["paired_updates"] for name in names}
+    spent = {name: metrics[name]["paired_steps"] for name in names}
     if len(set(spent.values())) > 1:
-        amounts = ", ".join(f"{name} {updates:,.0f}" for name, updates in spent.items())
-        clauses.append(f"the paired updates spent differ ({amounts})")
+        amounts = ", ".join(f"{name} {steps:,.0f}" for name, steps in spent.items())
+        clauses.append(f"the paired steps spent differ ({amounts})")
     return f"{opening}, {'; '.join(clauses)}."
 
 
@@ -62,11 +62,11 @@ def table(metrics: Metrics) -> str:
             percent(row["word_accuracy"]),
             f"{100 * row['by_order'][GREEDY]['mean']:.1f}" if GREEDY in row["by_order"] else ABSENT,
             percent(row["character_error_rate"]),
-            *(f"{row[key]:,.0f}" for key in ("paired_updates", "updates", "seconds")),
+            *(f"{row[key]:,.0f}" for key in ("paired_steps", "steps", "seconds")),
         ]
         for name, row in rows(metrics).items()
     ]
-    text = markdown_table([*header, "paired updates", "all updates", "seconds"], lines)
+    text = markdown_table([*header, "paired steps", "all steps", "seconds"], lines)
     if not metrics[COMPARISONS]:
         return text
     lines = [

@@ -1,7 +1,6 @@
 """Run folders: where each training is kept, what it depends on, and the record of what it spent and reached.
 
-Strategies are known by name. `pretrain` is none of its own: it is the first stage of `two_stage`, and where
-`tandem.start` says so the start of `tandem`.
+Strategies are known by name. `pretrain` is not a strategy: it is the autoencoder that some strategies start from.
 """
 
 import csv
@@ -9,18 +8,17 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.config.params import Params, Start, flatten
+from pipeline.config.params import Params, flatten
 from pipeline.errors import UserError
 
 PRETRAIN = "pretrain"
-STRATEGIES = ("supervised", "two_stage", "tandem")
 MODELS = Path("models")
 HISTORY = "history.csv"  # the same, byte for byte, whenever the training is done again on the same machine
 TIMINGS = "timings.csv"  # what else was seen at the same looks: how long it took, what it used of the machine
-RECORD = "run.json"
+METADATA = "run.json"
 
 Row = dict[str, int | float]  # of a look: `STEP`, `SECONDS` since training began, and what was measured
-STEP, SECONDS = "update", "seconds"
+STEP, SECONDS = "step", "seconds"
 
 
 def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
@@ -28,50 +26,52 @@ def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
     return models / strategy / str(seed)
 
 
-def needs_pretraining(strategy: str, params: Params) -> bool:
-    """Whether a strategy starts from the autoencoder of `pretrain`."""
-    return strategy == "two_stage" or (strategy == "tandem" and params.tandem.start is Start.PRETRAINED)
+def starts_pretrained(strategy: str, params: Params) -> bool:
+    """Whether a strategy starts from the autoencoder of stage `pretrain`; that one itself does not."""
+    return strategy != PRETRAIN and params.strategies[strategy].is_pretrained
 
 
 def run_parameters(strategy: str, params: Params) -> dict[str, object]:
-    """The parameters that a run depends on, by dotted name."""
-    own = [PRETRAIN, strategy] if needs_pretraining(strategy, params) else [strategy]
-    relevant = {"data", "prepare", "model", "noise", "training", *own}
-    return {name: value for name, value in flatten(params).items() if name.split(".")[0] in relevant}
+    """The parameters that a training depends on, by dotted name."""
+    relevant = ["data.", "prepare.", "model.", "noise.", "training."]
+    relevant += [] if strategy == PRETRAIN else [f"strategies.{strategy}."]
+    if strategy == PRETRAIN or starts_pretrained(strategy, params):
+        relevant.append(f"{PRETRAIN}.")
+    return {name: value for name, value in flatten(params).items() if name.startswith(tuple(relevant))}
 
 
 @dataclass(frozen=True)
-class Record:
+class RunMetadata:
     """run.json: what a run spent and what it reached on the development data.
 
-    updates: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in
-    training and in looking at the development data. best_update: after which the kept weights stood.
+    steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in
+    training and in looking at the development data. best_step: after which the kept weights stood.
     """
 
     strategy: str
     seed: int
     data: str
     parameters: int
-    updates: int
+    steps: int
     batches: int
     symbols: int
     seconds: float
-    best_update: int
+    best_step: int
     dev_word_accuracy: float
     dev_character_error_rate: float
 
     @classmethod
-    def load(cls, folder: Path) -> "Record":
+    def load(cls, folder: Path) -> "RunMetadata":
         """Read the record of a run folder; raises `UserError` where there is none."""
         try:
-            return cls(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+            return cls(**json.loads((folder / METADATA).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{folder} is not a finished training run ({error}): run `dvc repro`") from error
 
 
-def save_record(record: Record, folder: Path) -> None:
+def save_metadata(metadata: RunMetadata, folder: Path) -> None:
     """Write run.json, the last file of a run."""
-    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    (folder / METADATA).write_text(json.dumps(asdict(metadata), indent=1) + "\n", encoding="utf-8")
 
 
 def load_history(folder: Path) -> list[Row]:

@@ -4,24 +4,23 @@ Networks are left to `networks`: what only names or copies files needs no tensor
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from pipeline.config.params import Decoding
+from pipeline.config.params import Decoding, Params
 from pipeline.errors import UserError
-from pipeline.runs.folders import MODELS, STRATEGIES, Record, run_folder
+from pipeline.runs.folders import MODELS, RunMetadata, run_folder
 
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
-RECORD = "record.json"
+METADATA = "record.json"
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class RerankRecord:
+class RerankMetadata:
     """record.json: what the rerankers were fitted with, and thus are good for.
 
     data: digest of the prepared data. seeds: those of every ensemble. held_out: as in `Evidence.learn`.
@@ -33,18 +32,18 @@ class RerankRecord:
     decoding: Decoding
 
     @classmethod
-    def load(cls, folder: Path = RERANKERS) -> "RerankRecord":
+    def load(cls, folder: Path = RERANKERS) -> "RerankMetadata":
         """Read what `save` wrote; raises `UserError` for anything else."""
         try:
-            return TypeAdapter(cls).validate_json((folder / RECORD).read_bytes())
+            return TypeAdapter(cls).validate_json((folder / METADATA).read_bytes())
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
-            raise UserError(f"{folder / RECORD} cannot be used ({reason}): run `dvc repro`") from error
+            raise UserError(f"{folder / METADATA} cannot be used ({reason}): run `dvc repro`") from error
 
     def save(self, folder: Path = RERANKERS) -> None:
         """Write the record."""
-        content = TypeAdapter(RerankRecord).dump_python(self, mode="json")
-        (folder / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        content = TypeAdapter(RerankMetadata).dump_python(self, mode="json")
+        (folder / METADATA).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -74,32 +73,32 @@ class RunGroup:
         """Where its predictions for the test set stand, below the folder of reports."""
         return Path("predictions") / f"{self.strategy}-{self.name}.tsv"
 
-    def records(self, data: str) -> list[Record]:
+    def records(self, data: str) -> list[RunMetadata]:
         """What each run spent and reached; raises `UserError` if one was not trained on the data of that digest."""
         records = []
         for seed in self.seeds:
             folder = run_folder(self.strategy, seed)
-            record = Record.load(folder)
-            if record.data != data:
+            metadata = RunMetadata.load(folder)
+            if metadata.data != data:
                 raise UserError(f"{folder} was trained on other data than data/prepared now holds: run `dvc repro`")
-            records.append(record)
+            records.append(metadata)
         return records
 
-    def rerank_record(self, data: str) -> RerankRecord:
+    def rerank_metadata(self, data: str) -> RerankMetadata:
         """What its reranker was fitted with; raises `UserError` if that, or a run, is not of the data of a digest."""
-        record = RerankRecord.load()
-        if record.data != data:
+        metadata = RerankMetadata.load()
+        if metadata.data != data:
             raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
         self.records(data)
-        return record
+        return metadata
 
 
-def single_runs(seeds: Sequence[int]) -> list[RunGroup]:
-    """All single runs, strategy by strategy."""
-    return [RunGroup(strategy, (seed,)) for strategy in STRATEGIES for seed in seeds]
+def single_runs(params: Params) -> list[RunGroup]:
+    """Every seed of every strategy, strategy by strategy."""
+    return [RunGroup(strategy, (seed,)) for strategy in params.strategies for seed in params.seeds]
 
 
-def ensembles(seeds: Sequence[int], decoding: Decoding) -> list[RunGroup]:
-    """The seeds of each strategy together, where `decoding` asks for it and there are several."""
-    wanted = decoding.ensemble and len(seeds) > 1
-    return [RunGroup(strategy, tuple(seeds)) for strategy in STRATEGIES] if wanted else []
+def ensembles(params: Params) -> list[RunGroup]:
+    """The seeds of each strategy together, if `decoding.ensemble` is on and there are several."""
+    wanted = params.decoding.ensemble and len(params.seeds) > 1
+    return [RunGroup(strategy, params.seeds) for strategy in params.strategies] if wanted else []

@@ -14,8 +14,7 @@ from pipeline.prediction.predictor import each_loaded, learn_evidence, load_trai
 from pipeline.report.findings import Findings
 from pipeline.report.report import write_predictions, write_report
 from pipeline.report.tables import verdict
-from pipeline.runs.folders import STRATEGIES
-from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 from pipeline.training.noise import learned_noise
 
@@ -27,10 +26,10 @@ def main() -> None:
     """Decode the test set with every run and ensemble, compare, and write reports/."""
     params, prepared = load_params(), Prepared.open(PREPARED)
     held_out = params.prepare.hold_out_targets
-    if RerankRecord.load() != RerankRecord(prepared.digest, params.seeds, held_out, params.decoding):
+    if RerankMetadata.load() != RerankMetadata(prepared.digest, params.seeds, held_out, params.decoding):
         raise UserError(f"{RERANKERS} was made with other data or parameters than there are now: run `dvc repro`")
     evidence = learn_evidence(params.decoding, prepared, held_out)
-    groups = [*single_runs(params.seeds), *ensembles(params.seeds, params.decoding)]
+    groups = [*single_runs(params), *ensembles(params)]
     found = {
         group: evaluate(group, model, params, prepared, evidence)
         for group, model in each_loaded(watched(groups, "evaluate"))
@@ -47,7 +46,7 @@ def main() -> None:
         ensembles=[result for group, result in found.items() if group.is_ensemble],
         controls=evaluate_controls(prepared),
     )
-    focus, won_and_lost = focus_of(STRATEGIES), examples(runs)
+    focus, won_and_lost = focus_of(list(params.strategies)), examples(runs)
     sources = [example.source for example in prepared.test]
     mapped = sources_to_map(won_and_lost, sources, prepared.source_alphabet.kind)
     findings = Findings(

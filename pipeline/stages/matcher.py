@@ -16,7 +16,7 @@ from pipeline.matcher.network import FOLDER, Matcher
 from pipeline.matcher.training import Look, MatchingStream, calibrate, retrieval, separation, train_matcher
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel
-from pipeline.runs.folders import HISTORY, Record, run_folder
+from pipeline.runs.folders import HISTORY, RunMetadata, run_folder
 from pipeline.stages import end_on_sigterm, seed_argument
 
 METRICS = Path("reports/matcher.json")
@@ -45,8 +45,8 @@ def main() -> None:
     metrics = {
         "encoder": params.matcher.encoder.value,
         "parameters": matcher.siamese.count_params(),
-        "updates": looks[-1].update,
-        "best_update": max(look.update for look in looks if look.best),
+        "steps": looks[-1].step,
+        "best_step": max(look.step for look in looks if look.best),
         "seconds": round(looks[-1].seconds, 3),
         "searched": len(set(unpaired)),
         "dev": measure(matcher, prepared.dev, negatives["dev"], unpaired),
@@ -68,7 +68,7 @@ def unpaired_targets(prepared: Prepared, at_most: int, seed: int) -> list[str]:
 def load_predictor(prepared: Prepared, seed: int) -> TrainedModel:
     """The supervised predictor, whose wrong predictions are hard negatives."""
     folder = run_folder("supervised", seed)
-    if Record.load(folder).data != prepared.digest:
+    if RunMetadata.load(folder).data != prepared.digest:
         raise UserError(f"{folder} was trained on other data than data/prepared now holds: run `dvc repro`")
     return TrainedModel.load(folder)
 
@@ -89,7 +89,7 @@ def train(
     ):
         looks.append(look)
         print(
-            f"matcher {seed}  {look.update}/{settings.updates}  loss {look.loss:.3f}  "
+            f"matcher {seed}  {look.step}/{settings.steps}  loss {look.loss:.3f}  "
             f"dev mean reciprocal rank {look.dev_score:.3f}",
             flush=True,
         )

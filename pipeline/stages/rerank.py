@@ -5,7 +5,7 @@ from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
 from pipeline.prediction.predictor import each_loaded, fitted_chooser, learn_evidence
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup, ensembles, single_runs
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 
 
@@ -15,14 +15,14 @@ def main() -> None:
     params, prepared = load_params(), Prepared.open(PREPARED)
     decoding, held_out = params.decoding, params.prepare.hold_out_targets
     evidence = learn_evidence(decoding, prepared, held_out)
-    groups = [*single_runs(params.seeds), *ensembles(params.seeds, decoding)]
+    groups = [*single_runs(params), *ensembles(params)]
     for group, model in each_loaded(watched(groups, "rerank")):
         group.records(prepared.digest)
         reranker = fitted_chooser(model, decoding, evidence, prepared).reranker
         group.reranker.parent.mkdir(parents=True, exist_ok=True)
         reranker.save(group.reranker)
         print(summary(group, reranker), flush=True)
-    RerankRecord(prepared.digest, params.seeds, held_out, decoding).save(RERANKERS)
+    RerankMetadata(prepared.digest, params.seeds, held_out, decoding).save(RERANKERS)
 
 
 def summary(group: RunGroup, reranker: Reranker) -> str:

@@ -21,12 +21,12 @@ from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.parallel import jobs_for, side_by_side
 from pipeline.runs import checkpoints
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import PRETRAIN, STEP, Row, load_history, needs_pretraining, run_folder, run_parameters
+from pipeline.runs.folders import PRETRAIN, STEP, Row, load_history, run_folder, run_parameters, starts_pretrained
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking.client import import_mlflow, project_root
 from pipeline.tracking.runs import Child, Comparison
 from pipeline.training.membership import Member, members_here
-from pipeline.training.strategies import phases
+from pipeline.training.strategies import phases_of
 
 if TYPE_CHECKING:
     from pipeline.training.workers import Workers
@@ -59,7 +59,10 @@ def train_seeds(strategy: str) -> None:
     comparison = Comparison.open(params, prepared.digest, environment)
     prefix = f"{PRETRAIN}_" if strategy == PRETRAIN else ""
     children: dict[int, Child] = {}
-    with ExitStack() as open_runs, Watcher(strategy, sum(plan.updates for plan in phases(strategy, params))) as watcher:
+    with (
+        ExitStack() as open_runs,
+        Watcher(strategy, sum(plan.steps for plan in phases_of(strategy, params))) as watcher,
+    ):
         open_runs.push(comparison.end_if_broken_off)
         for seed, told in news:
             if told == BEGINS:
@@ -106,7 +109,7 @@ def _child(comparison: Comparison, strategy: str, params: Params, seed: int, env
     """The run of a strategy and seed in MLflow; it begins with its pretraining, where there is one."""
     name = "two_stage" if strategy == PRETRAIN else strategy
     child = comparison.start(name, seed, run_parameters(name, params), environment, continuing=strategy == "two_stage")
-    if needs_pretraining(strategy, params) and not child.continued:
+    if starts_pretrained(strategy, params) and not child.continued:
         child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_")
     return child
 
@@ -114,9 +117,9 @@ def _child(comparison: Comparison, strategy: str, params: Params, seed: int, env
 class Watcher:
     """A progress bar for each seed on a terminal, a line per look elsewhere."""
 
-    def __init__(self, strategy: str, updates: int) -> None:
+    def __init__(self, strategy: str, steps: int) -> None:
         self._strategy = strategy
-        self._updates = updates
+        self._updates = steps
         self._terminal = sys.stderr.isatty()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
@@ -132,11 +135,11 @@ class Watcher:
 
     def show(self, seed: int, row: Row) -> None:
         """Move on to where a seed is by a look at the development data."""
-        title, update = f"{self._strategy} {seed}", int(row[STEP])
+        title, step = f"{self._strategy} {seed}", int(row[STEP])
         losses = [f"{name.removeprefix('loss_')} loss {row[name]:.3f}" for name in row if name.startswith("loss_")]
         state = "  ".join([*losses, f"dev accuracy {row['dev_word_accuracy']:.1%}"])
         if not self._terminal:
-            print(f"{title}  {update}/{self._updates}  {state}", flush=True)
+            print(f"{title}  {step}/{self._updates}  {state}", flush=True)
         if seed not in self._lines:
             self._lines[seed] = self._bars.add_task(title, total=self._updates, state="")
-        self._bars.update(self._lines[seed], completed=update, state=state)
+        self._bars.update(self._lines[seed], completed=step, state=state)

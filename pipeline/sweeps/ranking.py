@@ -75,10 +75,10 @@ def table(ranking: Sequence[Configuration], parameters: Sequence[str]) -> str:
 
 def tsv(found: Sequence[tuple[Trial, Result]], parameters: Sequence[str]) -> str:
     """All trials, one a line, the best first; tab-separated."""
-    header = ["strategy", "seed", *parameters, "ending", "updates", "best_update", "seconds"]
+    header = ["strategy", "seed", *parameters, "ending", "steps", "best_step", "seconds"]
     lines = [[*header, "dev_word_accuracy", "dev_character_error_rate"]]
     for trial, result in sorted(found, key=lambda pair: -pair[1].dev_word_accuracy):
-        spent = (result.updates, result.best_update, result.seconds)
+        spent = (result.steps, result.best_step, result.seconds)
         reached = (result.dev_word_accuracy, result.dev_character_error_rate)
         values = _values(trial.changes, parameters)
         lines.append([trial.strategy, str(trial.seed), *values, result.ending, *map(str, (*spent, *reached))])

@@ -96,7 +96,7 @@ class SweepRuns:
         """End the run of a trial that finished, or was stopped."""
         run = self._open.pop(key)
         best = {ACCURACY: result.dev_word_accuracy, ERROR_RATE: result.dev_character_error_rate}
-        run.log_metrics({f"best_{name}": value for name, value in best.items()}, step=result.updates)
+        run.log_metrics({f"best_{name}": value for name, value in best.items()}, step=result.steps)
         run.set_tags({TRAINED: result.digest, ENDING: result.ending})
         run.finish()
 

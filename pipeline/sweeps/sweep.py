@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
 from pipeline.report.figures import save as save_figure
 from pipeline.runs import checkpoints
-from pipeline.runs.folders import PRETRAIN, RECORD, STEP, Row, run_folder
+from pipeline.runs.folders import METADATA, PRETRAIN, STEP, Row, run_folder
 from pipeline.sweeps.coordinates import parallel_coordinates
 from pipeline.sweeps.ranking import Configuration, apply, ranked, table, tsv, verdict
 from pipeline.sweeps.runs import SweepRuns
@@ -37,12 +37,11 @@ from pipeline.sweeps.trials import (
     plain,
     save_stop,
     save_trial,
-    starts_pretrained,
 )
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
-# A trial is held against the others when it has made so much of its updates, in per cent, and again at twice as much:
+# A trial is held against the others when it has made so much of its steps, in per cent, and again at twice as much:
 # what is not in the better half of those that came so far stops there.
 FIRST_RUNG, HALVING = 25, 2
 
@@ -138,12 +137,12 @@ def _alone(place: Place) -> Iterator[None]:
 def _make_shared(trials: Sequence[Trial], place: Place) -> None:
     """Prepare data and pretrain autoencoders, each once for all trials that agree on them, if they are not there."""
     data = {place.prepared(trial.params): trial for trial in trials}
-    starts = {place.pretrained(trial): trial for trial in trials if starts_pretrained(trial)}
+    starts = {place.pretrained(trial): trial for trial in trials if trial.is_pretrained}
     data = {folder: trial for folder, trial in data.items() if not folder.is_dir()}
     starts = {
         folder: trial
         for folder, trial in starts.items()
-        if not (run_folder(PRETRAIN, trial.seed, folder) / RECORD).exists()
+        if not (run_folder(PRETRAIN, trial.seed, folder) / METADATA).exists()
     }
     place.shared.joinpath("prepared").mkdir(parents=True, exist_ok=True)
     _each(prepare, [(trial.params, place) for trial in data.values()], threads=1)
@@ -164,7 +163,7 @@ def _each(work: Callable[..., str], items: Sequence[tuple[Any, ...]], threads: i
 def _halving(trials: Mapping[str, Trial], place: Place) -> ASHAScheduler:
     """Stops what is hopeless, also against trials that are over already (Li et al. 2020, successive halving)."""
     scheduler = ASHAScheduler(
-        # Not updates, as trials may have more or less of them: learning rates fall over all that a trial has. Finished
+        # Not steps, as trials may have more or less of them: learning rates fall over all that a trial has. Finished
         # trials are never stopped: their results are being written.
         time_attr=SHARE,
         metric=ACCURACY,

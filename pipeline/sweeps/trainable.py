@@ -21,9 +21,9 @@ from pipeline.hashing import joined
 from pipeline.keys import code_parts
 from pipeline.parallel import THREADS
 from pipeline.runs.folders import PRETRAIN, STEP, Row
-from pipeline.sweeps.trials import ACCURACY, Place, Trial, load_trial, starts_pretrained
+from pipeline.sweeps.trials import ACCURACY, Place, Trial, load_trial
 
-# Of what a trial reports: its looks since the last report, how much of its updates it made, in per cent, whether its
+# Of what a trial reports: its looks since the last report, how much of its steps it made, in per cent, whether its
 # run folder stands, and what went wrong.
 ROWS, SHARE, FINISHED, PROBLEM = "rows", "share", "finished", "problem"
 
@@ -34,8 +34,8 @@ def code() -> str:
 
 
 def share_of(trial: Trial, row: Row) -> float:
-    """How much of its updates a trial has made at a look, in per cent."""
-    return 100 * row[STEP] / trial.updates
+    """How much of its steps a trial has made at a look, in per cent."""
+    return 100 * row[STEP] / trial.steps
 
 
 def prepare(params: Params, place: Place) -> str:
@@ -101,7 +101,7 @@ class TrialTraining(tune.Trainable):
             )
         folder = place.folder / "trials" / key
         trial = load_trial(folder)
-        if starts_pretrained(trial):
+        if trial.is_pretrained:
             _link(place.pretrained(trial) / PRETRAIN, folder / PRETRAIN)
         for rows in _training(trial.strategy, trial, place, folder):
             if rows:

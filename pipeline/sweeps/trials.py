@@ -24,19 +24,19 @@ from pipeline.hashing import file_digest, joined
 from pipeline.keys import PREPARE_SECTIONS, code_parts, versions
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import (
+    METADATA,
     PRETRAIN,
-    RECORD,
     SECONDS,
     STEP,
-    Record,
     Row,
+    RunMetadata,
     load_history,
     load_rows,
-    needs_pretraining,
     run_folder,
     run_parameters,
+    starts_pretrained,
 )
-from pipeline.training.strategies import phases
+from pipeline.training.strategies import phases_of
 
 SWEEPS = "sweeps"  # in the project
 TRIAL, STOPPED = "trial.json", "stopped.csv"
@@ -71,9 +71,14 @@ class Trial:
         return self.strategy, json.dumps(dict(self.changes))
 
     @property
-    def updates(self) -> int:
+    def is_pretrained(self) -> bool:
+        """Whether it starts from an autoencoder."""
+        return starts_pretrained(self.strategy, self.params)
+
+    @property
+    def steps(self) -> int:
         """What it may spend."""
-        return sum(plan.updates for plan in phases(self.strategy, self.params))
+        return sum(plan.steps for plan in phases_of(self.strategy, self.params))
 
     @cached_property
     def same(self) -> str:
@@ -90,13 +95,13 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """What a trial came to. updates: that it made. rows: its looks at the development data."""
+    """What a trial came to. steps: that it made. rows: its looks at the development data."""
 
     ending: Ending
     dev_word_accuracy: float
     dev_character_error_rate: float
-    updates: int
-    best_update: int
+    steps: int
+    best_step: int
     seconds: float
     rows: Sequence[Row] = field(repr=False)
 
@@ -114,7 +119,7 @@ class Result:
     def summary(self) -> str:
         """In a few words."""
         stopped = "" if self.is_finished else ", stopped early"
-        return f"{self.dev_word_accuracy:.1%} after {self.best_update:,} of {self.updates:,} updates{stopped}"
+        return f"{self.dev_word_accuracy:.1%} after {self.best_step:,} of {self.steps:,} steps{stopped}"
 
 
 @dataclass(frozen=True)
@@ -184,24 +189,19 @@ def save_stop(rows: Sequence[Row], folder: Path) -> None:
 def load_result(trial: Trial, folder: Path) -> Result | None:
     """What a trial came to; None for one that is not over."""
     run = run_folder(trial.strategy, trial.seed, folder)
-    if (run / RECORD).exists():
-        record, rows = Record.load(run), load_history(run)
-        reached = record.dev_word_accuracy, record.dev_character_error_rate
-        return Result(Ending.FINISHED, *reached, record.updates, record.best_update, record.seconds, rows)
+    if (run / METADATA).exists():
+        metadata, rows = RunMetadata.load(run), load_history(run)
+        reached = metadata.dev_word_accuracy, metadata.dev_character_error_rate
+        return Result(Ending.FINISHED, *reached, metadata.steps, metadata.best_step, metadata.seconds, rows)
     if (folder / STOPPED).exists():
         try:
             rows = load_rows(folder / STOPPED, remedy="remove it")
             best = max(rows, key=lambda row: row[ACCURACY])
-            reached, updates, seconds = (best[ACCURACY], best[ERROR_RATE]), rows[-1][STEP], rows[-1][SECONDS]
-            return Result(Ending.STOPPED, *reached, int(updates), int(best[STEP]), seconds, rows)
+            reached, steps, seconds = (best[ACCURACY], best[ERROR_RATE]), rows[-1][STEP], rows[-1][SECONDS]
+            return Result(Ending.STOPPED, *reached, int(steps), int(best[STEP]), seconds, rows)
         except (ValueError, LookupError) as error:
             raise UserError(f"{folder / STOPPED} cannot be used ({error}): remove it") from error
     return None
-
-
-def starts_pretrained(trial: Trial) -> bool:
-    """Whether a trial needs an autoencoder."""
-    return needs_pretraining(trial.strategy, trial.params)
 
 
 def data_key(params: Params, root: Path) -> str:

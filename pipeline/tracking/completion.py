@@ -30,7 +30,7 @@ def complete(comparison: Comparison, manifest: Manifest) -> None:
     sets = list(data_sets())
     children, accuracies = {}, {}
     for run in manifest.outcome.runs:
-        strategy, seed = run.record.strategy, run.record.seed
+        strategy, seed = run.metadata.strategy, run.metadata.seed
         published = manifest.children[strategy, seed]
         there = [found for found in stored if found.child == (strategy, seed)]
         if len(there) == 1 and there[0].shows(published):
@@ -56,9 +56,9 @@ def _restored(comparison: Comparison, manifest: Manifest, run: TestedRun) -> Chi
     """A run made from its files."""
     pretraining = manifest.pretraining(run)
     return comparison.restore(
-        run.record.strategy,
-        run.record.seed,
-        run_parameters(run.record.strategy, manifest.params),
+        run.metadata.strategy,
+        run.metadata.seed,
+        run_parameters(run.metadata.strategy, manifest.params),
         Environment.load(run.folder),
         load_history(run.folder),
         load_history(pretraining) if pretraining else [],
@@ -69,14 +69,17 @@ def _fill(child: Child, manifest: Manifest, run: TestedRun, sets: Sequence[DataS
     """Add to a run what was found after its training."""
     parameters = flatten(manifest.params)
     child.log_parameters({name: value for name, value in parameters.items() if name.startswith("decoding.")})
-    child.log_metrics(run.metrics, step=run.record.updates)
-    child.log_data(_as_used(sets, run.record.strategy))
+    child.log_metrics(run.metrics, step=run.metadata.steps)
+    child.log_data(_as_used(sets, run.metadata.strategy))
     child.log_table(*read_predictions(run.predictions), TABLE)
     child.log_artifact(run.predictions)
     child.log_artifact(run.reranker, "reranker")
     if (environment := run.folder / ENVIRONMENT).exists():
         child.log_artifact(environment)
-    digests = {TRAINED: training_digest(run.folder), PUBLISHED: manifest.children[run.record.strategy, run.record.seed]}
+    digests = {
+        TRAINED: training_digest(run.folder),
+        PUBLISHED: manifest.children[run.metadata.strategy, run.metadata.seed],
+    }
     child.set_tags(digests)
 
 

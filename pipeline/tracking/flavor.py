@@ -24,7 +24,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
 from pipeline.prediction.requests import Service, defaults
-from pipeline.runs.groups import RerankRecord
+from pipeline.runs.groups import RerankMetadata
 
 BUNDLE = "bundle"  # the one artifact
 MAX_SYMBOLS = "max_symbols"  # the one setting: `prepare.max_symbols` of the data that the model was trained on
@@ -98,7 +98,7 @@ def save_model(folder: Path, bundle: Path, max_symbols: int, example: str, model
     model.signature.params = ParamSchema(
         [
             ParamSpec(name, DataType.string if isinstance(value, str) else DataType.long, value)
-            for name, value in defaults(RerankRecord.load(bundle).decoding).items()
+            for name, value in defaults(RerankMetadata.load(bundle).decoding).items()
         ]
     )
     files = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}

@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.bundle import Bundle
 from pipeline.prediction.portable import Recipe, _recipe
 from pipeline.prediction.requests import Service
-from pipeline.runs.groups import RerankRecord
+from pipeline.runs.groups import RerankMetadata
 from pipeline.tracking.client import reason_of, use_project_store
 
 
@@ -50,7 +50,7 @@ def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_
 
     with model_bundle(uri) as (bundle, max_symbols):
         shutil.copytree(bundle, folder)
-    decoding = RerankRecord.load(folder).decoding
+    decoding = RerankMetadata.load(folder).decoding
     if order is Order.RERANK and decoding.order is not Order.RERANK:
         raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
-    return _recipe(order or decoding.order, beam or decoding.beam, n_best, max_symbols)
+    return _recipe(order or decoding.order, beam or decoding.beam_width, n_best, max_symbols)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.config.params import Params
 from pipeline.evaluation.results import REPORTS, Outcome, TestedRun
 from pipeline.hashing import digest_of, joined
-from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, needs_pretraining, run_folder
+from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, run_folder, starts_pretrained
 from pipeline.tracking.tags import KIND, PARENT, StoredRun
 
 LAYOUT = 1  # another number when other things are published of the same files
@@ -33,7 +33,7 @@ class Manifest:
     @cached_property
     def children(self) -> dict[tuple[str, int], str]:
         """By strategy and seed, the digest of what a child run shows."""
-        return {(run.record.strategy, run.record.seed): self._child(run) for run in self.outcome.runs}
+        return {(run.metadata.strategy, run.metadata.seed): self._child(run) for run in self.outcome.runs}
 
     def report_files(self) -> list[Path]:
         """The files that belong to no single run."""
@@ -43,8 +43,8 @@ class Manifest:
 
     def pretraining(self, run: TestedRun) -> Path | None:
         """The folder of the pretraining that is part of a run."""
-        record = run.record
-        return run_folder(PRETRAIN, record.seed) if needs_pretraining(record.strategy, self.params) else None
+        metadata = run.metadata
+        return run_folder(PRETRAIN, metadata.seed) if starts_pretrained(metadata.strategy, self.params) else None
 
     def is_held_by(self, runs: Iterable[StoredRun]) -> bool:
         """Whether these are the parent and each child exactly once, complete."""

@@ -111,7 +111,7 @@ class Run:
     def log_history(self, rows: Sequence[Row], prefix: str = "", until: int | None = None) -> None:
         """Write rows of history.csv, their names after `prefix`, the last row as of `until`, by default now.
 
-        `update` is the step, `seconds` (since training began; optional) the time axis, and all else are metrics.
+        `step` is the step, `seconds` (since training began; optional) the time axis, and all else are metrics.
         """
         end, last = until or milliseconds(), rows[-1].get(SECONDS, 0.0) if rows else 0.0
         self._send(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.hashing import digest_of
-from pipeline.runs.folders import RECORD
+from pipeline.runs.folders import METADATA
 
 # Tags of a run: its comparison, what it is (`PARENT` or `CHILD`), which child; the digest of the training that it
 # shows; set last, the digest of all that was published of it; and, on one that was made from files, REUSED.
@@ -39,4 +39,4 @@ class StoredRun:
 
 def training_digest(folder: Path) -> str:
     """What tells the training in a run folder from any other, of the same parameters too: it spent other seconds."""
-    return digest_of([folder / RECORD])
+    return digest_of([folder / METADATA])

@@ -1,7 +1,7 @@
 """The training loop that all strategies share: a schedule of tasks, compiled steps, looks at the development data.
 
 The loop is iterated over. It owns gradients, learning rate, early stopping and the best weights; what watches it
-(files, checkpoints, progress bar, MLflow) does so from outside, between two updates.
+(files, checkpoints, progress bar, MLflow) does so from outside, between two steps.
 """
 
 import math
@@ -22,13 +22,13 @@ from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Dropout
 from pipeline.model.network import Network
 from pipeline.training.batches import Batch, BatchStream
-from pipeline.training.strategies import Plan, Task
+from pipeline.training.strategies import Phase, Task
 from pipeline.training.workers import ALONE, Workers
 
 
 @keras.saving.register_keras_serializable(package="tandem")
 class Adam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with the same numbers and state, a variable's update being one kernel and not fifteen.
+    """`keras.optimizers.Adam` with the same numbers and state, a variable's step being one kernel and not fifteen.
 
     Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
     """
@@ -78,7 +78,7 @@ class Look:
     score beats all before it.
     """
 
-    update: int
+    step: int
     losses: Mapping[Task, float]
     dev: DevScore
     learning_rate: float
@@ -88,7 +88,7 @@ class Look:
     def row(self) -> dict[str, float]:
         """The look under the names that history.csv and MLflow use."""
         return {
-            "update": self.update,
+            "step": self.step,
             **{f"loss_{task}": loss for task, loss in self.losses.items()},
             "dev_word_accuracy": self.dev.word_accuracy,
             "dev_character_error_rate": self.dev.character_error_rate,
@@ -99,13 +99,13 @@ class Look:
 
 @dataclass
 class Progress:
-    """Where training stands; a phase yields it after every counted update, with a look where there was one."""
+    """Where training stands; a phase yields it after every counted step, with a look where there was one."""
 
-    update: int = 0
+    step: int = 0
     batches: int = 0  # of all tasks
     symbols: int = 0  # target symbols trained on, END included, padding not
     seconds: float = 0.0  # in steps and evaluations, not in whatever watches
-    best_update: int = 0
+    best_step: int = 0
     best: DevScore | None = None
     look: Look | None = None
 
@@ -114,7 +114,7 @@ class Progress:
 class Tally:
     """What a phase keeps count of: its beginning, its batches, and losses and gradient norms since the last look."""
 
-    began: int  # updates before this phase
+    began: int  # steps before this phase
     position: int = 0  # batches of the schedule so far
     looks_without_progress: int = 0  # in a row
     losses: dict[Task, list[float]] = field(default_factory=dict)
@@ -126,10 +126,10 @@ class Tally:
         self.losses.setdefault(task, []).append(loss)
         self.norms.append(norm)
 
-    def look(self, update: int, dev: DevScore, rate: float, best: bool) -> Look:
+    def look(self, step: int, dev: DevScore, rate: float, best: bool) -> Look:
         """What was counted since the last look, which begins anew."""
         losses = {task: sum(each) / len(each) for task, each in self.losses.items()}
-        look = Look(update, losses, dev, rate, float(np.mean(self.norms)), best)
+        look = Look(step, losses, dev, rate, float(np.mean(self.norms)), best)
         self.losses, self.norms = {}, []
         self.looks_without_progress = 0 if best else self.looks_without_progress + 1
         return look
@@ -139,17 +139,17 @@ class DivergedError(UserError):
     """A loss became NaN or infinite."""
 
 
-class Phase:
+class TrainingLoop:
     """A plan that is being trained; iterate it once. In the end the network holds the weights with the best dev score.
 
-    It stops after `plan.updates` updates, or when `settings.patience` looks in a row brought no better score.
+    It stops after `plan.steps` steps, or when `settings.patience` looks in a row brought no better score.
     Iterating raises `DivergedError` when a loss is no longer a number.
     """
 
     def __init__(
         self,
         network: Network,
-        plan: Plan,
+        plan: Phase,
         streams: Mapping[Task, BatchStream],
         settings: Training,
         evaluate: Callable[[], DevScore],
@@ -161,7 +161,7 @@ class Phase:
         workers: with whom it is trained; the streams give all of them the same batches, of which each does its part.
         """
         self.progress = progress or Progress()
-        self.tally = Tally(began=self.progress.update)
+        self.tally = Tally(began=self.progress.step)
         self._network, self._plan, self._streams = network, plan, streams
         self._settings, self._evaluate = settings, evaluate
         self._steps = TrainingSteps(network, settings, workers)
@@ -169,17 +169,15 @@ class Phase:
 
     def __iter__(self) -> Iterator[Progress]:
         settings, plan, progress, tally = self._settings, self._plan, self.progress, self.tally
-        batches = _batches(plan.schedule, self._streams, tally.position)
-        while (
-            update := progress.update - tally.began
-        ) < plan.updates and tally.looks_without_progress < settings.patience:
+        batches = _batches(plan.tasks, self._streams, tally.position)
+        while (step := progress.step - tally.began) < plan.steps and tally.looks_without_progress < settings.patience:
             started = time.perf_counter()
             task, batch = next(batches)
-            rate = learning_rate(settings, update, plan.updates)
+            rate = learning_rate(settings, step, plan.steps)
             loss, norm = self._steps(task, batch.source_ids, batch.target_ids, rate)
             if not math.isfinite(loss):
                 raise DivergedError(
-                    f"the loss of task '{task}' became {loss} at update {progress.update + 1}: lower "
+                    f"the loss of task '{task}' became {loss} at step {progress.step + 1}: lower "
                     f"training.learning_rate (now {settings.learning_rate}) "
                     f"or training.clip_norm (now {settings.clip_norm})"
                 )
@@ -189,14 +187,14 @@ class Phase:
             if task is not plan.counted:
                 progress.seconds += time.perf_counter() - started
                 continue
-            progress.update += 1
-            if progress.update % settings.evaluate_every == 0 or update + 1 == plan.updates:
+            progress.step += 1
+            if progress.step % settings.evaluate_every == 0 or step + 1 == plan.steps:
                 dev = self._evaluate()
                 better = progress.best is None or dev.beats(progress.best)
                 if better:
-                    progress.best, progress.best_update = dev, progress.update
+                    progress.best, progress.best_step = dev, progress.step
                     self._best_weights = self._network.get_weights()
-                progress.look = tally.look(progress.update, dev, rate, better)
+                progress.look = tally.look(progress.step, dev, rate, better)
             progress.seconds += time.perf_counter() - started
             yield progress
             progress.look = None
@@ -209,7 +207,7 @@ class Phase:
         return kept | {f"best/{place}": each for place, each in enumerate(self._best_weights)}
 
     def restore(self, tally: Tally, arrays: Mapping[str, Array]) -> None:
-        """Go on from where `arrays` was asked for between two updates; the progress of then was given to this phase.
+        """Go on from where `arrays` was asked for between two steps; the progress of then was given to this phase.
 
         Raises ValueError if they are not of such a phase.
         """
@@ -242,12 +240,12 @@ def _batches(schedule: Sequence[Task], streams: Mapping[Task, BatchStream], firs
             yield ready
 
 
-def learning_rate(settings: Training, update: int, updates: int) -> float:
-    """The rate of the update that follows `update` finished ones: linear warm-up, then constant or cosine to zero."""
-    warm = min(1.0, (update + 1) / (settings.warmup + 1))
+def learning_rate(settings: Training, step: int, steps: int) -> float:
+    """The rate of the step that follows `step` finished ones: linear warm-up, then constant or cosine to zero."""
+    warm = min(1.0, (step + 1) / (settings.warmup + 1))
     if settings.decay is Decay.CONSTANT:
         return settings.learning_rate * warm
-    return settings.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * update / updates))
+    return settings.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
 def symbols(target_ids: tf.Tensor) -> tf.Tensor:

@@ -22,7 +22,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.training.batches import BatchStream, Corruption, Ids
-from pipeline.training.strategies import Plan, Task
+from pipeline.training.strategies import Phase, Task
 
 Padded = NDArray[np.int32]
 Integers = NDArray[np.int64]
@@ -323,11 +323,11 @@ def _number_pieces(sources: StringStore, alignment: Alignment) -> tuple[dict[tup
 SYNTHETIC_SEED = 2**31
 
 
-def streams(plan: Plan, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
+def streams(plan: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
     """The batches of each task; pairs come in the same order whatever the strategy."""
     unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
     found: dict[Task, BatchStream] = {}
-    for task in set(plan.schedule):
+    for task in set(plan.tasks):
         if task is Task.AUTOENCODE:
             found[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
         elif task is Task.SYNTHETIC:
@@ -363,7 +363,7 @@ def learned_target_noise(prepared: Prepared) -> Corruption:
     if not len(shared):
         raise UserError(
             "noise.kind: learned needs sources and targets that share symbols, and these have none in common: "
-            "set noise.kind: uniform, and use what is learned from the pairs by 'synthetic' in tandem.schedule"
+            "set noise.kind: uniform, and use what is learned from the pairs by 'synthetic' in tandem.tasks"
         )
     targets_of_sources[sources_of_targets[shared]] = shared
     learned = learned_noise(prepared)

@@ -1,4 +1,4 @@
-"""The network that each strategy starts from."""
+"""Strategies: the phases that each trains through, and the network that it starts from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pipeline.config.params import Model, Params
 from pipeline.data.prepared import Prepared
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes, load_network
-from pipeline.runs.folders import MODELS, PRETRAIN, needs_pretraining, run_folder
+from pipeline.runs.folders import MODELS, PRETRAIN, run_folder, starts_pretrained
 
 
 class Task(StrEnum):
@@ -23,40 +23,30 @@ class Task(StrEnum):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which tasks run, in which order and for how long.
+class Phase:
+    """A part of a training: which tasks run, in which order and for how long.
 
-    schedule: the tasks of one cycle. counted: the task whose batches are the updates that budget, learning rate and
-    evaluations are measured in. updates: the budget.
+    tasks: one cycle, in order; a task may come several times. counted: the task whose batches are the steps that
+    `steps`, the learning rate and evaluations are measured in.
     """
 
-    schedule: Sequence[Task]
+    tasks: Sequence[Task]
     counted: Task
-    updates: int
+    steps: int
 
 
-def phases(strategy: str, params: Params) -> list[Plan]:
-    """What is trained, one phase after the other, each from the best weights of the one before."""
-    match strategy:
-        case "pretrain":
-            plans = [Plan([Task.AUTOENCODE], Task.AUTOENCODE, params.pretrain.updates)]
-        case "supervised":
-            plans = [Plan([Task.PAIRED], Task.PAIRED, params.supervised.updates)]
-        case "two_stage":
-            objective = Task(params.two_stage.objective)
-            plans = [
-                Plan([objective], objective, params.two_stage.updates),
-                Plan([Task.PAIRED], Task.PAIRED, params.two_stage.finetune),
-            ]
-        case "tandem":
-            schedule = [Task(task) for task in params.tandem.schedule]
-            plans = [
-                Plan(schedule, Task.PAIRED, params.tandem.updates),
-                Plan([Task.PAIRED], Task.PAIRED, params.tandem.finetune),
-            ]
-        case _:
-            raise ValueError(f"there is no strategy {strategy!r}")
-    return [plan for plan in plans if plan.updates]
+def phases_of(strategy: str, params: Params) -> list[Phase]:
+    """The phases of a strategy, or of `pretrain`, in order; each starts from the best weights of the one before."""
+    if strategy == PRETRAIN:
+        return [Phase([Task.AUTOENCODE], Task.AUTOENCODE, params.pretrain.steps)]
+    settings = params.strategies[strategy]
+    objective = Task(settings.objective)
+    phases = [
+        Phase([objective], objective, settings.frozen_steps),
+        Phase([Task(task) for task in settings.tasks], Task.PAIRED, settings.steps),
+        Phase([Task.PAIRED], Task.PAIRED, settings.finetune_steps),
+    ]
+    return [phase for phase in phases if phase.steps]
 
 
 def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:
@@ -64,7 +54,7 @@ def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: 
 
     From here on, all randomness follows from `seed`.
     """
-    if not needs_pretraining(strategy, params):
+    if not starts_pretrained(strategy, params):
         return new_network(params.model, prepared, seed)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -32,17 +32,17 @@ from pipeline.runs.folders import (
     SECONDS,
     STEP,
     TIMINGS,
-    Record,
     Row,
-    needs_pretraining,
+    RunMetadata,
     run_folder,
     run_parameters,
-    save_record,
+    save_metadata,
+    starts_pretrained,
 )
 from pipeline.runs.usage import Usage
-from pipeline.training.loop import DevScore, Look, Phase, Progress, Tally
+from pipeline.training.loop import DevScore, Look, Progress, Tally, TrainingLoop
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Task, phases, start
+from pipeline.training.strategies import Task, phases_of, start
 from pipeline.training.workers import ALONE, Workers
 
 
@@ -100,7 +100,7 @@ class State:
         speed = {SECONDS: round(seconds, 3), "symbols_per_second": round(symbols / passed, 1)}
         self.timings.append({STEP: row[STEP], **speed, **usage})
 
-    def checkpoint(self, phase: Phase) -> Checkpoint:
+    def checkpoint(self, phase: TrainingLoop) -> Checkpoint:
         """To go on from here."""
         return Checkpoint(TypeAdapter(State).dump_python(self, mode="json"), phase.arrays())
 
@@ -126,17 +126,17 @@ def run_training(
     checkpoints = checkpoints if workers.is_chief else None
     with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
         network = start(strategy, params, prepared, seed, models)
-        plans = phases(strategy, params)
-        evaluation, usage = _of_chief(DevEvaluation(network, prepared, plans[0].counted), workers), Usage()
+        phases = phases_of(strategy, params)
+        evaluation, usage = _of_chief(DevEvaluation(network, prepared, phases[0].counted), workers), Usage()
         state, saved = State(), _agreed(kept.newest(), key, workers)
         if saved:
             state = TypeAdapter(State).validate_python(saved.numbers)
             if workers.is_chief:
-                print(f"{strategy} {seed} goes on after update {state.progress.update}", file=sys.stderr)
+                print(f"{strategy} {seed} goes on after step {state.progress.step}", file=sys.stderr)
             yield state.rows()
-        for place, plan in list(enumerate(plans))[state.phase :]:
+        for place, plan in list(enumerate(phases))[state.phase :]:
             batches = streams(plan, prepared, params, seed)
-            phase = Phase(network, plan, batches, params.training, evaluation, state.progress, workers)
+            phase = TrainingLoop(network, plan, batches, params.training, evaluation, state.progress, workers)
             if saved:
                 phase.restore(state.tally, saved.arrays)
                 saved = None
@@ -163,7 +163,7 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
     """The same for trainings that come to the same."""
     start_weights = run_folder(PRETRAIN, seed, models) / WEIGHTS
     parts = [strategy, str(seed), data, json.dumps(run_parameters(strategy, params)), *code_parts()]
-    if needs_pretraining(strategy, params) and start_weights.exists():
+    if starts_pretrained(strategy, params) and start_weights.exists():
         parts.append(file_digest(start_weights))
     return joined(*parts, *versions())
 
@@ -196,22 +196,22 @@ def _agreed(saved: Checkpoint | None, key: str, workers: Workers) -> Checkpoint 
 def _save(network: Network, state: State, strategy: str, prepared: Prepared, seed: int, folder: Path) -> None:
     progress = state.progress
     if progress.best is None:
-        raise UserError(f"{strategy} made no update")
+        raise UserError(f"{strategy} made no step")
     save_network(network, folder)
     save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
     for name, rows in ((HISTORY, state.history), (TIMINGS, state.timings)):
         pd.DataFrame(rows).to_csv(folder / name, index=False, lineterminator="\n")
-    record = Record(
+    metadata = RunMetadata(
         strategy=strategy,
         seed=seed,
         data=prepared.digest,
         parameters=network.count_params(),
-        updates=progress.update,
+        steps=progress.step,
         batches=progress.batches,
         symbols=progress.symbols,
         seconds=round(progress.seconds, 3),
-        best_update=progress.best_update,
+        best_step=progress.best_step,
         dev_word_accuracy=progress.best.word_accuracy,
         dev_character_error_rate=progress.best.character_error_rate,
     )
-    save_record(record, folder)
+    save_metadata(metadata, folder)

@@ -1,6 +1,6 @@
 """Processes that train one network together: each does its part of every batch, and their gradients are added up.
 
-Each holds the whole network and optimizer. They begin with the same weights and all make the same updates, so weights
+Each holds the whole network and optimizer. They begin with the same weights and all make the same steps, so weights
 need not be sent. Owns what they tell each other, through `tf.distribute`; what is trained is left to `training`.
 """
 

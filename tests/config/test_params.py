@@ -121,7 +121,7 @@ def test_what_is_missing_is_told_with_what_it_must_be() -> None:
     del content["noise"]
     del content["decoding"]["beam"]
     assert problems(content) == [
-        "decoding.beam is missing: it must be a whole number of at least 1 and at most 100",
+        "decoding.beam_width is missing: it must be a whole number of at least 1 and at most 100",
         "noise is missing: it must be a section with kind, rate",
     ]
 
@@ -139,11 +139,11 @@ def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp
     training: 5
     checkpoints: {seconds: 1}
     pretrain: *noise
-    supervised: {updates: 10}
-    two_stage: {objective: embedding, updates: 1, finetune: 0}
-    tandem: {schedule: [synthetic], start: scratch, updates: 1, finetune: -1}
+    supervised: {steps: 10}
+    two_stage: {objective: embedding, steps: 1, finetune: 0}
+    tandem: {schedule: [synthetic], start: scratch, steps: 1, finetune: -1}
     decoding: {order: greedy, beam: 1, neighbours: 0, ensemble: false, seed: 0, extra: 1}
-    matcher: {encoder: lstm, projection: 4, units: 5, embedding: 4, dropout: 0.1, updates: 1, batch_size: 2,
+    matcher: {encoder: lstm, projection: 4, units: 5, embedding: 4, dropout: 0.1, steps: 1, batch_size: 2,
       learning_rate: 0.1, neighbours: 0, candidates: 0, negatives: 0, evaluate_every: 1, patience: 1}
     tracking: {experiment: "x\\0", model: x}
     """

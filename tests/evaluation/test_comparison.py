@@ -19,13 +19,13 @@ from tests.support.made_up import HALF, MOST, compared, run
 
 def test_metrics_hold_means_over_seeds() -> None:
     metrics = compared(
-        run("tandem", 0, [1, 1, 0, 0], updates=30, paired_updates=10, seconds=1.0),
-        run("tandem", 7, [1, 0, 0, 0], updates=40, paired_updates=20, seconds=2.0),
+        run("tandem", 0, [1, 1, 0, 0], steps=30, paired_steps=10, seconds=1.0),
+        run("tandem", 7, [1, 0, 0, 0], steps=40, paired_steps=20, seconds=2.0),
     )
     found = metrics["tandem"]
     assert found["word_accuracy"]["mean"] == 3 / 8
     assert found["character_error_rate"]["mean"] == 5 / 16
-    assert (found["updates"], found["paired_updates"], found["seconds"]) == (35, 15, 1.5)
+    assert (found["steps"], found["paired_steps"], found["seconds"]) == (35, 15, 1.5)
     assert found["by_seed"] == {"0": 0.5, "7": 0.25}
     assert (found["items"], found["seeds"], found["confidence"]) == (4, 2, 0.95)
     assert metrics["comparisons"] == {}
@@ -99,13 +99,13 @@ def test_ensembles_and_controls_are_rows_and_no_strategies() -> None:
     metrics = compared(
         run("supervised", 0, HALF),
         run("tandem", 0, HALF),
-        ensembles=[run("tandem", 0, MOST, updates=60)],
+        ensembles=[run("tandem", 0, MOST, steps=60)],
         controls=[run("lookup", 0, [0] * 100)],
     )
     assert strategies(metrics) == ["supervised", "tandem"]
     assert list(metrics["comparisons"]) == ["tandem_vs_supervised"]
     assert metrics["ensembles"]["tandem"]["word_accuracy"]["mean"] == 0.75
-    assert metrics["ensembles"]["tandem"]["updates"] == 60
+    assert metrics["ensembles"]["tandem"]["steps"] == 60
     assert list(rows(metrics)) == ["lookup", "supervised", "tandem", "tandem, ensemble"]
     assert accuracy_table(metrics)["word_accuracy"].tolist() == [0, 0.5, 0.5, 0.75]
 

@@ -26,15 +26,15 @@ def test_curves_table_has_one_column_per_strategy_and_no_blanks_after_a_stop() -
         ]
     )
     assert found.to_dict("list") == {
-        "update": [10, 20, 30, 40],
+        "step": [10, 20, 30, 40],
         "supervised": [0.2, 0.1, 0.2, 0.2],
         "tandem": [0.1, 0.2, 0.3, 0.4],
     }
 
 
 def test_curves_skip_rows_without_an_evaluation_and_runs_without_any() -> None:
-    blank = pd.DataFrame({"update": [5, 10], "dev_word_accuracy": [np.nan, 0.5]})
+    blank = pd.DataFrame({"step": [5, 10], "dev_word_accuracy": [np.nan, 0.5]})
     found = curves_table([run("tandem", 0, HALF, history=blank), run("supervised", 0, HALF)])
-    assert found["update"].tolist() == [10]
+    assert found["step"].tolist() == [10]
     assert found["tandem"].tolist() == [0.5]
     assert found["supervised"].isna().all()

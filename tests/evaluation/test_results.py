@@ -12,7 +12,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.results import RUNS, Outcome
 from pipeline.hashing import digest_of
-from pipeline.runs.folders import Record, run_folder, save_record
+from pipeline.runs.folders import RunMetadata, run_folder, save_metadata
 from tests.support.reported_project import make_reported_project
 
 
@@ -38,17 +38,17 @@ def test_what_is_saved_is_loaded(project: Path) -> None:
     outcome = Outcome.load()
     outcome.save(project / "again.json")
     assert Outcome.load(project / "again.json") == outcome
-    assert [run.record.strategy for run in outcome.runs] == ["supervised", "tandem", "tandem"]
+    assert [run.metadata.strategy for run in outcome.runs] == ["supervised", "tandem", "tandem"]
     best = outcome.runs[1]
     assert best.metrics["test_word_accuracy"] == 1.0
     assert best.metrics["test_calibration_error"] == pytest.approx(0.375)
     assert best.metrics["dev_best_word_accuracy"] == 0.5
-    assert best.metrics["updates"] == 12
+    assert best.metrics["steps"] == 12
 
 
 def test_what_a_run_reached_on_dev_is_with_its_reranker_where_it_has_one(project: Path) -> None:
     run = Outcome.load().runs[1]
-    assert replace(run, metrics={"dev_best_word_accuracy": 0.5}).dev_accuracy == run.record.dev_word_accuracy == 0.5
+    assert replace(run, metrics={"dev_best_word_accuracy": 0.5}).dev_accuracy == run.metadata.dev_word_accuracy == 0.5
     assert replace(run, metrics={"dev_best_word_accuracy": 0.5, "dev_rerank_accuracy": 0.625}).dev_accuracy == 0.625
 
 
@@ -62,8 +62,8 @@ def test_parameters_that_show_in_the_data_or_nowhere_may_differ(project: Path) -
 
 
 def test_other_parameters_are_refused_by_name(project: Path) -> None:
-    params = changed(load_params(), {"tandem.updates": 7})
-    with pytest.raises(UserError, match=r"tandem\.updates: 1000, but params\.yaml says 7: run `dvc repro`"):
+    params = changed(load_params(), {"tandem.steps": 7})
+    with pytest.raises(UserError, match=r"tandem\.steps: 1000, but params\.yaml says 7: run `dvc repro`"):
         Outcome.load().check(params, Prepared.open().digest)
 
 
@@ -74,7 +74,7 @@ def test_other_data_are_refused(project: Path) -> None:
 
 def test_a_run_that_was_trained_again_is_refused(project: Path) -> None:
     folder = run_folder("tandem", 1)
-    save_record(replace(Record.load(folder), seconds=7.0), folder)
+    save_metadata(replace(RunMetadata.load(folder), seconds=7.0), folder)
     with pytest.raises(UserError, match=r"models/tandem/1 .* changed since reports was made: run `dvc repro`"):
         Outcome.load().check(load_params(), Prepared.open().digest)
 

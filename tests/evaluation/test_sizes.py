@@ -13,11 +13,11 @@ from tests.support.clones import commit, make_repository, run
 STAGE = """
 import json, pathlib, ruamel.yaml
 params = ruamel.yaml.YAML(typ="safe").load(open("params.yaml"))
-pairs, updates = params["prepare"]["pairs"], params["tandem"]["updates"]
+pairs, steps = params["prepare"]["pairs"], params["tandem"]["steps"]
 def row(mean):
     accuracy = {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}
     return {"word_accuracy": accuracy, "items": 9, "seeds": 2, "confidence": 0.95}
-metrics = {"tandem": row(pairs / 10000 + updates / 1e6), "ensembles": {"tandem": row(0.9)}, "controls": {}}
+metrics = {"tandem": row(pairs / 10000 + steps / 1e6), "ensembles": {"tandem": row(0.9)}, "controls": {}}
 metrics["comparisons"] = {}
 pathlib.Path("reports").mkdir(exist_ok=True)
 pathlib.Path("reports/metrics.json").write_text(json.dumps(metrics))
@@ -48,8 +48,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_queue_of_sizes_becomes_one_table(project: Path) -> None:
-    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=100,250", "-S", "tandem.updates=1000")
-    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=500", "-S", "tandem.updates=3000")  # no match
+    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=100,250", "-S", "tandem.steps=1000")
+    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=500", "-S", "tandem.steps=3000")  # no match
     run(project, "dvc", "exp", "run", "--run-all")
     run(project, "dvc", "repro")
     found = collect(project)
@@ -73,5 +73,5 @@ def test_what_was_found_is_kept_for_the_same_parameters_with_any_number_of_pairs
     rows = pd.DataFrame([("tandem", 100, 0.5, 0.4, 0.6)], columns=BY_PAIRS)
     save(rows, changed_params({}), tmp_path / "sizes")
     pd.testing.assert_frame_equal(saved(changed_params({"prepare.pairs": 7}), tmp_path / "sizes"), rows)
-    assert saved(changed_params({"tandem.updates": 7}), tmp_path / "sizes").empty
+    assert saved(changed_params({"tandem.steps": 7}), tmp_path / "sizes").empty
     assert saved(changed_params({}), tmp_path / "nowhere").empty

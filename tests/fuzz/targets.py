@@ -24,8 +24,8 @@ from pipeline.model.inference import TrainedModel
 from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.predictor import OwnOrder
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.folders import Record, load_history, run_folder
-from pipeline.runs.groups import RERANKERS, RerankRecord
+from pipeline.runs.folders import RunMetadata, load_history, run_folder
+from pipeline.runs.groups import RERANKERS, RerankMetadata
 from pipeline.stages.prepare import summarise
 from pipeline.text import check_sources
 from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
@@ -180,11 +180,11 @@ class Targets:
         run = self.project / run_folder("tandem", 0)
         match path.name:
             case "run.json":
-                _or_user_error(Record.load, run)
+                _or_user_error(RunMetadata.load, run)
             case "history.csv":
                 _or_user_error(load_history, run)
             case "record.json":
-                _or_user_error(RerankRecord.load, self.project / RERANKERS)
+                _or_user_error(RerankMetadata.load, self.project / RERANKERS)
             case _:
                 _or_user_error(Reranker.load, self.project / RUNS[-1].reranker)
                 loaded = _or_user_error(lambda: TrainedModel.load(run, instead_of=self._trained))

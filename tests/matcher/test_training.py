@@ -171,10 +171,10 @@ def test_calibrated_similarities_are_probabilities_and_keep_the_order() -> None:
     np.testing.assert_allclose(matcher.similarities(["b", "b"], ["bb", "t"]), [0.75, 0.25], atol=1e-3)
 
 
-def trained(encoder: str, seed: int = 0, updates: int = 60, **changes: Any) -> tuple[Matcher, list[float], float]:
+def trained(encoder: str, seed: int = 0, steps: int = 60, **changes: Any) -> tuple[Matcher, list[float], float]:
     tf.config.experimental.enable_op_determinism()
     settings = small_settings(
-        encoder=encoder, units=32, embedding=32, updates=updates, evaluate_every=20, learning_rate=0.01, dropout=0.1,
+        encoder=encoder, units=32, embedding=32, steps=steps, evaluate_every=20, learning_rate=0.01, dropout=0.1,
         **changes,
     )  # fmt: skip
     keras.utils.set_random_seed(seed)
@@ -191,7 +191,7 @@ def trained(encoder: str, seed: int = 0, updates: int = 60, **changes: Any) -> t
 
 @pytest.mark.parametrize("encoder", ["lstm", "conv"])
 def test_a_matcher_learns_in_seconds(encoder: str) -> None:
-    _, _, recall = trained(encoder, updates=160)
+    _, _, recall = trained(encoder, steps=160)
     assert recall > 0.9
 
 
@@ -204,7 +204,7 @@ def test_the_same_seed_gives_the_same_weights_and_history(encoder: str) -> None:
 
 
 def watched(scores: list[float], **changes: Any) -> tuple[Matcher, list[list[Any]], list[bool]]:
-    settings = small_settings(evaluate_every=1, updates=9, **changes)
+    settings = small_settings(evaluate_every=1, steps=9, **changes)
     matcher = Matcher(settings, PHONEMES, LETTERS)
     examples = pairs(strings(8, 1))
     kept: list[list[Any]] = []
@@ -230,5 +230,5 @@ def test_a_loss_that_is_not_a_number_says_what_to_lower() -> None:
     matcher.similarity.log_scale.assign(math.nan)
     examples = pairs(strings(8, 1))
     batches = MatchingStream(matcher, examples, [[] for _ in examples], 4, 1, 0)
-    with pytest.raises(UserError, match=r"became nan at update 1: lower matcher\.learning_rate"):
+    with pytest.raises(UserError, match=r"became nan at step 1: lower matcher\.learning_rate"):
         next(train_matcher(matcher, batches, small_settings(), lambda: 0.0))

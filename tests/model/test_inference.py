@@ -132,7 +132,7 @@ def test_a_chooser_learns_from_dev_that_the_pairs_know_better(prepared: Prepared
 
 
 def decoding(order: Order, beam: int = 3) -> Decoding:
-    return Decoding(order=order, beam=beam, neighbours=2, ensemble=False, seed=0)
+    return Decoding(order=order, beam_width=beam, neighbours=2, ensemble=False, seed=0)
 
 
 def test_the_order_greedy_is_a_beam_of_1_whatever_the_beam(folders: list[Path]) -> None:

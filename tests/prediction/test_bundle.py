@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.bundle import Bundle, write_bundle
 from pipeline.prediction.predictor import chooser, learn_evidence, load_trained
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 from tests.support.small_project import RUNS, SOURCES, make_project
 
 
@@ -28,9 +28,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_bundle_predicts_as_the_project_it_was_made_in(project: Path, tmp_path: Path, group: RunGroup) -> None:
     if group.is_ensemble:
         Reranker().save(group.reranker)
-    prepared, record = Prepared.open(), RerankRecord.load()
-    evidence = learn_evidence(record.decoding, prepared, record.held_out)
-    own = chooser(load_trained(group), record.decoding, evidence, Reranker.load(group.reranker))
+    prepared, metadata = Prepared.open(), RerankMetadata.load()
+    evidence = learn_evidence(metadata.decoding, prepared, metadata.held_out)
+    own = chooser(load_trained(group), metadata.decoding, evidence, Reranker.load(group.reranker))
     write_bundle(tmp_path / "bundle", group, prepared)
     project.rename(tmp_path / "elsewhere")
     assert Bundle.load(tmp_path / "bundle").chooser().choose(SOURCES) == own.choose(SOURCES)

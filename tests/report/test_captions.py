@@ -40,7 +40,7 @@ def test_learning_curves_say_what_was_reached_and_what_was_still_rising() -> Non
     reached = "Words of the development set right at the best look, mean of the seeds: supervised 30.0%"
     assert captions.learning_curves([flat]) == f"{reached}."
     assert captions.learning_curves([flat, rising]) == (
-        f"{reached}, tandem 50.0%. tandem was still rising at the end, so more updates may help."
+        f"{reached}, tandem 50.0%. tandem was still rising at the end, so more steps may help."
     )
     assert captions.learning_curves([run("tandem", 0, HALF)]) == "No learning curve was kept."
 

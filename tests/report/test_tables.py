@@ -14,7 +14,7 @@ def test_verdict_says_what_is_won_and_what_may_be_luck() -> None:
     found = verdict(metrics)
     assert found.startswith("On 100 test items and 1 seed, tandem beats two_stage by 25.0 points of word accuracy (95%")
     assert "tandem and supervised cannot be told apart (+1.0 points" in found
-    assert "paired updates" not in found
+    assert "paired steps" not in found
 
 
 def test_verdict_says_when_tandem_loses() -> None:
@@ -30,8 +30,8 @@ def test_verdict_names_the_best_of_further_strategies_from_the_side_of_tandem() 
 
 
 def test_verdict_says_when_budgets_differ() -> None:
-    metrics = compared(run("tandem", 0, MOST, paired_updates=12), run("supervised", 0, HALF, paired_updates=9))
-    assert verdict(metrics).endswith("; the paired updates spent differ (supervised 9, tandem 12).")
+    metrics = compared(run("tandem", 0, MOST, paired_steps=12), run("supervised", 0, HALF, paired_steps=9))
+    assert verdict(metrics).endswith("; the paired steps spent differ (supervised 9, tandem 12).")
 
 
 def test_verdict_of_a_single_strategy_compares_nothing() -> None:
@@ -39,7 +39,7 @@ def test_verdict_of_a_single_strategy_compares_nothing() -> None:
 
 
 def test_table_shows_per_cent_and_points() -> None:
-    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST, updates=12_000, seconds=61.7))
+    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST, steps=12_000, seconds=61.7))
     lines = table(metrics).splitlines()
     assert "word accuracy, % (95% interval)" in lines[0]
     assert lines[2].startswith("| supervised |")
@@ -53,7 +53,7 @@ def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where
     metrics = compared(
         run("tandem", 0, MOST, orders={"greedy": np.array([True, False] * 50)}),
         ensembles=[run("tandem", 0, [1] * 100)],
-        controls=[run("lookup", 0, [0] * 100, updates=0)],
+        controls=[run("lookup", 0, [0] * 100, steps=0)],
     )
     cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in table(metrics).splitlines()[2:]]
     assert cells == [

@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 
 from pipeline.runs.checkpoints import FINISHED, LOCK, OLD, Checkpoint, Checkpoints, clear
 
-CHECKPOINT = Checkpoint({"update": 3, "loss": 0.1}, {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)})
+CHECKPOINT = Checkpoint({"step": 3, "loss": 0.1}, {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)})
 
 
-def kept(place: Path, *updates: int) -> Checkpoints:
-    """The checkpoints of a training after these updates."""
+def kept(place: Path, *steps: int) -> Checkpoints:
+    """The checkpoints of a training after these steps."""
     checkpoints = Checkpoints(place, "key", "tandem 0", seconds=0)
     with checkpoints:
-        for update in updates:
-            checkpoints.save(Checkpoint({"update": update}, {}), update)
+        for step in steps:
+            checkpoints.save(Checkpoint({"step": step}, {}), step)
     return checkpoints
 
 
 def update_of(checkpoint: Checkpoint | None) -> int:
     assert checkpoint is not None
-    return int(checkpoint.numbers["update"])
+    return int(checkpoint.numbers["step"])
 
 
 def test_a_checkpoint_comes_back_to_the_bit() -> None:
@@ -127,10 +127,10 @@ from pathlib import Path
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Checkpoints(Path(sys.argv[1]), "key", "tandem 0", 0) as kept:
-    kept.save(Checkpoint({"update": 1}, {}), 1)
-    for update in (2, 3):
-        kept.save(Checkpoint({"update": update}, {"weights": np.zeros(100_000)}), update)
-    print(kept.newest().numbers["update"])
+    kept.save(Checkpoint({"step": 1}, {}), 1)
+    for step in (2, 3):
+        kept.save(Checkpoint({"step": step}, {"weights": np.zeros(100_000)}), step)
+    print(kept.newest().numbers["step"])
 """
 
 
@@ -164,7 +164,7 @@ import sys
 from pathlib import Path
 from pipeline.runs.checkpoints import Checkpoints
 with Checkpoints(Path(sys.argv[1]), "key", "tandem 0", 0) as kept:
-    print(kept.newest().numbers["update"])
+    print(kept.newest().numbers["step"])
 """
 
 
@@ -175,7 +175,7 @@ def test_a_second_process_waits_for_the_first_and_goes_on_from_where_it_ended(tm
         )
         assert second.stderr is not None
         assert second.stderr.readline() == "tandem 0: another process is at the same training; waiting for it to end\n"
-        checkpoints.save(Checkpoint({"update": 7}, {}), 7)
+        checkpoints.save(Checkpoint({"step": 7}, {}), 7)
     assert second.communicate(timeout=60)[0] == "7\n"
 
 

@@ -22,9 +22,9 @@ SMALL = {
     "matcher.units=8",
     "matcher.evaluate_every=10",
     "evaluate.resamples=200",
-    "two_stage.updates=10",
+    "two_stage.steps=10",
     "two_stage.finetune=10",
-    *(f"{stage}.updates=20" for stage in ("pretrain", "supervised", "tandem", "matcher")),
+    *(f"{stage}.steps=20" for stage in ("pretrain", "supervised", "tandem", "matcher")),
 }
 
 

@@ -24,13 +24,13 @@ def run(strategy: str, seed: int, right: Sequence[int], **changes: Any) -> RunRe
     predictions = [target if is_right else f"x{target[1]}" for target, is_right in zip(targets, right, strict=True)]
     scores = score(predictions, targets, [{target} for target in targets], Symbols.CHARACTERS)
     sources = [f"source {target}" for target in targets]
-    values = {"updates": 20, "paired_updates": 10, "seconds": 1.0, **changes}
+    values = {"steps": 20, "paired_steps": 10, "seconds": 1.0, **changes}
     return RunResult(strategy, seed, sources, targets, predictions, scores, **values)
 
 
 def history(*accuracies: float, every: int = 10) -> pd.DataFrame:
-    updates = every * np.arange(1, len(accuracies) + 1)
-    return pd.DataFrame({"update": updates, "dev_word_accuracy": accuracies, "dev_character_error_rate": 0.5})
+    steps = every * np.arange(1, len(accuracies) + 1)
+    return pd.DataFrame({"step": steps, "dev_word_accuracy": accuracies, "dev_character_error_rate": 0.5})
 
 
 def compared(*results: RunResult, seen: Sequence[bool] | None = None, **settings: Any) -> Metrics:
@@ -46,10 +46,10 @@ def several(strategies: tuple[str, ...], targets: list[str], history: bool = Tru
         for seed in range(2):
             predictions = [f"{t}$" if item % (place + 2) == 0 else t for item, t in enumerate(targets)]
             scores = score(predictions, targets, [{t} for t in targets], Symbols.CHARACTERS)
-            curve = pd.DataFrame({"update": [10, 20], "dev_word_accuracy": [0.1 * place, 0.2], "other": 0.0})
+            curve = pd.DataFrame({"step": [10, 20], "dev_word_accuracy": [0.1 * place, 0.2], "other": 0.0})
             looks = curve if history else pd.DataFrame()
             certain = list(np.linspace(0.05, 0.95, len(targets)))
-            spent: dict[str, Any] = {"updates": 40, "paired_updates": 20, "seconds": 1.5, "history": looks}
+            spent: dict[str, Any] = {"steps": 40, "paired_steps": 20, "seconds": 1.5, "history": looks}
             known: dict[str, Any] = {"confidences": certain, "log_probabilities": np.log(certain).tolist()}
             results.append(RunResult(strategy, seed, targets, targets, predictions, scores, **spent, **known))
     return results

@@ -27,7 +27,7 @@ def make_reported_project(folder: Path) -> None:
     for group in RUNS:
         environment.save(run_folder(group.strategy, group.seeds[0]))
     MATCHER_HISTORY.parent.mkdir()
-    MATCHER_HISTORY.write_text("update,loss,dev_score,seconds\n10,3.0,0.25,1.0\n20,2.0,0.5,2.0\n", encoding="utf-8")
+    MATCHER_HISTORY.write_text("step,loss,dev_score,seconds\n10,3.0,0.25,1.0\n20,2.0,0.5,2.0\n", encoding="utf-8")
     report()
 
 
@@ -55,7 +55,7 @@ def _result(group: RunGroup, prepared: Prepared) -> RunResult:
     (item,) = prepared.test
     predictions = [item.target if group == RIGHT else "wrong"]
     scores = score(predictions, prepared)
-    spent: dict[str, Any] = {"updates": 12, "paired_updates": 10, "seconds": 1.5}
+    spent: dict[str, Any] = {"steps": 12, "paired_steps": 10, "seconds": 1.5}
     known: dict[str, Any] = {"log_probabilities": [-0.5], "confidences": [0.625]}
     return RunResult(
         group.strategy,

@@ -14,5 +14,5 @@ def comparable(folder: Path) -> dict[str, str]:
         for path in folder.iterdir()
         if path.name not in (*TAKEN, "run.json")
     }
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return found | {"run.json": json.dumps(record | {"seconds": None})}
+    metadata = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return found | {"run.json": json.dumps(metadata | {"seconds": None})}

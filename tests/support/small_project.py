@@ -18,8 +18,8 @@ from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.predictor import OWN_ORDER
 from pipeline.reranking.features import FEATURES
-from pipeline.runs.folders import Record, run_folder, save_record
-from pipeline.runs.groups import RERANKERS, RerankRecord, RunGroup
+from pipeline.runs.folders import RunMetadata, run_folder, save_metadata
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 from pipeline.tracking.flavor import save_model
 from tests.conftest import PROJECT, small_model
 
@@ -37,8 +37,8 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
     write_prepared(folder / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
     prepared = Prepared.open(folder / PREPARED)
     (folder / RERANKERS).mkdir(parents=True)
-    decoding = Decoding(order=order, beam=2, neighbours=2, ensemble=False, seed=0)
-    RerankRecord(prepared.digest, (0, 1), held_out=False, decoding=decoding).save(folder / RERANKERS)
+    decoding = Decoding(order=order, beam_width=2, neighbours=2, ensemble=False, seed=0)
+    RerankMetadata(prepared.digest, (0, 1), held_out=False, decoding=decoding).save(folder / RERANKERS)
     weights = tuple(100.0 * (name == "pair_share") for name in FEATURES)
     for number, ((strategy, seed), accuracy) in enumerate(ACCURACIES.items()):
         keras.utils.set_random_seed(number)
@@ -46,8 +46,8 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         run = folder / run_folder(strategy, seed)
         save_network(network, run)
         save_alphabets(run, prepared.source_alphabet, prepared.target_alphabet)
-        (run / "history.csv").write_text(f"update,seconds,dev_word_accuracy\n10,1.5,{accuracy}\n", encoding="utf-8")
-        save_record(Record(strategy, seed, prepared.digest, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+        (run / "history.csv").write_text(f"step,seconds,dev_word_accuracy\n10,1.5,{accuracy}\n", encoding="utf-8")
+        save_metadata(RunMetadata(strategy, seed, prepared.digest, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
         reranker = folder / RunGroup(strategy, (seed,)).reranker
         reranker.parent.mkdir(exist_ok=True)
         replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25).save(reranker)

@@ -11,7 +11,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from pipeline.runs.environment import Environment
 from pipeline.tracking.client import tracking_uri
 
-PARAMETERS = {"tandem.updates": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
+PARAMETERS = {"tandem.steps": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"
 CHILDREN = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
 HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")

@@ -13,7 +13,7 @@ from pipeline.sweeps.ranking import Configuration, apply, ranked, table, tsv, ve
 from pipeline.sweeps.trials import Ending, Result, Trial
 from tests.conftest import PROJECT
 
-PARAMETERS = ("prepare.pairs", "tandem.updates")
+PARAMETERS = ("prepare.pairs", "tandem.steps")
 
 
 def one(
@@ -42,7 +42,7 @@ def test_configurations_are_ranked_by_the_mean_over_their_seeds(found: list[tupl
         ("tandem", 0.25, 1),
     ]
     assert verdict(ranking[0]) == (
-        "best: tandem with prepare.pairs: 500, tandem.updates: 20, 62.5% of dev words right (mean of 2 seeds)"
+        "best: tandem with prepare.pairs: 500, tandem.steps: 20, 62.5% of dev words right (mean of 2 seeds)"
     )
     assert verdict(ranking[2]).endswith("25.0% of dev words right (one seed)")
 
@@ -50,7 +50,7 @@ def test_configurations_are_ranked_by_the_mean_over_their_seeds(found: list[tupl
 def test_the_table_has_a_row_for_each_configuration(found: list[tuple[Trial, Result]]) -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(ranked(found), PARAMETERS).splitlines()]
     assert rows[0] == [
-        *("strategy", "prepare.pairs", "tandem.updates"),
+        *("strategy", "prepare.pairs", "tandem.steps"),
         *("seeds", "stopped", "dev word accuracy, %", "lowest", "highest"),
     ]
     assert rows[2] == ["tandem", "500", "20", "2", "0", "62.5", "50.0", "75.0"]
@@ -70,7 +70,7 @@ def test_the_file_has_a_line_for_each_trial_the_best_first(found: list[tuple[Tri
     assert len(lines) == 5
     assert lines[0] == ["tandem", "1", "500", "20", "finished", "100", "80", "1.5", "0.75", "0.5"]
     assert dict(zip(header, lines[3], strict=True))["ending"] == "stopped early"
-    assert dict(zip(header, lines[4], strict=True))["tandem.updates"] == "–"
+    assert dict(zip(header, lines[4], strict=True))["tandem.steps"] == "–"
 
 
 @pytest.fixture

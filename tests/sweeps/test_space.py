@@ -38,7 +38,7 @@ def test_a_grid_has_every_combination_once_in_the_order_of_the_file(tmp_path: Pa
 
 
 def test_what_a_strategy_does_not_depend_on_makes_no_more_trials_of_it(tmp_path: Path, params: Params) -> None:
-    space = read(tmp_path, params, SMALL | {"parameters": {"tandem.updates": [100, 200, 300]}})
+    space = read(tmp_path, params, SMALL | {"parameters": {"tandem.steps": [100, 200, 300]}})
     assert [trial.strategy for trial in space.trials].count("supervised") == 2
     assert [trial.strategy for trial in space.trials].count("tandem") == 6
     assert all(not trial.changes for trial in space.trials if trial.strategy == "supervised")
@@ -144,10 +144,10 @@ def test_of_many_combinations_that_cannot_be_used_a_few_are_named(tmp_path: Path
         ({"parameters": {"model.dropout": {"low": 0.1, "high": 0.5, "step": 2}}}, "step is for whole numbers"),
         ({"parameters": {"model.units": [8, 8]}}, "names a value twice"),
         (
-            {"parameters": {"tandem.updates": [1, 2]}, "strategies": ["supervised"]},
+            {"parameters": {"tandem.steps": [1, 2]}, "strategies": ["supervised"]},
             "changes nothing in the training of",
         ),
-        ({"parameters": {"decoding.beam": [1, 2]}}, "changes nothing in the training of supervised, tandem"),
+        ({"parameters": {"decoding.beam_width": [1, 2]}}, "changes nothing in the training of supervised, tandem"),
         ({"trials": 5}, "trials is for search: random"),
         ({"search": "random"}, "search: random needs trials"),
         ({"search": "random", "trials": 5}, "trials is 5, but only 4 different ones were found"),

@@ -47,10 +47,10 @@ SMALL: dict[str, Any] = {
     "training.learning_rate": 0.05,
     "training.warmup": 0,
     "checkpoints.seconds": 0,
-    "pretrain.updates": 20,
-    "supervised.updates": 20,
+    "pretrain.steps": 20,
+    "supervised.steps": 20,
     "two_stage.finetune": 10,
-    "tandem.updates": 20,
+    "tandem.steps": 20,
 }
 
 # 2 x 7 of supervised, 2 x 3 of two_stage, 2 x 2 of tandem: what a strategy does not depend on makes no more of it.
@@ -58,13 +58,13 @@ MANY = """
 strategies: [supervised, two_stage, tandem]
 seeds: [0, 1]
 parameters:
-  supervised.updates: [12, 14, 16, 18, 20, 22, 24]
-  two_stage.updates: [10, 12, 14]
-  tandem.updates: [16, 20]
+  supervised.steps: [12, 14, 16, 18, 20, 22, 24]
+  two_stage.steps: [10, 12, 14]
+  tandem.steps: [16, 20]
 stop_early: false
 """
 
-# What does not learn is worse than half of those before it, when it has made a quarter of its updates.
+# What does not learn is worse than half of those before it, when it has made a quarter of its steps.
 HOPELESS = """
 strategies: [supervised]
 seeds: [0, 1]
@@ -75,7 +75,7 @@ parameters:
 
 @pytest.fixture
 def place(project: Path) -> Place:
-    """A project whose pairs all have the same target, which is learned in a few updates."""
+    """A project whose pairs all have the same target, which is learned in a few steps."""
     raw = project / "data" / "raw"
     raw.mkdir(parents=True)
     rows = [f"{a}{b}\tyes\n" for a in "abcdefgh" for b in "ijklmnop"]
@@ -178,7 +178,7 @@ def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place
     assert state(place.root) == before_again
     (best,) = [line for line in again.splitlines() if line.startswith("best: ")]
     written = load_params(place.root / "params.yaml")
-    for name, value in (("supervised", "updates"), ("two_stage", "updates"), ("tandem", "updates")):
+    for name, value in (("supervised", "steps"), ("two_stage", "steps"), ("tandem", "steps")):
         now = getattr(getattr(written, name), value)
         if f"{name}.{value}: " in best:
             assert f"{name}.{value}: {now}" in best
@@ -190,7 +190,7 @@ def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place
 def test_a_sweep_that_was_broken_off_and_killed_goes_on_and_what_is_hopeless_stops_early(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(place.root / "params.yaml", {"supervised.updates": 80, "training.evaluate_every": 8})
+    write_params(place.root / "params.yaml", {"supervised.steps": 80, "training.evaluate_every": 8})
     params = load_params(place.root / "params.yaml")
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one trial after the other
     stopped = start(place, HOPELESS, "--apply")
@@ -217,7 +217,7 @@ def test_a_sweep_that_was_broken_off_and_killed_goes_on_and_what_is_hopeless_sto
     assert all(result.is_finished for result in good)
     assert [result.dev_word_accuracy for result in bad] == [0.0, 0.0]
     assert not any(result.is_finished for result in bad)
-    assert [result.updates for result in bad] == [24, 24]  # of 80: the first look after a quarter
+    assert [result.steps for result in bad] == [24, 24]  # of 80: the first look after a quarter
     assert len((place.folder / "trials.tsv").read_text(encoding="utf-8").splitlines()) == 5
 
 
@@ -229,7 +229,7 @@ def test_a_trial_that_is_begun_again_goes_on_from_its_checkpoint_and_comes_to_th
 
     monkeypatch.chdir(place.root)
     (place.root / "sweep.yaml").write_text("strategies: [two_stage]\nseeds: [1]\n", encoding="utf-8")
-    params = changed_params(SMALL | {"two_stage.updates": 10, "two_stage.finetune": 10})
+    params = changed_params(SMALL | {"two_stage.steps": 10, "two_stage.finetune": 10})
     (trial,) = read_space(place.root / "sweep.yaml", params).trials
     for _ in range(2):  # the second time there is nothing to do, and no harm in it
         assert prepare(params, place) == pretrain(trial, place) == ""

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
-from pipeline.runs.folders import HISTORY, Record, run_folder, save_record
+from pipeline.runs.folders import HISTORY, RunMetadata, run_folder, save_metadata
 from pipeline.sweeps.trials import (
     Ending,
     Place,
@@ -20,8 +20,8 @@ from pipeline.sweeps.trials import (
 )
 
 ROWS: list[dict[str, Any]] = [
-    {"update": 10, "seconds": 1.5, "dev_word_accuracy": 0.25, "dev_character_error_rate": 0.5, "loss_paired": 2.0},
-    {"update": 20, "seconds": 3.0, "dev_word_accuracy": 0.125, "dev_character_error_rate": 0.75},
+    {"step": 10, "seconds": 1.5, "dev_word_accuracy": 0.25, "dev_character_error_rate": 0.5, "loss_paired": 2.0},
+    {"step": 20, "seconds": 3.0, "dev_word_accuracy": 0.125, "dev_character_error_rate": 0.75},
 ]
 
 
@@ -66,9 +66,9 @@ def test_only_what_starts_from_an_autoencoder_needs_one(params: Params) -> None:
 
 def test_a_trial_is_known_by_all_that_it_depends_on_and_by_nothing_else(place: Place, params: Params) -> None:
     key = place.key(trial(params))
-    for same in ("tandem.updates", "matcher.updates", "evaluate.resamples"):
+    for same in ("tandem.steps", "matcher.steps", "evaluate.resamples"):
         assert place.key(Trial.of("two_stage", 0, {same: 700}, params)) == key
-    for other in ("two_stage.updates", "pretrain.updates", "prepare.pairs"):
+    for other in ("two_stage.steps", "pretrain.steps", "prepare.pairs"):
         assert place.key(Trial.of("two_stage", 0, {other: 700}, params)) != key
     assert Place(place.root, "another sweep").key(trial(params)) == key
 
@@ -114,9 +114,9 @@ def test_a_trial_that_was_stopped_counts_with_its_best_look(tmp_path: Path, para
     result = load_result(trial(params), tmp_path)
     assert result
     assert (result.ending, result.dev_word_accuracy, result.dev_character_error_rate) == (Ending.STOPPED, 0.25, 0.5)
-    assert (result.updates, result.best_update, result.seconds) == (20, 10, 3.0)
+    assert (result.steps, result.best_step, result.seconds) == (20, 10, 3.0)
     assert result.rows == ROWS
-    assert result.summary == "25.0% after 10 of 20 updates, stopped early"
+    assert result.summary == "25.0% after 10 of 20 steps, stopped early"
 
 
 def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path, params: Params) -> None:
@@ -124,16 +124,16 @@ def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path,
     stopped = load_result(trial(params), tmp_path)
     run = run_folder("two_stage", 0, tmp_path)
     run.mkdir(parents=True)
-    (run / HISTORY).write_text("update,dev_word_accuracy\n10,0.25\n30,0.5\n", encoding="utf-8")
-    save_record(Record("two_stage", 0, "data", 99, 30, 30, 200, 4.5, 30, 0.5, 0.25), run)
+    (run / HISTORY).write_text("step,dev_word_accuracy\n10,0.25\n30,0.5\n", encoding="utf-8")
+    save_metadata(RunMetadata("two_stage", 0, "data", 99, 30, 30, 200, 4.5, 30, 0.5, 0.25), run)
     result = load_result(trial(params), tmp_path)
     assert result
     assert stopped
-    assert (result.ending, result.dev_word_accuracy, result.updates) == (Ending.FINISHED, 0.5, 30)
+    assert (result.ending, result.dev_word_accuracy, result.steps) == (Ending.FINISHED, 0.5, 30)
     assert result.digest != stopped.digest
 
 
 def test_a_damaged_record_of_a_stop_is_named(tmp_path: Path, params: Params) -> None:
-    (tmp_path / "stopped.csv").write_text("update\nx\n", encoding="utf-8")
+    (tmp_path / "stopped.csv").write_text("step\nx\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"stopped\.csv cannot be used"):
         load_result(trial(params), tmp_path)

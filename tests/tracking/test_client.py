@@ -57,7 +57,7 @@ def assert_tracks_nothing_and_warns_once(params: Params, capsys: pytest.CaptureF
         child.finish()
         assert comparison.child("tandem", 0) is None
         assert comparison.connection.runs() == []
-        comparison.restore("tandem", 0, {}, None, [{"update": 1}], []).log_metrics({"loss_paired": 1.0})
+        comparison.restore("tandem", 0, {}, None, [{"step": 1}], []).log_metrics({"loss_paired": 1.0})
         comparison.set_description("nothing")
         assert not comparison.connection.is_open
     assert capsys.readouterr().err == ""
@@ -132,7 +132,7 @@ def test_four_stages_that_start_at_once_on_a_cold_store_double_and_lose_nothing(
         "import sys; from pathlib import Path; from pipeline.config.params import load_params;"
         "from pipeline.tracking.runs import Comparison; from tests.support.stored import HERE;"
         "params = load_params(Path(sys.argv[1])); comparison = Comparison.open(params, 'digest', HERE);"
-        "child = comparison.start('tandem', int(sys.argv[2]), {'tandem.updates': 5}, HERE);"
+        "child = comparison.start('tandem', int(sys.argv[2]), {'tandem.steps': 5}, HERE);"
         "[child.log_metrics({'loss_paired': 1.0 / step}, step) for step in range(1, 51)]; child.finish()"
     )
     command = [sys.executable, "-c", program, str(PROJECT / "params.yaml")]

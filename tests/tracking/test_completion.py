@@ -27,16 +27,16 @@ def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second
 
 
 def test_numbers_are_found_at_any_depth_and_named_by_their_way() -> None:
-    found = numbers({"encoder": "conv", "updates": 20, "test": {"roc_auc": 0.75}}, "matcher")
+    found = numbers({"encoder": "conv", "steps": 20, "test": {"roc_auc": 0.75}}, "matcher")
     assert found == {"matcher_updates": 20, "matcher_test_roc_auc": 0.75}
 
 
 def test_a_history_is_read_without_its_empty_cells(tmp_path: Path) -> None:
-    (tmp_path / "history.csv").write_text("update,loss,dev\n10,2.5,\n20,,0.25\n", encoding="utf-8")
-    assert load_history(tmp_path) == [{"update": 10, "loss": 2.5}, {"update": 20, "dev": 0.25}]
+    (tmp_path / "history.csv").write_text("step,loss,dev\n10,2.5,\n20,,0.25\n", encoding="utf-8")
+    assert load_history(tmp_path) == [{"step": 10, "loss": 2.5}, {"step": 20, "dev": 0.25}]
 
 
-@pytest.mark.parametrize("content", [None, "update,loss\n10,abc\n"])
+@pytest.mark.parametrize("content", [None, "step,loss\n10,abc\n"])
 def test_a_history_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: str | None) -> None:
     if content:
         (tmp_path / "history.csv").write_text(content, encoding="utf-8")

@@ -16,7 +16,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.results import REPORTS, Outcome
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import Record, load_history, run_folder, run_parameters, save_record
+from pipeline.runs.folders import RunMetadata, load_history, run_folder, run_parameters, save_metadata
 from pipeline.tracking.client import tracking_uri
 from pipeline.tracking.publish import publish
 from pipeline.tracking.runs import Comparison
@@ -92,9 +92,9 @@ def assert_complete(root: Path) -> None:
 
 def test_a_child_holds_its_parameters_curves_scores_data_predictions_and_environment(published: Path) -> None:
     child = children(published)["tandem", 0]
-    assert child.data.params["tandem.updates"] == "1000"
+    assert child.data.params["tandem.steps"] == "1000"
     assert child.data.params["decoding.order"] == "rerank"
-    assert "supervised.updates" not in child.data.params
+    assert "supervised.steps" not in child.data.params
     assert points(published, child, "dev_word_accuracy") == [(10, 0.5)]
     assert points(published, child, "test_word_accuracy") == [(1, 1.0)]
     assert {(found.dataset.name, found.tags[0].value) for found in data_sets(child)} == {
@@ -130,7 +130,7 @@ def test_the_targets_that_supervised_does_not_train_on_serve_its_reranker(publis
 def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_matcher(published: Path) -> None:
     assert_complete(published)
     (parent,) = runs(published, "comparison")
-    assert parent.data.params["supervised.updates"] == "1000"
+    assert parent.data.params["supervised.steps"] == "1000"
     assert parent.data.metrics["tandem_word_accuracy"] == 0.5
     assert parent.data.metrics["tandem_vs_supervised_difference"] == 0.5
     assert parent.data.metrics["matcher_test_roc_auc"] == 0.75
@@ -194,10 +194,10 @@ def test_a_run_that_was_broken_off_is_made_again_from_its_files(unpublished: Pat
 
 def test_a_run_of_another_training_is_replaced_by_that_of_the_files(unpublished: Path) -> None:
     folder = run_folder("tandem", 0)
-    record = Record.load(folder)
-    save_record(replace(record, seconds=77.0), folder)
+    metadata = RunMetadata.load(folder)
+    save_metadata(replace(metadata, seconds=77.0), folder)
     train("tandem", 0)
-    save_record(record, folder)
+    save_metadata(metadata, folder)
     (live,) = runs(unpublished, "run")
     assert publish(load_params())
     assert_complete(unpublished)
@@ -240,10 +240,10 @@ def test_a_project_that_was_copied_or_moved_has_nothing_missing(project: Path) -
 
 
 def test_files_that_do_not_fit_are_not_published(unpublished: Path) -> None:
-    with pytest.raises(UserError, match=r"tandem\.updates"):
-        publish(changed(load_params(), {"tandem.updates": 7}))
+    with pytest.raises(UserError, match=r"tandem\.steps"):
+        publish(changed(load_params(), {"tandem.steps": 7}))
     folder = run_folder("tandem", 1)
-    save_record(replace(Record.load(folder), seconds=7.0), folder)
+    save_metadata(replace(RunMetadata.load(folder), seconds=7.0), folder)
     with pytest.raises(UserError, match="changed since reports was made"):
         publish(load_params())
     assert not (unpublished / "mlflow.db").exists()

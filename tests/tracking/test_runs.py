@@ -16,8 +16,8 @@ from pipeline.tracking.tags import training_digest
 from tests.support.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
 
 ROWS: list[Row] = [
-    {"update": 10, "seconds": 1.5, "loss_paired": 2.0, "cpu_percent": 99.0},
-    {"update": 20, "seconds": 3.0, "loss_paired": 1.0, "cpu_percent": 98.0, "dev_word_accuracy": 0.25},
+    {"step": 10, "seconds": 1.5, "loss_paired": 2.0, "cpu_percent": 99.0},
+    {"step": 20, "seconds": 3.0, "loss_paired": 1.0, "cpu_percent": 98.0, "dev_word_accuracy": 0.25},
 ]
 
 
@@ -54,7 +54,7 @@ def test_a_run_holds_its_parameters_curves_artifacts_and_tags(project: Path, par
         child.log_artifact(project / "predictions.tsv", "test")
     (run,) = runs(project, "run")
     assert run.data.params == {
-        "tandem.updates": "20",
+        "tandem.steps": "20",
         "tandem.schedule": '["paired", "autoencode"]',
         "tandem.start": "scratch",
     }
@@ -107,24 +107,24 @@ def test_a_history_has_its_steps_its_times_and_its_system_metrics_apart(project:
 
 
 def test_a_long_history_is_written_whole(project: Path, params: Params) -> None:
-    rows: list[Row] = [{"update": 10 * row, "seconds": 0.5 * row, "loss_paired": 1.0 / row} for row in range(1, 1501)]
+    rows: list[Row] = [{"step": 10 * row, "seconds": 0.5 * row, "loss_paired": 1.0 / row} for row in range(1, 1501)]
     with start(params) as child:
         child.log_history(rows, "pretrain_")
     (run,) = runs(project, "run")
     assert set(run.data.metrics) == {"pretrain_loss_paired"}
-    assert points(project, run, "pretrain_loss_paired") == [(int(row["update"]), row["loss_paired"]) for row in rows]
+    assert points(project, run, "pretrain_loss_paired") == [(int(row["step"]), row["loss_paired"]) for row in rows]
 
 
 def test_what_a_run_holds_is_not_written_again(project: Path, params: Params) -> None:
     with start(params) as child:
         child.log_history(ROWS)
     again = Child(child.connection, child.run_id)
-    again.log_history([*ROWS, {"update": 30, "loss_paired": 0.5}])
+    again.log_history([*ROWS, {"step": 30, "loss_paired": 0.5}])
     again.log_metrics({"loss_paired": 0.5}, step=30)
-    again.log_parameters({"tandem.updates": 7, "decoding.beam": 8})
+    again.log_parameters({"tandem.steps": 7, "decoding.beam_width": 8})
     (run,) = runs(project, "run")
     assert points(project, run, "loss_paired") == [(10, 2.0), (20, 1.0), (30, 0.5)]
-    assert (run.data.params["tandem.updates"], run.data.params["decoding.beam"]) == ("20", "8")
+    assert (run.data.params["tandem.steps"], run.data.params["decoding.beam_width"]) == ("20", "8")
 
 
 def test_values_that_are_not_finite_are_left_out(
@@ -192,7 +192,7 @@ def test_a_finished_training_is_known_by_its_record(project: Path, params: Param
 
 
 def test_a_run_made_from_files_ends_now_and_took_as_long_as_its_training(project: Path, params: Params) -> None:
-    pretraining: list[Row] = [{"update": 5, "seconds": 4.0, "loss_autoencode": 3.0}]
+    pretraining: list[Row] = [{"step": 5, "seconds": 4.0, "loss_autoencode": 3.0}]
     with Comparison.open(params, DIGEST, HERE) as comparison:
         comparison.restore("two_stage", 1, PARAMETERS, HERE, ROWS, pretraining).finish()
     (run,) = runs(project, "run")

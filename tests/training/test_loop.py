@@ -21,9 +21,9 @@ from pipeline.training.loop import (
     DivergedError,
     Look,
     Phase,
-    Plan,
     Progress,
     Task,
+    TrainingLoop,
     TrainingSteps,
     learning_rate,
     masked_cross_entropy,
@@ -150,20 +150,20 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
 
 
 def run(
-    plan: Plan, settings: Training, evaluate: Callable[[Network], DevScore], seed: int = 0
+    plan: Phase, settings: Training, evaluate: Callable[[Network], DevScore], seed: int = 0
 ) -> tuple[Network, list[Look], Progress]:
     network = new_network(seed)
     looks, progress = [], Progress()
     pairs, unpaired = toy_stream(seed=1), toy_stream(seed=2)
     streams = {Task.PAIRED: pairs, Task.AUTOENCODE: unpaired, Task.EMBEDDING: pairs}
-    for progress in Phase(network, plan, streams, settings, lambda: evaluate(network)):
+    for progress in TrainingLoop(network, plan, streams, settings, lambda: evaluate(network)):
         if progress.look:
             looks.append(progress.look)
     return network, looks, progress
 
 
 def test_the_same_seed_gives_the_same_weights_and_history() -> None:
-    plan = Plan([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 12)
+    plan = Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 12)
     settings = quick_training(evaluate_every=4)
     scores = [run(plan, settings, lambda _: DevScore(0.0, 1.0), seed=5) for _ in range(2)]
     for one, two in zip(scores[0][0].get_weights(), scores[1][0].get_weights(), strict=True):
@@ -172,9 +172,9 @@ def test_the_same_seed_gives_the_same_weights_and_history() -> None:
 
 
 def test_updates_count_the_paired_batches_of_the_schedule() -> None:
-    plan = Plan([Task.PAIRED, Task.AUTOENCODE, Task.AUTOENCODE], Task.PAIRED, 5)
+    plan = Phase([Task.PAIRED, Task.AUTOENCODE, Task.AUTOENCODE], Task.PAIRED, 5)
     _, _, progress = run(plan, quick_training(evaluate_every=5), lambda _: DevScore(0.0, 1.0))
-    assert progress.update == 5
+    assert progress.step == 5
     assert progress.batches == 5 + 2 * 4  # it ends with the last paired batch
 
 
@@ -186,18 +186,18 @@ def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
         kept.append(network.get_weights())
         return DevScore(next(scores), 0.0)
 
-    plan = Plan([Task.PAIRED], Task.PAIRED, 100)
+    plan = Phase([Task.PAIRED], Task.PAIRED, 100)
     network, looks, progress = run(plan, quick_training(evaluate_every=2, patience=2), evaluate)
     assert [look.dev.word_accuracy for look in looks] == [0.1, 0.5, 0.4, 0.3]
     assert [look.best for look in looks] == [True, True, False, False]
-    assert (progress.update, progress.best_update) == (8, 4)
+    assert (progress.step, progress.best_step) == (8, 4)
     for best, final in zip(kept[1], network.get_weights(), strict=True):
         np.testing.assert_array_equal(best, final)
 
 
 def test_while_no_word_is_right_falling_errors_count_as_better() -> None:
     rates = iter([0.9, 0.8, 0.7, 0.6])
-    plan = Plan([Task.PAIRED], Task.PAIRED, 8)
+    plan = Phase([Task.PAIRED], Task.PAIRED, 8)
     _, looks, _ = run(plan, quick_training(evaluate_every=2, patience=2), lambda _: DevScore(0.0, next(rates)))
     assert [look.best for look in looks] == [True, True, True, True]
 
@@ -205,14 +205,14 @@ def test_while_no_word_is_right_falling_errors_count_as_better() -> None:
 def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
     network = new_network()
     network.decoder.output_symbols.bias.assign(tf.fill([len(TOY)], math.nan))
-    steps = Phase(
+    steps = TrainingLoop(
         network,
-        Plan([Task.PAIRED], Task.PAIRED, 3),
+        Phase([Task.PAIRED], Task.PAIRED, 3),
         {Task.PAIRED: toy_stream()},
         quick_training(),
         lambda: DevScore(0.0, 1.0),
     )
-    with pytest.raises(DivergedError, match=r"task 'paired' became nan at update 1: lower training\.learning_rate"):
+    with pytest.raises(DivergedError, match=r"task 'paired' became nan at step 1: lower training\.learning_rate"):
         next(iter(steps))
 
 
@@ -230,8 +230,8 @@ def test_tandem_learns(change: Callable[[str], str]) -> None:
     targets = toy_strings(100, seed=3)
     sources = [change(target) for target in targets]
     settings = quick_training(learning_rate=0.02, warmup=10, evaluate_every=150)
-    plan = Plan([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 300)
-    for _ in Phase(network, plan, streams, settings, lambda: DevScore(accuracy(network, sources, targets), 0.0)):
+    plan = Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 300)
+    for _ in TrainingLoop(network, plan, streams, settings, lambda: DevScore(accuracy(network, sources, targets), 0.0)):
         pass
     assert accuracy(network, sources, targets) > 0.95
 

@@ -12,7 +12,7 @@ from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Plan, Task
+from pipeline.training.strategies import Phase, Task
 from tests.conftest import changed_params
 
 OLD_TO_NEW = str.maketrans("ck", "kc")
@@ -31,8 +31,8 @@ def prepared(folder: Path, source_kind: Symbols = Symbols.CHARACTERS) -> Prepare
     return Prepared.open(folder)
 
 
-def plan(*tasks: Task) -> Plan:
-    return Plan(tasks, tasks[0], 10)
+def plan(*tasks: Task) -> Phase:
+    return Phase(tasks, tasks[0], 10)
 
 
 def test_pairs_come_in_the_same_order_in_every_strategy(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Dropout
 from pipeline.model.network import Network, Sizes
 from pipeline.runs.checkpoints import FOLDER
-from pipeline.runs.folders import HISTORY, Record, run_folder
+from pipeline.runs.folders import HISTORY, RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.membership import TF_CONFIG, Member, members_here
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Plan, Task
+from pipeline.training.strategies import Phase, Task
 from pipeline.training.workers import ALONE, Workers
 from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model
 from tests.support.same_bytes import comparable
@@ -41,8 +41,8 @@ LOSSES = {"loss_paired", "loss_autoencode", "loss_synthetic"}
 SMALL: dict[str, dict[str, Any]] = {
     "model": {"units": 12, "projection": 8, "dropout": 0.0},
     "training": {"workers": 2, "batch_size": 8, "evaluate_every": 5, "warmup": 2, "patience": 100},
-    "supervised": {"updates": 20},
-    "tandem": {"updates": 20},
+    "supervised": {"steps": 20},
+    "tandem": {"steps": 20},
 }
 
 
@@ -114,11 +114,11 @@ def test_two_workers_have_the_loss_curve_of_one_process_with_the_doubled_batch(t
     run = run_folder("tandem", 0)
     found, wanted = pd.read_csv(two / run / HISTORY), pd.read_csv(one / run / HISTORY)
     assert set(found.columns) == set(wanted.columns) >= LOSSES
-    assert list(found["update"]) == [5, 10, 15, 20]
+    assert list(found["step"]) == [5, 10, 15, 20]
     assert (found["loss_paired"].diff().dropna() < 0).all()
     for name in found.columns:
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, err_msg=name)
-    records = [Record.load(folder / run) for folder in (two, one)]
+    records = [RunMetadata.load(folder / run) for folder in (two, one)]
     assert records[0].symbols == records[1].symbols
 
 
@@ -126,7 +126,7 @@ def test_two_workers_have_the_loss_curve_of_one_process_with_the_doubled_batch(t
 def test_where_workers_are_killed_the_next_run_goes_on_from_the_checkpoint_and_comes_to_the_same_to_the_byte(
     tmp_path: Path,
 ) -> None:
-    settings: dict[str, Any] = {"model": {"dropout": 0.3}, "checkpoints": {"seconds": 0}, "supervised": {"updates": 60}}
+    settings: dict[str, Any] = {"model": {"dropout": 0.3}, "checkpoints": {"seconds": 0}, "supervised": {"steps": 60}}
     whole, killed = (make_project(tmp_path / name, **settings) for name in ("whole", "killed"))
     for victim, least in ((1, 15), (0, 30)):
         stage = start(killed, "supervised")
@@ -138,7 +138,7 @@ def test_where_workers_are_killed_the_next_run_goes_on_from_the_checkpoint_and_c
         assert re.match(r"error: (a process was killed \(SIGKILL\)|worker [01] of 2 at )", error)
         assert ": the next `dvc repro` goes on " in error
         assert "Traceback" not in errors
-    for folder, said in ((whole, ""), (killed, "supervised 0 goes on after update (3[0-9]|[45][0-9]|60)\n")):
+    for folder, said in ((whole, ""), (killed, "supervised 0 goes on after step (3[0-9]|[45][0-9]|60)\n")):
         code, errors = end(start(folder, "supervised"))
         assert code == 0
         assert re.fullmatch(said, errors)
@@ -154,7 +154,7 @@ def test_workers_on_several_machines_leave_all_writing_to_the_first(tmp_path: Pa
     for index, stage in enumerate(stages):
         assert end(stage) == (0, f"worker {index} waits until all workers are there: {', '.join(addresses)}\n")
     for seed in (0, 1):
-        assert Record.load(machines[0] / run_folder("supervised", seed)).updates == 20
+        assert RunMetadata.load(machines[0] / run_folder("supervised", seed)).steps == 20
     assert {path.name for path in machines[1].iterdir()} == {"params.yaml", "data"}
 
 
@@ -250,10 +250,10 @@ def test_each_worker_drops_out_other_units_and_the_first_those_of_one_that_is_al
 
 
 def test_workers_share_the_batches_of_one_process_with_as_many_times_the_batch_size(tmp_path: Path) -> None:
-    prepared, plan = prepare(tmp_path), Plan(list(Task)[:3], Task.PAIRED, 10)
+    prepared, plan = prepare(tmp_path), Phase(list(Task)[:3], Task.PAIRED, 10)
     two = streams(plan, prepared, changed_params({"training.batch_size": 8, "training.workers": 2}), 0)
     one = streams(plan, prepared, changed_params({"training.batch_size": 16}), 0)
-    for task in plan.schedule:
+    for task in plan.tasks:
         for k in range(3):
             np.testing.assert_array_equal(two[task][k].source_ids, one[task][k].source_ids)
             np.testing.assert_array_equal(two[task][k].target_ids, one[task][k].target_ids)
