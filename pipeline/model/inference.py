@@ -17,8 +17,8 @@ from pipeline.model.search import Search, beam_search, decode, forced_scoring, g
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One candidate for a source; log_probability is a natural logarithm."""
+class Hypothesis:
+    """A target that the search wrote for a source; log_probability is a natural logarithm."""
 
     text: str
     log_probability: float
@@ -53,7 +53,7 @@ class TrainedModel:
         same = instead_of is not None and all(new is network for new, network in zip(networks, old, strict=True))
         return cls(networks, *alphabets[0], instead_of._compiled if instead_of and same else {})
 
-    def predict(self, sources: Sequence[str], n_best: int = 1, beam: int = 1) -> list[list[Prediction]]:
+    def predict(self, sources: Sequence[str], n_best: int = 1, beam: int = 1) -> list[list[Hypothesis]]:
         """Up to `n_best` different predictions for each source, the most likely first.
 
         Symbols that training never saw are read as unknown. `beam` is widened to `n_best` where it is smaller; 1 is
@@ -66,7 +66,7 @@ class TrainedModel:
         found = decode(self._search(max(beam, n_best)), StringStore.of(different, self.source_alphabet))
         predictions = [
             [
-                Prediction(self.target_alphabet.decode(row.tolist()), float(score))
+                Hypothesis(self.target_alphabet.decode(row.tolist()), float(score))
                 for row, score in zip(ids[:n_best], scores[:n_best], strict=True)
                 if score > -float("inf")
             ]
