@@ -1,4 +1,7 @@
-"""Run folders: where each training is kept, what it depends on, and the record of what it spent and reached.
+"""Run folders: where each training is kept, what it depends on, and the metadata of what it spent and reached.
+
+    models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
+    models/timings/STRATEGY/SEED/  timings.csv, environment.json: what the clock and the machine said meanwhile
 
 Strategies are known by name. `pretrain` is not a strategy: it is the autoencoder that some strategies start from.
 """
@@ -13,17 +16,22 @@ from pipeline.errors import UserError
 
 PRETRAIN = "pretrain"
 MODELS = Path("models")
-HISTORY = "history.csv"  # the same, byte for byte, whenever the training is done again on the same machine
-TIMINGS = "timings.csv"  # what else was seen at the same looks: how long it took, what it used of the machine
+HISTORY = "history.csv"  # a row per evaluation on the development data
+TIMINGS = "timings.csv"  # for the same evaluations: seconds, processor and memory
 METADATA = "run.json"
 
-Row = dict[str, int | float]  # of a look: `STEP`, `SECONDS` since training began, and what was measured
+Row = dict[str, int | float]  # of an evaluation: `STEP`, `SECONDS` since training began, and what was measured
 STEP, SECONDS = "step", "seconds"
 
 
 def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
-    """Where a run is kept."""
+    """The folder with the results of a training."""
     return models / strategy / str(seed)
+
+
+def timings_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
+    """The folder with what the clock and the machine said during a training."""
+    return models / "timings" / strategy / str(seed)
 
 
 def starts_pretrained(strategy: str, params: Params) -> bool:
@@ -42,27 +50,28 @@ def run_parameters(strategy: str, params: Params) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class RunMetadata:
-    """run.json: what a run spent and what it reached on the development data.
+    """run.json: what a training spent and what it reached on the development data.
 
-    steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in
-    training and in looking at the development data. best_step: after which the kept weights stood.
+    key: equal for trainings that give identical bytes. data: digest of the prepared data. parameters: weights of the
+    network. steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. best_step:
+    the step after which the weights were kept.
     """
 
     strategy: str
     seed: int
+    key: str
     data: str
     parameters: int
     steps: int
     batches: int
     symbols: int
-    seconds: float
     best_step: int
     dev_word_accuracy: float
     dev_character_error_rate: float
 
     @classmethod
     def load(cls, folder: Path) -> "RunMetadata":
-        """Read the record of a run folder; raises `UserError` where there is none."""
+        """Read run.json of a run folder; raises `UserError` if it is missing or damaged."""
         try:
             return cls(**json.loads((folder / METADATA).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -75,17 +84,26 @@ def save_metadata(metadata: RunMetadata, folder: Path) -> None:
 
 
 def load_history(folder: Path) -> list[Row]:
-    """The looks of history.csv, and of timings.csv if there is one, without empty cells.
+    """The rows of a run's history.csv joined with those of its timings.csv if that exists, without empty cells.
 
-    Raises `UserError` where there is none, or they do not belong together.
+    Raises `UserError` if there is no history, or the two do not belong together.
     """
-    rows = load_rows(folder / HISTORY)
-    if not (folder / TIMINGS).exists():
+    rows, path = load_rows(folder / HISTORY), _timings_of(folder) / TIMINGS
+    if not path.exists():
         return rows
-    timings = load_rows(folder / TIMINGS)
+    timings = load_rows(path)
     if [row.get(STEP) for row in rows] != [timing.get(STEP) for timing in timings]:
-        raise UserError(f"{folder / TIMINGS} is not of the training in {folder / HISTORY}: run `dvc repro`")
+        raise UserError(f"{path} does not belong to the training in {folder / HISTORY}: run `dvc repro`")
     return [row | timing for row, timing in zip(rows, timings, strict=True)]
+
+
+def load_seconds(strategy: str, seed: int, models: Path = MODELS) -> float:
+    """Seconds that a training took, evaluations on the development data included; raises `UserError` if unknown."""
+    return float(load_rows(timings_folder(strategy, seed, models) / TIMINGS)[-1][SECONDS])
+
+
+def _timings_of(folder: Path) -> Path:
+    return timings_folder(folder.parent.name, int(folder.name), folder.parents[1])
 
 
 def load_rows(path: Path, remedy: str = "run `dvc repro`") -> list[Row]:
