@@ -14,9 +14,7 @@ from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.results import BEAM, GREEDY, RERANKED, TestedRun
-from pipeline.model.inference import TrainedModel
-from pipeline.prediction.predictor import chooser
-from pipeline.reranking.features import Evidence
+from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
 from pipeline.runs.groups import RunGroup
@@ -50,20 +48,17 @@ def controls(
     return {IDENTITY: identity(sources, source_alphabet, target_alphabet), **found}
 
 
-def evaluate(
-    group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
-) -> RunResult:
+def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Prepared) -> RunResult:
     """Decode and score the test set with a run or an ensemble, and add up what was spent."""
-    records = group.records(prepared.digest)
+    records = group.run_metadata(prepared.digest)
     spent = list(records)
     if starts_pretrained(group.strategy, params):
         spent += [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
     sources = [example.source for example in prepared.test]
-    choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
-    first = [row[0] for row in choices]
-    orders = {GREEDY: [row[0].text for row in model.predict(sources)]}
-    if params.decoding.order is not Order.GREEDY:
-        orders[BEAM] = [max(row, key=lambda choice: choice.log_probability).text for row in choices]
+    by_order = predictor.predict_in_each_order(sources)
+    first = by_order[params.decoding.order]
+    names = {Order.GREEDY: GREEDY, Order.BEAM: BEAM}
+    orders = {names[order]: [one.text for one in best] for order, best in by_order.items() if order in names}
     return RunResult(
         strategy=group.strategy,
         seed=group.seeds[0],
@@ -97,9 +92,9 @@ def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
     }
     if (error := calibration_error([result])) is not None:
         metrics["test_calibration_error"] = error
-    if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
+    if reranker.accuracy is not None and reranker.model_accuracy is not None:  # cross-validated
         metrics[RERANKED] = reranker.accuracy
-        metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
+        metrics["dev_rerank_gain"] = reranker.accuracy - reranker.model_accuracy
     run = TestedRun(metadata, metrics, reports / group.predictions, group.reranker, models="")
     return replace(run, models=run.models_now())
 

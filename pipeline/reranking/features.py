@@ -36,7 +36,6 @@ ARRAYS, METADATA = "features.npz", "features.json"
 FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
 DIGEST = "sha256"  # of metadata and files
 DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, RecursionError, BadZipFile, zlib.error)
-COUNTS = ("pairs", "paired_sources", "paired_targets")
 
 POOL = 200_000  # targets among which neighbours are looked for
 MODEL_RANGE, CHANNEL_RANGE = 15.0, 30.0  # nats below the best of a list; what lies deeper is all the same
@@ -60,9 +59,12 @@ class Candidate(Protocol):
     """A possible target of a source, with its score by the network: a natural log probability."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The target."""
+
     @property
-    def log_probability(self) -> float: ...
+    def log_probability(self) -> float:
+        """Natural logarithm, at most 0."""
 
 
 NBest = Sequence[Sequence[Candidate]]
@@ -142,7 +144,9 @@ class FeatureExtractor:
         folder.mkdir(parents=True, exist_ok=True)
         save_alphabets(folder, self.source_alphabet, self.target_alphabet)
         parts: dict[str, dict[str, NDArray[Any]]] = {
-            **{name: vars(getattr(self, name)) for name in COUNTS},
+            "pairs": vars(self.pairs),
+            "paired_sources": vars(self.paired_sources),
+            "paired_targets": vars(self.paired_targets),
             "language_model": self.language_model.arrays(),
             "channel": self.channel.arrays(),
             "listed": {} if self.listed is None else vars(self.listed),
@@ -177,14 +181,18 @@ class FeatureExtractor:
                 **{name: content[name] for name in ("data", "length_ratio", "targets_of_source")},
                 source_alphabet=source_alphabet,
                 target_alphabet=target_alphabet,
-                **{name: Counts(**parts[name]) for name in COUNTS},
+                pairs=Counts(**parts["pairs"]),
+                paired_sources=Counts(**parts["paired_sources"]),
+                paired_targets=Counts(**parts["paired_targets"]),
                 language_model=CharacterLanguageModel.of_arrays(parts["language_model"], len(target_alphabet)),
                 channel=Channel.of_arrays(parts["channel"]),
                 listed=Counts(**parts["listed"]) if "listed" in parts else None,
                 neighbourhood=Neighbourhood.of_arrays(parts["neighbourhood"]) if "neighbourhood" in parts else None,
             )
         except DAMAGE as error:
-            raise UserError(f"{folder} holds no features, or damaged ones ({error}): run `dvc repro features`") from error
+            raise UserError(
+                f"{folder} holds no features, or damaged ones ({error}): run `dvc repro features`"
+            ) from error
 
     @cached_property
     def same(self) -> Integers:

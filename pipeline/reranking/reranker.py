@@ -1,9 +1,9 @@
 """Choice among the candidates of a source: how much each feature counts, learned from dev.
 
 A conditional logit (McFadden 1974, "Conditional logit analysis of qualitative choice behavior"): a candidate is right
-with a probability proportional to exp(weights . features). The weights are drawn towards those that rank by the
-network's score: log probability 1 and all else 0. Boosted trees then correct its scores where features count together. By
-cross-validation on dev each of the two has to beat what is simpler, the trees clearly, or is left out: where dev is too
+with a probability proportional to exp(weights . features). The weights are drawn towards ranking by the network's
+score: log probability 1 and all else 0. Boosted trees then correct its scores where features count together. By
+cross-validation on dev each of the two has to beat what is simpler, the trees clearly, or is left out: if dev is too
 small or nothing is to be gained, candidates stay in the order of the network's scores.
 
 Fitting takes scikit-learn and scipy.optimize, ranking does not: they are imported where they are used.
@@ -96,7 +96,12 @@ class Reranker:
 
     @classmethod
     def fit(
-        cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Sequence[Collection[str]], seed: int
+        cls,
+        features: FeatureMatrix,
+        n_best: NBest,
+        sources: Sequence[str],
+        accepted: Sequence[Collection[str]],
+        seed: int,
     ) -> "Reranker":
         """Learn from the lists of the dev items, row-aligned all four; `accepted` is what counts as right for each.
 
@@ -138,7 +143,9 @@ class Reranker:
         ranked = []
         for row, start, end in zip(n_best, features.offsets[:-1], features.offsets[1:], strict=True):
             order = np.argsort(-scores[start:end], kind="stable")
-            ranked.append([RankedPrediction(row[i].text, row[i].log_probability, float(confidences[start + i])) for i in order])
+            ranked.append(
+                [RankedPrediction(row[i].text, row[i].log_probability, float(confidences[start + i])) for i in order]
+            )
         return ranked
 
     def save(self, path: Path) -> None:

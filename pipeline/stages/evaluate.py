@@ -10,7 +10,7 @@ from pipeline.evaluation.confusions import confusions
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, tested_run
 from pipeline.evaluation.examples import examples
 from pipeline.evaluation.results import REPORTS, Outcome, focus_of
-from pipeline.prediction.predictor import each_loaded, learn_evidence, load_trained
+from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.report.findings import Findings
 from pipeline.report.report import write_predictions, write_report
 from pipeline.report.tables import verdict
@@ -25,14 +25,13 @@ REWRITES = 1000  # of the learned noise, at most
 def main() -> None:
     """Decode the test set with every run and ensemble, compare, and write reports/."""
     params, prepared = load_params(), Prepared.open(PREPARED)
-    held_out = params.prepare.hold_out_targets
-    if RerankMetadata.load() != RerankMetadata(prepared.digest, params.seeds, held_out, params.decoding):
-        raise UserError(f"{RERANKERS} was made with other data or parameters than there are now: run `dvc repro`")
-    evidence = learn_evidence(params.decoding, prepared, held_out)
+    for strategy in params.strategies:
+        if RerankMetadata.load(RERANKERS / strategy) != RerankMetadata.of(strategy, params, prepared.digest):
+            raise UserError(f"{RERANKERS / strategy} was made with other data or parameters: run `dvc repro`")
     groups = [*single_runs(params), *ensembles(params)]
     found = {
-        group: evaluate(group, model, params, prepared, evidence)
-        for group, model in each_loaded(watched(groups, "evaluate"))
+        group: evaluate(group, predictor, params, prepared)
+        for group, predictor in each_predictor(watched(groups, "evaluate"))
     }
     runs = [result for group, result in found.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)

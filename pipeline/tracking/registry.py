@@ -33,15 +33,14 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
     """
     models = {group: _model_of(child) for group, child in children.items()}
     if missing := [group for group, model in models.items() if model is None and children[group].run_id]:
-        prepared = Prepared.open()
-        log = partial(_log, params=params, example=prepared.train[0].source)
+        log = partial(_log, example=Prepared.open().train[0].source)
         for group in missing:
             connection, run_id = children[group].connection, children[group].run_id
             if not connection.is_open:
                 return
             with TemporaryDirectory() as place:
                 bundle = Path(place) / "bundle"
-                write_bundle(bundle, group, prepared)
+                write_bundle(bundle, group)
                 models[group] = connection.attempt("log the model", partial(log, run_id, bundle))
     best = max(children, key=lambda group: accuracies[group])
     if (model := models[best]) is not None:
@@ -60,7 +59,7 @@ def _model_of(child: Run) -> "LoggedModel | None":
     return child.connection.attempt("find the model", find) if child.run_id else None
 
 
-def _log(run_id: str, bundle: Path, client: "MlflowClient", params: Params, example: str) -> "LoggedModel":
+def _log(run_id: str, bundle: Path, client: "MlflowClient", example: str) -> "LoggedModel":
     """Make a model of a bundle, with the tags, parameters and metrics of its run."""
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
@@ -71,7 +70,7 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", params: Params, exam
     model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, _own(run.data.tags), run.data.params)
     card = Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
     with TemporaryDirectory() as place:
-        save_model(Path(place), bundle, params.prepare.max_symbols, example, card)
+        save_model(Path(place), bundle, example, card)
         client.log_model_artifacts(model.model_id, place)
     for name in run.data.metrics:
         if name.startswith(REACHED):
