@@ -15,7 +15,7 @@ from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.network import Network, load_network, save_network
-from pipeline.model.search import Candidates, beam_search, decode, greedy_search
+from pipeline.model.search import Hypotheses, beam_search, decode, greedy_search
 from pipeline.training.loop import DevScore, TrainingLoop
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Phase, Task, new_network
@@ -96,7 +96,7 @@ def decoding(folder: Path, weights: Path, beam: int | None, passes: int) -> DoRo
     return partial(timed, do_round)
 
 
-def our_decoder(network: Network, beam: int | None) -> Callable[[StringStore], Candidates]:
+def our_decoder(network: Network, beam: int | None) -> Callable[[StringStore], Hypotheses]:
     """Sources -> what the predictor writes for them."""
     members, longest = [network.predictor], network.sizes.longest_output
     search = beam_search(members, longest, beam) if beam else greedy_search(members, longest)

@@ -22,6 +22,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
+FEW = 16  # sources: their search takes less time than compiling it
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
 
@@ -105,7 +106,8 @@ def predict(
         from pipeline.prediction.predictor import Predictor
 
         predictor = Predictor.of_runs(group, order)
-    ranked = predictor.predict(rows, predictor.options(order, beam_width, n_best))
+    options = predictor.options(order, beam_width, n_best)
+    ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
     from pipeline.text import cell
 
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")

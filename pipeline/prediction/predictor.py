@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from pipeline.config.params import Decoding, Order
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
+from pipeline.model.search import uncompiled
 from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata, with_order
 from pipeline.prediction.options import PredictionOptions
 from pipeline.reranking.features import FOLDER, FeatureExtractor
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RerankMetadata, RunGroup
-
 
 MODEL_ORDER = Reranker()
 
@@ -85,18 +86,24 @@ class Predictor:
             raise UserError(f"this model has no reranker, its order is {default}: ask for order greedy or beam")
         return options
 
-    def predict(self, sources: Sequence[str], options: PredictionOptions | None = None) -> list[list[RankedPrediction]]:
-        """Up to `n_best` different predictions for each source, the best first."""
+    def predict(
+        self, sources: Sequence[str], options: PredictionOptions | None = None, compiled: bool = True
+    ) -> list[list[RankedPrediction]]:
+        """Up to `n_best` different predictions for each source, the best first.
+
+        compiled: False is quicker for a process that predicts a few sources and ends.
+        """
         options = options or self.options()
         if not sources:
             return []
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         different = list(dict.fromkeys(normalized))
-        hypotheses = self.model.predict(different, options.beam_width)
-        if options.order is Order.RERANK:
-            ranked = self._rerank(different, hypotheses)
-        else:
-            ranked = [list(map(_by_score, row)) for row in hypotheses]
+        with nullcontext() if compiled else uncompiled():
+            hypotheses = self.model.predict(different, options.beam_width)
+            if options.order is Order.RERANK:
+                ranked = self._rerank(different, hypotheses)
+            else:
+                ranked = [list(map(_by_score, row)) for row in hypotheses]
         by_source = {source: row[: options.n_best] for source, row in zip(different, ranked, strict=True)}
         return [by_source[source] for source in normalized]
 
