@@ -213,7 +213,7 @@ def _averaged(log_probabilities: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def symbol_log_probabilities(logits: tf.Tensor) -> tf.Tensor:
-    """Log probabilities float32 [..., V] over the ids that can be written: END and the symbols, no other special ids."""
+    """Log probabilities float32 [..., V] over the ids that can be written: END and all symbols, no other ids."""
     ids = tf.range(tf.shape(logits)[-1])
     writable = tf.logical_or(ids >= SPECIALS, tf.equal(ids, END))
     return tf.nn.log_softmax(tf.where(writable, logits, -np.inf))

@@ -5,14 +5,14 @@ techniques for language modeling", equations 27 to 29). An n-gram is one number 
 lowest digit: dividing by V leaves the context, the remainder by a power of V the next shorter n-gram.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.alphabet import END, PADDING, START
+from pipeline.data.alphabet import END, START
 from pipeline.data.store import StringStore
 
 ORDER = 6
@@ -91,15 +91,6 @@ class CharacterLanguageModel:
             scores = np.log(self._probabilities(stream, predicted))
             totals[rows] = np.bincount(row[predicted], scores, len(rows))
         return totals
-
-    def next_symbol(self, prefix: Sequence[int] | NDArray[np.uint16]) -> Reals:
-        """Probability of each id to follow the ids of a prefix, float64 [V]; END is that nothing follows."""
-        order, V = len(self.levels), self.alphabet_size
-        context = np.concatenate([np.full(order, START), prefix])[len(prefix) + 1 :]
-        streams = np.column_stack([np.tile(context, (V, 1)), np.arange(V)])
-        probabilities = self._probabilities(streams.ravel(), np.arange(1, V + 1) * order - 1)
-        probabilities[[PADDING, START]] = 0.0
-        return probabilities
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The levels by name, for `of_arrays`."""

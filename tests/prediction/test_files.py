@@ -14,6 +14,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline.prediction.portable import Recipe, digest, pack_runs, recipe_of
 
 from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import Prepared
@@ -24,7 +25,6 @@ from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.engines import Engine, LocalEngine, NextTask, Start, write_files
 from pipeline.prediction.files import Summary, predict_shards
 from pipeline.prediction.parquet import Count, Label
-from pipeline.prediction.portable import Recipe, digest, pack_runs, recipe_of
 from pipeline.prediction.shards import find_shards
 from pipeline.runs.groups import RunGroup
 from pipeline.tracking.loading import pack_model
