@@ -113,11 +113,11 @@ def test_csv_is_strings_as_they_stand(tmp_path: Path) -> None:
 def test_what_a_request_costs_is_strings_times_the_width_of_their_search(service: Service) -> None:
     for params, hypotheses in (({}, 20), ({"n_best": 7}, 70), ({"order": "greedy"}, 10), ({"beam_width": 5}, 50)):
         assert service.parse(["F"] * 10, params).hypotheses == hypotheses
-    with pytest.raises(UserError, match="there is no parameter 'n_bset', only n_best, beam, order"):
+    with pytest.raises(UserError, match="there is no parameter 'n_bset', only n_best, beam_width, order"):
         service.parse(["F"], {"n_bset": 3})
     with pytest.raises(UserError, match="n_best is True, but must be a whole number from 1 to 100"):
         service.parse(["F"], {"n_best": True})
-    assert service.parse(["F"] * MOST_HYPOTHESES, {"order": "greedy"}).beginnings == MOST_HYPOTHESES
+    assert service.parse(["F"] * MOST_HYPOTHESES, {"order": "greedy"}).hypotheses == MOST_HYPOTHESES
 
 
 def test_a_small_answer_is_sent_at_once() -> None:
