@@ -167,7 +167,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "targets": "data/raw/targets.txt",
         "source_symbols": "characters",
     }
-    params["prepare"] |= {"pairs": None, "targets": None}
+    params["prepare"] |= {"pairs": None, "targets": None, "hold_out_targets": True}
     save_params(params)
     return params
 
