@@ -1,4 +1,4 @@
-"""The folder data/prepared: its layout, writing and loading. What goes into it `pipeline.reading` decides."""
+"""The folder data/prepared: its layout, writing and loading."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -35,11 +35,11 @@ TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targ
 
 
 def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_kind: Symbols) -> None:
-    """Write `corpus` to `folder`; the same corpus gives the same bytes.
+    """Write a corpus to a folder; the same corpus gives identical bytes.
 
-    The alphabets hold what training may see, the train pairs and the unpaired targets, not dev and test. Where most
-    symbols of the sources are symbols of targets too, the alphabet of the sources has all of the targets': what the
-    pairs happen not to show is then a symbol that stays as it is, not an unknown one.
+    The alphabets have the symbols of training pairs and unpaired targets, not of dev and test. If most symbols of the
+    sources are symbols of targets, too, the alphabet of the sources has all symbols of targets: one that the pairs
+    happen not to show is then not unknown, and most likely stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sources = [example.source for example in corpus.train]
@@ -63,7 +63,7 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data as the training stages see it."""
+    """The data of data/prepared, memory-mapped or read when first needed."""
 
     folder: Path
     source_alphabet: Alphabet
@@ -83,9 +83,9 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: Path = PREPARED) -> "Prepared":
-        """Load the alphabets, map the stores; the splits are read when first asked for.
+        """Load the alphabets and map the stores.
 
-        Raises `UserError` for a folder that is missing or not whole, as do the splits and the digest.
+        Raises `UserError` if a file is missing or damaged, as do all properties that read one.
         """
         for name in DATA_FILES:
             if not (folder / name).is_file():
@@ -104,12 +104,12 @@ class Prepared:
 
     @cached_property
     def dev(self) -> tuple[Example, ...]:
-        """The examples by which training is stopped."""
+        """The development examples, which decide early stopping."""
         return _read_examples(self.folder / DEV)
 
     @cached_property
     def test(self) -> tuple[Example, ...]:
-        """The examples by which strategies are compared."""
+        """The test examples, which compare strategies."""
         return _read_examples(self.folder / TEST)
 
     @cached_property
@@ -122,7 +122,7 @@ class Prepared:
             raise _damaged(self.folder / ALIGNMENT, str(error)) from error
 
     def among_unpaired(self, strings: Iterable[str]) -> set[str]:
-        """Those of `strings` that are unpaired targets; the list is read through, not kept."""
+        """Find the strings that are unpaired targets; the list is read, not kept in memory."""
         wanted = set(strings)
         try:
             with (self.folder / TARGETS).open(encoding="utf-8", newline="\n") as file:
@@ -132,12 +132,12 @@ class Prepared:
 
     @cached_property
     def longest_source(self) -> int:
-        """Symbols in the longest training source; dev, test and later sources may be longer."""
+        """The number of symbols of the longest training source; other sources may be longer."""
         return _longest(self.train_sources)
 
     @cached_property
     def longest_target(self) -> int:
-        """Symbols in the longest training or unpaired target."""
+        """The number of symbols of the longest training or unpaired target."""
         return max(_longest(self.train_targets), _longest(self.targets))
 
     @cached_property
