@@ -20,7 +20,6 @@ from pipeline.data.store import PackedStrings
 from pipeline.errors import UserError
 
 T = TypeVar("T")
-Rows = TypeVar("Rows", bound=Collection[object])
 
 WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM = range(3)  # independent random streams of prepare.seed
 
@@ -153,7 +152,7 @@ def _read_files(
     return *_split_pairs(data.pairs, pairs, dev, test, prepare), _some(targets, data.targets)
 
 
-def _some(rows: Rows, path: Path) -> Rows:
+def _some(rows: T, path: Path) -> T:
     if not rows:
         raise UserError(f"{path} has no usable row: give it at least one")
     return rows

@@ -24,6 +24,7 @@ from pipeline.data.corpus import Corpus, Rejected
 from pipeline.data.examples import Example
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
+from pipeline.hashing import file_digest
 
 PREPARED = Path("data/prepared")
 
@@ -50,8 +51,8 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
         source_alphabet = Alphabet.of([*sources, *target_alphabet.symbols], source_kind)
     save_alphabets(folder, source_alphabet, target_alphabet)
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
-        _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
-    _write_strings(folder / TARGETS, corpus.targets)
+        _write_lines(folder / name, ("\t".join((row.source, row.target, *row.also)) for row in examples))
+    _write_lines(folder / TARGETS, corpus.targets)
     train_sources, train_targets = StringStore.of(sources, source_alphabet), StringStore.of(targets, target_alphabet)
     train_sources.save(folder / TRAIN_SOURCES)
     train_targets.save(folder / TRAIN_TARGETS)
@@ -133,12 +134,12 @@ class Prepared:
     @cached_property
     def longest_source(self) -> int:
         """The number of symbols of the longest training source; other sources may be longer."""
-        return _longest(self.train_sources)
+        return int(np.diff(self.train_sources.offsets).max(initial=0))
 
     @cached_property
     def longest_target(self) -> int:
         """The number of symbols of the longest training or unpaired target."""
-        return max(_longest(self.train_targets), _longest(self.targets))
+        return max(int(np.diff(store.offsets).max(initial=0)) for store in (self.train_targets, self.targets))
 
     @cached_property
     def digest(self) -> str:
@@ -146,8 +147,7 @@ class Prepared:
         whole = hashlib.sha256()
         for name in DATA_FILES:
             try:
-                with (self.folder / name).open("rb") as file:
-                    whole.update(hashlib.file_digest(file, "sha256").digest())
+                whole.update(bytes.fromhex(file_digest(self.folder / name)))
             except OSError as error:
                 raise _damaged(self.folder / name, str(error)) from error
         return whole.hexdigest()
@@ -165,17 +165,9 @@ def _mostly_known(strings: Sequence[str], alphabet: Alphabet) -> bool:
     return bool(np.mean(ids != UNKNOWN) > 0.5) if len(ids) else False
 
 
-def _longest(strings: StringStore) -> int:
-    return int(np.diff(strings.offsets).max(initial=0))
-
-
-def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
-    _write_strings(path, map("\t".join, rows))
-
-
-def _write_strings(path: Path, strings: Iterable[str]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for part in in_parts(strings):
+        for part in in_parts(lines):
             file.write("\n".join([*part, ""]))
 
 
@@ -183,8 +175,8 @@ def _write_rejected(path: Path, rejected: Sequence[Rejected] | None) -> None:
     if rejected is None:
         path.unlink(missing_ok=True)
         return
-    rows = ((row.file, str(row.line), row.reason, row.text) for row in rejected)
-    _write_rows(path, chain([("file", "line", "reason", "text")], rows))
+    rows = ("\t".join((row.file, str(row.line), row.reason, row.text)) for row in rejected)
+    _write_lines(path, chain(["file\tline\treason\ttext"], rows))
 
 
 def _read_examples(path: Path) -> tuple[Example, ...]:
