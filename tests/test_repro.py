@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.clones import ran, run
 from tests.support.servers import free_port
-from tests.support.stored import STRATEGIES, (
+from tests.support.stored import (
+    STRATEGIES,
     assert_no_store_elsewhere,
     comparisons,
     newest_children,
