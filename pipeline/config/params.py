@@ -198,6 +198,11 @@ class Strategy:
         return self.start == "pretrained"
 
     @property
+    def total_steps(self) -> int:
+        """Steps of all phases together: the budget that a fair comparison keeps equal."""
+        return self.frozen_steps + self.steps + self.finetune_steps
+
+    @property
     def ingredients(self) -> frozenset[str]:
         """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
         return frozenset({*self.tasks, self.start}) - {"paired", "scratch"}

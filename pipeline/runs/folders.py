@@ -1,4 +1,7 @@
-"""Run folders: where each training is kept, what it depends on, and the record of what it spent and reached.
+"""Run folders: where each training is kept, what it depends on, and the metadata of what it spent and reached.
+
+    models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
+    models/timings/STRATEGY/SEED/  timings.csv, environment.json: what the clock and the machine said meanwhile
 
 Strategies are known by name. `pretrain` is not a strategy: it is the autoencoder that some strategies start from.
 """
@@ -6,24 +9,36 @@ Strategies are known by name. `pretrain` is not a strategy: it is the autoencode
 import csv
 import json
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.config.params import Params, flatten
 from pipeline.errors import UserError
+from pipeline.graph import code_digest
+from pipeline.hashing import file_digest, joined
 
 PRETRAIN = "pretrain"
 MODELS = Path("models")
-HISTORY = "history.csv"  # the same, byte for byte, whenever the training is done again on the same machine
-TIMINGS = "timings.csv"  # what else was seen at the same looks: how long it took, what it used of the machine
+HISTORY = "history.csv"  # a row per evaluation on the development data
+TIMINGS = "timings.csv"  # for the same evaluations: seconds, processor and memory
 METADATA = "run.json"
 
-Row = dict[str, int | float]  # of a look: `STEP`, `SECONDS` since training began, and what was measured
+PREPARATION = ("data.", "prepare.")  # parameters of stage prepare
+TRAINER = "pipeline.training.trainer"  # the module whose code decides a training
+COMPUTING = ("tensorflow", "keras", "numpy")  # packages of which another version may give other numbers
+
+Row = dict[str, int | float]  # of an evaluation: `STEP`, `SECONDS` since training began, and what was measured
 STEP, SECONDS = "step", "seconds"
 
 
 def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
-    """Where a run is kept."""
+    """The folder with the results of a training."""
     return models / strategy / str(seed)
+
+
+def timings_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
+    """The folder with what the clock and the machine said during a training."""
+    return models / "timings" / strategy / str(seed)
 
 
 def starts_pretrained(strategy: str, params: Params) -> bool:
@@ -33,36 +48,72 @@ def starts_pretrained(strategy: str, params: Params) -> bool:
 
 def run_parameters(strategy: str, params: Params) -> dict[str, object]:
     """The parameters that a training depends on, by dotted name."""
-    relevant = ["data.", "prepare.", "model.", "noise.", "training."]
+    relevant = [*PREPARATION, "model.", "noise.", "training."]
     relevant += [] if strategy == PRETRAIN else [f"strategies.{strategy}."]
     if strategy == PRETRAIN or starts_pretrained(strategy, params):
         relevant.append(f"{PRETRAIN}.")
     return {name: value for name, value in flatten(params).items() if name.startswith(tuple(relevant))}
 
 
+def training_key(strategy: str, params: Params, data: str, seed: int, models: Path = MODELS) -> str:
+    """A digest that is equal for trainings that give identical bytes on one machine.
+
+    data: digest of the prepared data, which stands for the parameters and the code of stage prepare. Beside it the key
+    is made of the other parameters that the training depends on, the code that decides it, the versions of the packages
+    that compute, and the weights it starts from.
+    """
+    own = {name: value for name, value in run_parameters(strategy, params).items() if not name.startswith(PREPARATION)}
+    parts = [strategy, str(seed), data, json.dumps(own), code_digest(TRAINER)]
+    if starts_pretrained(strategy, params):
+        parts.append(content_digest(run_folder(PRETRAIN, seed, models)))
+    return joined(*parts, *map(version, COMPUTING))
+
+
+def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bool:
+    """Whether the run folder holds the whole and undamaged results of the training with this key, and its timings."""
+    folder = run_folder(strategy, seed, models)
+    try:
+        metadata = RunMetadata.load(folder)
+        timings = timings_folder(strategy, seed, models) / TIMINGS
+        return (metadata.key, metadata.content) == (key, content_digest(folder)) and timings.is_file()
+    except UserError:
+        return False
+
+
+def content_digest(folder: Path) -> str:
+    """A digest of all files in a run folder but run.json; raises `UserError` if there is no such folder."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.name != METADATA)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): run `dvc repro`") from error
+    return joined(*(f"{path.name} {file_digest(path)}" for path in files))
+
+
 @dataclass(frozen=True)
 class RunMetadata:
-    """run.json: what a run spent and what it reached on the development data.
+    """run.json: what a training spent and what it reached on the development data.
 
-    steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. seconds: in
-    training and in looking at the development data. best_step: after which the kept weights stood.
+    key: as `training_key` gives it. content: digest of the other files. data: digest of the prepared data. parameters:
+    number of weights. steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on.
+    best_step: the step after which the weights were kept.
     """
 
     strategy: str
     seed: int
+    key: str
+    content: str
     data: str
     parameters: int
     steps: int
     batches: int
     symbols: int
-    seconds: float
     best_step: int
     dev_word_accuracy: float
     dev_character_error_rate: float
 
     @classmethod
     def load(cls, folder: Path) -> "RunMetadata":
-        """Read the record of a run folder; raises `UserError` where there is none."""
+        """Read run.json of a run folder; raises `UserError` if it is missing or damaged."""
         try:
             return cls(**json.loads((folder / METADATA).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -75,17 +126,26 @@ def save_metadata(metadata: RunMetadata, folder: Path) -> None:
 
 
 def load_history(folder: Path) -> list[Row]:
-    """The looks of history.csv, and of timings.csv if there is one, without empty cells.
+    """The rows of a run's history.csv joined with those of its timings.csv if that exists, without empty cells.
 
-    Raises `UserError` where there is none, or they do not belong together.
+    Raises `UserError` if there is no history, or the two do not belong together.
     """
-    rows = load_rows(folder / HISTORY)
-    if not (folder / TIMINGS).exists():
+    rows, path = load_rows(folder / HISTORY), _timings_of(folder) / TIMINGS
+    if not path.exists():
         return rows
-    timings = load_rows(folder / TIMINGS)
+    timings = load_rows(path)
     if [row.get(STEP) for row in rows] != [timing.get(STEP) for timing in timings]:
-        raise UserError(f"{folder / TIMINGS} is not of the training in {folder / HISTORY}: run `dvc repro`")
+        raise UserError(f"{path} does not belong to the training in {folder / HISTORY}: run `dvc repro`")
     return [row | timing for row, timing in zip(rows, timings, strict=True)]
+
+
+def load_seconds(strategy: str, seed: int, models: Path = MODELS) -> float:
+    """Seconds that a training took, evaluations on the development data included; raises `UserError` if unknown."""
+    return float(load_rows(timings_folder(strategy, seed, models) / TIMINGS)[-1][SECONDS])
+
+
+def _timings_of(folder: Path) -> Path:
+    return timings_folder(folder.parent.name, int(folder.name), folder.parents[1])
 
 
 def load_rows(path: Path, remedy: str = "run `dvc repro`") -> list[Row]:
