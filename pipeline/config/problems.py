@@ -37,13 +37,13 @@ RENAMED = {
 
 def renamed(content: Mapping[str, Any]) -> dict[str, str]:
     """Find old names, in the content of a params.yaml or a mapping by dotted name, with their new names."""
-    names = {}
-    for name, _ in leaves(content):
-        if name in RENAMED:
-            names[name] = RENAMED[name]
-        elif name.split(".")[0] in ("supervised", "two_stage", "tandem"):
-            names[name] = f"strategies.{name}"
-    return names
+    names = dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in leaves(content))
+    moved = ("supervised", "two_stage", "tandem")
+    return {
+        name: RENAMED.get(name, f"strategies.{name}")
+        for name in names
+        if name in RENAMED or name.split(".")[0] in moved
+    }
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

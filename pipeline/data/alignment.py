@@ -26,6 +26,7 @@ TIE = 1e-9  # log probabilities that differ by less are equal; the earlier, shor
 CELLS_AT_ONCE = 2**20
 
 Scores = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Combine = Callable[[Scores, Scores], Scores]
 
 
@@ -60,8 +61,8 @@ class Alignment:
     """
 
     edits: Edits
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    starts: Integers
+    ends: Integers
 
     def save(self, path: Path) -> None:
         """Write an .npz file; equal alignments give identical bytes."""
@@ -89,13 +90,13 @@ class Alignment:
         return cls(Edits(**arrays), starts, ends)
 
 
-def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> NDArray[np.int64]:
+def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> Integers:
     """The source id of the same symbol for each target id, or 0: int64 [target V]."""
     ids = {symbol: index for index, symbol in enumerate(source_alphabet.symbols, start=SPECIALS)}
     return np.array([0] * SPECIALS + [ids.get(symbol, 0) for symbol in target_alphabet.symbols], dtype=np.int64)
 
 
-def align(sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int) -> Alignment:
+def align(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Alignment:
     """Learn the edits of row-aligned pairs and find the most likely alignment of each.
 
     same: int64 [target V], the source id of the same symbol, or 0; equal symbols are likely to stand for each other at
@@ -105,11 +106,7 @@ def align(sources: StringStore, targets: StringStore, same: NDArray[np.int64], s
 
 
 def learn_edits(
-    sources: StringStore,
-    targets: StringStore,
-    same: NDArray[np.int64],
-    source_symbols: int,
-    iterations: int = ITERATIONS,
+    sources: StringStore, targets: StringStore, same: Integers, source_symbols: int, iterations: int = ITERATIONS
 ) -> Edits:
     """Learn edits by expectation maximization, from equal symbols and what is near the diagonal."""
     edits = _first_edits(sources, targets, same, source_symbols)
@@ -169,7 +166,7 @@ class _Lattice:
         expected = np.exp(done_before[:, :-1] + self.silent + done_after[:, 1:] - total).sum(axis=0)
         np.add.at(silent, self.target_ids, np.where(self.target_ids == PADDING, 0.0, expected))
 
-    def best_lengths(self) -> NDArray[np.int64]:
+    def best_lengths(self) -> Integers:
         """The number of source symbols of each target symbol in the most likely alignment, int64 [B, T]."""
         done, begun = self._after(np.maximum)
         lengths = np.zeros((self.pairs, self.symbols), dtype=np.int64)
@@ -218,7 +215,7 @@ class _Lattice:
         return done, begun
 
 
-def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int) -> Edits:
+def _first_edits(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Edits:
     first = np.full((source_symbols, len(same)), SMOOTHING)
     for rows in _similar_rows(sources, targets):
         source_ids, target_ids = sources.padded(rows), targets.padded(rows)

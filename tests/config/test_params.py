@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from pipeline.config.params import RESERVED, ConfigError, Model, Strategy, changed, flatten, load_params, parse_params
+from pipeline.config.problems import renamed
 from tests.conftest import PROJECT, changed_params, shipped_params
 
 SHIPPED = (PROJECT / "params.yaml").read_text(encoding="utf-8")
@@ -152,6 +153,15 @@ def test_a_file_of_an_earlier_version_gets_one_list_of_new_names(tmp_path: Path)
         "two_stage.objective has a new name: strategies.two_stage.objective",
         "two_stage.updates has a new name: strategies.two_stage.frozen_steps",
     ]
+
+
+def test_old_names_are_found_by_dotted_name_too() -> None:
+    named = {"tandem.updates": {"low": 1, "high": 2}, "two_stage.start": [1], "tandem": 3, "model.units": [1]}
+    assert renamed(named) == {
+        "tandem.updates": "strategies.tandem.steps",
+        "two_stage.start": "strategies.two_stage.start",
+        "tandem": "strategies.tandem",
+    }
 
 
 def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> None:
