@@ -183,9 +183,13 @@ def sentences(errors: Iterable[Mapping[str, Any]], allowed: Allowed) -> Iterator
                 yield name, f"{name.removesuffix('.[key]')} cannot have this name: {reason}"
             case kind:
                 reason = error["msg"] if kind == CONTRADICTION else f"must be {allowed.at(location)}"
-                yield name, f"{name} is {shown(error['input'])}, but {reason}"
+                yield name, f"{name} is {_as_yaml(error['input'])}, but {reason}"
     for name, location in missing.items():
         yield name, f"{name} is missing: it must be {allowed.at(location)}"
+
+
+def _as_yaml(value: Any) -> str:
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), shown(value))
 
 
 def _dotted(location: Location) -> str:
