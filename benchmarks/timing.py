@@ -4,6 +4,7 @@ What is compared is done round by round, so that whatever else the machine does 
 within a round, and their median counts.
 """
 
+import argparse
 import os
 import pickle
 import signal
@@ -48,6 +49,13 @@ class Round:
     def rate(self, name: str) -> float:
         """So many per second."""
         return self.done[name] / self.seconds
+
+
+def count(text: str) -> int:
+    """Parse a whole number from 1 on a command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
 
 
 DoRound = Callable[[], Round]

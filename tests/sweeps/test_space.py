@@ -116,10 +116,8 @@ def test_all_problems_are_reported_at_once_with_lines_and_names(tmp_path: Path, 
     first, *lines = str(caught.value).split("\n  ")
     assert first == f"{file} has 11 problem(s):"
     assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (1, *range(4, 14))]
-    assert (
-        "strategies.0 is 'supervise', but params.yaml has supervised, augmented, two_stage, alternating, tandem: did you mean supervised?"
-        in lines[0]
-    )
+    assert "strategies.0 is 'supervise', but params.yaml has supervised, augmented, two_stage, " in lines[0]
+    assert lines[0].endswith("tandem: did you mean supervised?")
     assert "parameters.prepare.pair is not in params.yaml: did you mean prepare.pairs?" in lines[1]
     assert "parameters.model is a section" in lines[2]
     assert "write seeds: [...] beside parameters" in lines[3]
