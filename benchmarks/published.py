@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ class Published:
         rows = self.figures.query("corpus == @corpus and size == @size")
         if rows.empty:
             return None
-        best = rows.loc[rows["word_accuracy"].idxmax()]
+        best = rows.sort_values("word_accuracy", ascending=False, kind="stable").iloc[0]
         return str(best["system"]), float(best["word_accuracy"])
 
 
@@ -187,7 +188,7 @@ def _draw_corpus(
     figures = published.figures[published.figures["corpus"] == corpus]
     near = figures[figures["size"].between(sizes[0] / 3, sizes[-1] * 3)]
     for place, (system, rows) in enumerate(near.sort_values("size").groupby("system")):
-        line = {"color": "#888888", "linewidth": 1.1, "label": f"{system} (published)"}
+        line: dict[str, Any] = {"color": "#888888", "linewidth": 1.1, "label": f"{system} (published)"}
         axes.plot(rows["size"], rows["word_accuracy"], DASHES[place % len(DASHES)], **line)
     for name, style in styles(strategies).items():
         measured = [size for size in sizes if accuracies.has(corpus, size, name)]
