@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.config.document import DocumentError, read_document
 from pipeline.config.params import STRICT, ConfigError, Params, Seed, flatten
-from pipeline.config.problems import Allowed, sentences
+from pipeline.config.problems import Allowed, Problem, listed, renamed, sentences
 from pipeline.sweeps.trials import Trial, plain
 from pipeline.text import shown
 
@@ -29,8 +29,6 @@ DIGITS = 4  # significant ones of a drawn number
 THREADS = "training.threads"
 # Parameters that change the development data, so that accuracies cannot be compared.
 DEV_DATA = ("data.", "prepare.dev", "prepare.test", "prepare.max_symbols", "prepare.on_bad_row", "prepare.seed")
-
-Problem = tuple[str, str]  # dotted name in sweep.yaml, sentence
 
 
 class Search(StrEnum):
@@ -111,9 +109,9 @@ def read_space(path: Path, params: Params) -> Space:
     if not isinstance(document.content, dict):
         raise ConfigError(f"{path} must be a mapping with strategies, seeds and parameters")
     problems = [(key, f"{key or path} {reason}") for key, reason in document.problems]
-    listed = document.content.get("parameters")
+    parameters = document.content.get("parameters")
     choices: dict[str, Choices] = {}
-    for name, value in listed.items() if isinstance(listed, dict) else ():
+    for name, value in parameters.items() if isinstance(parameters, dict) else ():
         if isinstance(choice := _choices(name, value, params), str):
             problems.append((f"parameters.{name}", f"parameters.{name} {choice}"))
         else:
@@ -134,9 +132,7 @@ def read_space(path: Path, params: Params) -> Space:
             trials, problems = _trials(content, choices, params)
             if not problems:
                 return Space(tuple(choices), content.stop_early, tuple(trials))
-    ordered = sorted((document.line(key), sentence) for key, sentence in problems)
-    lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in ordered]
-    raise ConfigError("\n  ".join([f"{path} has {len(lines)} problem(s):", *lines]))
+    raise ConfigError(listed(str(path), document, problems))
 
 
 def _choices(name: str, value: Any, params: Params) -> Choices | str:
@@ -149,6 +145,8 @@ def _choices(name: str, value: Any, params: Params) -> Choices | str:
     if name not in names:
         if any(known.startswith(f"{name}.") for known in names):
             return f"is a section: write {name}.KEY: [...], with a dotted name"
+        if new := renamed({name: value}).get(name):
+            return f"has a new name: {new}"
         last = [known for known in names if known.rpartition(".")[2] == name.rpartition(".")[2]]
         return f"is not in params.yaml{_meant(name, names, last)}"
     if isinstance(value, list):

@@ -28,8 +28,8 @@ from pipeline.runs.folders import METADATA, PRETRAIN, STEP, Row, run_folder
 from pipeline.sweeps.ranking import apply, parallel_coordinates, ranked, table, tsv, verdict
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
-from pipeline.sweeps.trainable import FINISHED, PROBLEM, ROWS, SHARE, code, prepare, pretrain, share_of, train
-from pipeline.sweeps.trials import ACCURACY, Place, Result, Trial, load_result, plain, save_stop, save_trial
+from pipeline.sweeps.trainable import FINISHED, PROBLEM, ROWS, SHARE, prepare, pretrain, share_of, train
+from pipeline.sweeps.trials import ACCURACY, Place, Result, Trial, code, load_result, plain, save_stop, save_trial
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died

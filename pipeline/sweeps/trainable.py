@@ -17,20 +17,13 @@ from ray import tune
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
-from pipeline.hashing import joined
-from pipeline.keys import code_parts
 from pipeline.parallel import THREADS
 from pipeline.runs.folders import PRETRAIN, STEP, Row
-from pipeline.sweeps.trials import ACCURACY, Place, Trial
+from pipeline.sweeps.trials import ACCURACY, Place, Trial, code
 
 # Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
 # its run folder is complete, and why it failed.
 ROWS, SHARE, FINISHED, PROBLEM = "rows", "share", "finished", "problem"
-
-
-def code() -> str:
-    """A hash that is equal on machines with the same code."""
-    return joined(*code_parts())
 
 
 def share_of(trial: Trial, row: Row) -> float:

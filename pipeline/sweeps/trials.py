@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,14 +22,17 @@ from pydantic import TypeAdapter
 from pipeline.config.params import Params, changed, flatten
 from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
+from pipeline.graph import code_digest
 from pipeline.hashing import file_digest, joined
-from pipeline.keys import PREPARE_SECTIONS, code_parts, versions
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import (
+    COMPUTING,
     METADATA,
+    PREPARATION,
     PRETRAIN,
     SECONDS,
     STEP,
+    TRAINER,
     Row,
     RunMetadata,
     load_history,
@@ -41,6 +45,7 @@ from pipeline.runs.folders import (
 
 SWEEPS = "sweeps"  # in the project
 TRIAL, STOPPED = "trial.json", "stopped.csv"
+PREPARES = ("pipeline.data.corpus", "pipeline.data.prepared")  # the modules that prepare data
 ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"
 
 
@@ -79,8 +84,7 @@ class Trial:
     @property
     def steps(self) -> int:
         """The steps of all phases, which early stopping may cut short."""
-        settings = self.params.strategies[self.strategy]
-        return settings.frozen_steps + settings.steps + settings.finetune_steps
+        return self.params.strategies[self.strategy].total_steps
 
     @cached_property
     def identity(self) -> str:
@@ -153,11 +157,13 @@ class Place:
     def pretrained(self, trial: Trial) -> Path:
         """The folder of models with the autoencoder that a trial starts from."""
         parameters = json.dumps(run_parameters(PRETRAIN, trial.params))
-        return self.shared / "pretrained" / joined(str(trial.seed), parameters, data_key(trial.params, self.root))
+        return (
+            self.shared / "pretrained" / joined(str(trial.seed), parameters, data_key(trial.params, self.root), code())
+        )
 
     def key(self, trial: Trial) -> str:
         """The key of a trial, the same in all sweeps."""
-        return joined(trial.identity, data_key(trial.params, self.root))
+        return joined(trial.identity, data_key(trial.params, self.root), code())
 
     def trial(self, trial: Trial) -> Path:
         """The folder of a trial, which its training uses as its folder of models."""
@@ -197,10 +203,15 @@ def load_result(trial: Trial, folder: Path) -> Result | None:
 
 def data_key(params: Params, root: Path) -> str:
     """The key of prepared data, known before they are prepared."""
-    values = {name: value for name, value in flatten(params).items() if name.split(".")[0] in PREPARE_SECTIONS}
+    values = {name: value for name, value in flatten(params).items() if name.startswith(PREPARATION)}
     files = [params.data.pairs, params.data.targets, params.data.dev, params.data.test]
     raw = [_digest(root / file) for file in files if file] or [find_cmudict()[1]]
-    return joined(json.dumps(values), *raw, *_code())
+    return joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
+
+
+def code() -> str:
+    """A hash that is equal on machines whose code and versions give equal results."""
+    return joined(_digest_of_code(*PREPARES, TRAINER), *map(version, COMPUTING))
 
 
 def plain(value: Any) -> str:
@@ -216,6 +227,4 @@ def _digest(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}): see `data` in params.yaml") from error
 
 
-@cache
-def _code() -> tuple[str, ...]:
-    return (joined(*code_parts(with_preparation=True)), *versions())
+_digest_of_code = cache(code_digest)

@@ -228,7 +228,8 @@ def test_a_trial_that_is_started_again_resumes_from_its_checkpoint_and_gives_ide
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
-    from pipeline.sweeps.trainable import code, prepare, pretrain, reports
+    from pipeline.sweeps.trainable import prepare, pretrain, reports
+    from pipeline.sweeps.trials import code
 
     monkeypatch.chdir(place.root)
     (place.root / "sweep.yaml").write_text("strategies: [two_stage]\nseeds: [1]\n", encoding="utf-8")
@@ -299,7 +300,8 @@ def test_the_best_of_different_development_data_is_not_applied(place: Place) -> 
 
 def test_a_trial_that_fails_reports_the_problem(place: Place) -> None:
     pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
-    from pipeline.sweeps.trainable import code, reports
+    from pipeline.sweeps.trainable import reports
+    from pipeline.sweeps.trials import code
 
     (place.root / "sweep.yaml").write_text("strategies: [tandem]\nseeds: [1]\n", encoding="utf-8")
     (trial,) = read_space(place.root / "sweep.yaml", changed_params(SMALL)).trials

@@ -126,7 +126,7 @@ def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path,
     timings = timings_folder("two_stage", 0, tmp_path)
     timings.mkdir(parents=True)
     (timings / TIMINGS).write_text("step,seconds\n10,1.5\n30,4.5\n", encoding="utf-8")
-    save_metadata(RunMetadata("two_stage", 0, "key", "data", 99, 30, 30, 200, 30, 0.5, 0.25), run)
+    save_metadata(RunMetadata("two_stage", 0, "key", "content", "data", 99, 30, 30, 200, 30, 0.5, 0.25), run)
     result = load_result(trial(params), tmp_path)
     assert result
     assert stopped
