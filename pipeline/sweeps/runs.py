@@ -35,16 +35,9 @@ class SweepConnection(Connection):
         super().__init__(experiment, key, tags)
         self._name = f"{SWEEP}-{name}-{key[:6]}"
 
-    def trials(self) -> dict[str, list["MlflowRun"]]:
-        """The runs of trials by their keys."""
-        by_key: dict[str, list[MlflowRun]] = {}
-        for run in self.attempt("find the trials", lambda client: self._search(client, {KIND: TRIAL})) or ():
-            by_key.setdefault(run.data.tags[KEY], []).append(run)
-        return by_key
-
-    def parents(self) -> list["MlflowRun"]:
-        """The runs of the sweep itself."""
-        return self.attempt("find the sweep", lambda client: self._search(client, {KIND: SWEEP})) or []
+    def existing(self, kind: str) -> list["MlflowRun"]:
+        """The runs of the sweep itself, or of its trials."""
+        return self.attempt("find the runs", lambda client: self._search(client, {KIND: kind})) or []
 
     def new_trial(self, parent: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Make a run of a trial in place of any before it; returns its id, empty if MLflow is away."""
@@ -79,13 +72,11 @@ class SweepRuns:
 
     def start(self, trial: Trial, key: str, **tags: str) -> Run:
         """Open the run of a trial."""
-        every = {STRATEGY: trial.strategy, SEED: str(trial.seed), **self._tags, **tags}
         self.begin()
-        run = Run(
-            self._connection, self._connection.new_trial(self._parent.run_id, key, trial.title, every), is_new=True
-        )
+        every = {STRATEGY: trial.strategy, SEED: str(trial.seed), **self._tags, **tags}
+        run_id = self._connection.new_trial(self._parent.run_id, key, trial.title, every)
+        run = self._open[key] = Run(self._connection, run_id, is_new=True)
         run.log_parameters(run_parameters(trial.strategy, trial.params))
-        self._open[key] = run
         return run
 
     def log(self, key: str, rows: Sequence[Row]) -> None:
@@ -107,16 +98,14 @@ class SweepRuns:
 
     def complete(self, results: Mapping[str, Result], description: str, files: Sequence[Path]) -> None:
         """Add to MLflow what it lacks of these results; writes nothing where nothing is missing."""
-        existing = self._connection.trials()
+        existing = [(run.data.tags[KEY], *_state(run, TRAINED)) for run in self._connection.existing(TRIAL)]
         for key, result in results.items():
-            known = [(run.info.status, run.data.tags.get(TRAINED)) for run in existing.get(key, [])]
-            if known != [("FINISHED", result.digest)]:
+            if [one for one in existing if one[0] == key] != [(key, "FINISHED", result.digest)]:
                 self.start(self._trials[key], key, **{REUSED: "true"})
                 self.log(key, result.rows)
                 self.finish(key, result)
         published = joined(description, *(result.digest for result in results.values()))
-        parents = self._connection.parents()
-        if [(run.info.status, run.data.tags.get(PUBLISHED)) for run in parents] == [("FINISHED", published)]:
+        if [_state(run, PUBLISHED) for run in self._connection.existing(SWEEP)] == [("FINISHED", published)]:
             return
         self.begin()
         for path in files:
@@ -134,3 +123,7 @@ class SweepRuns:
         if error is not None:
             for run in [*self._open.values(), *([self._parent] if self._parent.run_id else [])]:
                 run.__exit__(kind, error, trace)
+
+
+def _state(run: "MlflowRun", tag: str) -> tuple[str, str | None]:
+    return run.info.status, run.data.tags.get(tag)

@@ -29,7 +29,7 @@ from pipeline.sweeps.ranking import apply, parallel_coordinates, ranked, table, 
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trainable import FINISHED, PROBLEM, ROWS, SHARE, prepare, pretrain, share_of, train
-from pipeline.sweeps.trials import ACCURACY, Place, Result, Trial, code, load_result, plain, save_stop, save_trial
+from pipeline.sweeps.trials import ACCURACY, CHECKPOINTS, Place, Result, Trial, code, load_result, plain, save_stop
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
@@ -94,7 +94,7 @@ def _run_trials(
         raise UserError("\n  ".join([f"{len(watcher.problems)} trial(s) failed:", *watcher.problems]))
     if watcher.left:
         raise UserError(f"interrupted, {watcher.left} trial(s) are unfinished: the same command continues with them")
-    checkpoints.clear(place.checkpoints)
+    checkpoints.clear(place.shared / CHECKPOINTS)
     return results()
 
 
@@ -157,8 +157,6 @@ def _halving(trials: Mapping[str, Trial], place: Place) -> ASHAScheduler:
 
 
 def _tune(trials: dict[str, Trial], place: Place, watcher: "_Watcher", scheduler: ASHAScheduler | None) -> None:
-    for trial in trials.values():
-        save_trial(trial, place.trial(trial))
     threads = next(iter(trials.values())).params.training.threads
     scratch = place.folder / "ray"  # Tune's own files, of no use afterwards
     shutil.rmtree(scratch, ignore_errors=True)
@@ -229,7 +227,9 @@ class _Watcher(tune.Callback):
             save_stop(self._rows[key], folder)
         if result := load_result(self._trials[key], folder):
             self._runs.finish(key, result)
-            self._log_end(key, result.summary)
+            stopped = "" if result.is_finished else ", stopped early"
+            steps = f"{result.best_step:,} of {result.steps:,} steps"
+            self._log_end(key, f"{result.dev_word_accuracy:.1%} after {steps}{stopped}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Log that a trial will be started again."""

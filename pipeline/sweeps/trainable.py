@@ -19,7 +19,7 @@ from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.parallel import THREADS
 from pipeline.runs.folders import PRETRAIN, STEP, Row
-from pipeline.sweeps.trials import ACCURACY, Place, Trial, code
+from pipeline.sweeps.trials import ACCURACY, CHECKPOINTS, Place, Trial, code
 
 # Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
 # its run folder is complete, and why it failed.
@@ -81,6 +81,7 @@ def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str
                 "start the sweep again if it was changed since"
             )
         folder = place.trial(trial)
+        folder.mkdir(parents=True, exist_ok=True)
         if trial.is_pretrained:
             with contextlib.suppress(FileExistsError):
                 (folder / PRETRAIN).symlink_to(os.path.relpath(place.pretrained(trial) / PRETRAIN, folder))
@@ -101,4 +102,4 @@ def _training(strategy: str, trial: Trial, place: Place, models: Path) -> Iterat
     from pipeline.training.trainer import run_training
 
     prepared = Prepared.open(place.prepared(trial.params))
-    yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.checkpoints)
+    yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.shared / CHECKPOINTS)

@@ -1,6 +1,6 @@
 """Trials of a sweep on disk: what each depends on, where it is kept, and how it ended.
 
-    sweeps/NAME/trials/KEY/      trial.json; the run folder STRATEGY/SEED of a finished trial, or stopped.csv
+    sweeps/NAME/trials/KEY/      the run folder STRATEGY/SEED of a finished trial, or stopped.csv
     sweeps/shared/               prepared data and autoencoders, each made once for all trials that agree on them
 
 Nothing whose key exists here is made again. A key stands for the parameters, the raw data, the deciding code and the
@@ -10,14 +10,12 @@ versions of the packages that compute.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
-from pydantic import TypeAdapter
 
 from pipeline.config.params import Params, changed, flatten
 from pipeline.data.cmudict import find_cmudict
@@ -44,7 +42,8 @@ from pipeline.runs.folders import (
 )
 
 SWEEPS = "sweeps"  # in the project
-TRIAL, STOPPED = "trial.json", "stopped.csv"
+CHECKPOINTS = "checkpoints"  # of unfinished trials and autoencoders, in the shared folder
+STOPPED = "stopped.csv"  # the evaluations of a trial that was stopped early
 PREPARES = ("pipeline.data.corpus", "pipeline.data.prepared")  # the modules that prepare data
 ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"
 
@@ -92,18 +91,11 @@ class Trial:
         return json.dumps([self.strategy, self.seed, run_parameters(self.strategy, self.params)])
 
 
-class Ending(StrEnum):
-    """How a trial ended."""
-
-    FINISHED = "finished"
-    STOPPED = "stopped early"
-
-
 @dataclass(frozen=True)
 class Result:
     """The result of a trial. steps: those that it made. rows: its evaluations on the development data."""
 
-    ending: Ending
+    is_finished: bool
     dev_word_accuracy: float
     dev_character_error_rate: float
     steps: int
@@ -112,20 +104,14 @@ class Result:
     rows: Sequence[Row] = field(repr=False)
 
     @property
+    def ending(self) -> str:
+        """Whether the trial finished, in words."""
+        return "finished" if self.is_finished else "stopped early"
+
+    @property
     def digest(self) -> str:
         """A hash that is equal for equal results."""
         return joined(self.ending, json.dumps(self.rows))
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the trial was not stopped early."""
-        return self.ending is Ending.FINISHED
-
-    @property
-    def summary(self) -> str:
-        """The result in a few words."""
-        stopped = "" if self.is_finished else ", stopped early"
-        return f"{self.dev_word_accuracy:.1%} after {self.best_step:,} of {self.steps:,} steps{stopped}"
 
 
 @dataclass(frozen=True)
@@ -144,11 +130,6 @@ class Place:
     def shared(self) -> Path:
         """The folder that all sweeps of the project share."""
         return self.root / SWEEPS / "shared"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder with checkpoints of unfinished trials and autoencoders."""
-        return self.shared / "checkpoints"
 
     def prepared(self, params: Params) -> Path:
         """The folder for the prepared data of these parameters."""
@@ -170,16 +151,9 @@ class Place:
         return self.folder / "trials" / self.key(trial)
 
 
-def save_trial(trial: Trial, folder: Path) -> None:
-    """Write trial.json, for people and programs that find the folder; nothing here reads it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    params = TypeAdapter(Params).dump_python(trial.params, mode="json")
-    content = {"strategy": trial.strategy, "seed": trial.seed, "changes": dict(trial.changes), "params": params}
-    write_whole(folder / TRIAL, (json.dumps(content, indent=1) + "\n").encode())
-
-
 def save_stop(rows: Sequence[Row], folder: Path) -> None:
-    """Write stopped.csv: the evaluations of a trial that was stopped early."""
+    """Write the evaluations of a trial that was stopped early."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / STOPPED, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
 
 
@@ -189,14 +163,14 @@ def load_result(trial: Trial, folder: Path) -> Result | None:
     if (run / METADATA).exists():
         metadata, seconds = RunMetadata.load(run), load_seconds(trial.strategy, trial.seed, folder)
         reached = metadata.dev_word_accuracy, metadata.dev_character_error_rate
-        return Result(Ending.FINISHED, *reached, metadata.steps, metadata.best_step, seconds, load_history(run))
+        return Result(True, *reached, metadata.steps, metadata.best_step, seconds, load_history(run))
     if not (folder / STOPPED).exists():
         return None
     try:
         rows = load_rows(folder / STOPPED, remedy="remove it")
         best, last = max(rows, key=lambda row: row[ACCURACY]), rows[-1]
         reached = best[ACCURACY], best[ERROR_RATE]
-        return Result(Ending.STOPPED, *reached, int(last[STEP]), int(best[STEP]), last[SECONDS], rows)
+        return Result(False, *reached, int(last[STEP]), int(best[STEP]), last[SECONDS], rows)
     except (ValueError, LookupError) as error:
         raise UserError(f"{folder / STOPPED} cannot be used ({error}): remove it") from error
 

@@ -9,24 +9,24 @@ import pytest
 from pipeline.config.params import ConfigError, Params, load_params
 from pipeline.report.figures import save
 from pipeline.sweeps.ranking import Axis, Configuration, apply, parallel_coordinates, ranked, table, tsv, verdict
-from pipeline.sweeps.trials import Ending, Result, Trial
+from pipeline.sweeps.trials import Result, Trial
 from tests.conftest import PROJECT
 
 PARAMETERS = ("prepare.pairs", "strategies.tandem.steps")
 
 
 def one(
-    params: Params, strategy: str, seed: int, accuracy: float, ending: Ending = Ending.FINISHED, **changes: Any
+    params: Params, strategy: str, seed: int, accuracy: float, finished: bool = True, **changes: Any
 ) -> tuple[Trial, Result]:
     named = {name.replace("__", "."): value for name, value in changes.items()}
-    return Trial.of(strategy, seed, named, params), Result(ending, accuracy, 0.5, 100, 80, 1.5, [])
+    return Trial.of(strategy, seed, named, params), Result(finished, accuracy, 0.5, 100, 80, 1.5, [])
 
 
 @pytest.fixture
 def pairs(params: Params) -> list[tuple[Trial, Result]]:
     return [
         one(params, "supervised", 0, 0.5, prepare__pairs=250, strategies__tandem__steps=10),
-        one(params, "tandem", 0, 0.25, Ending.STOPPED, prepare__pairs=250, strategies__tandem__steps=10),
+        one(params, "tandem", 0, 0.25, False, prepare__pairs=250, strategies__tandem__steps=10),
         one(params, "tandem", 0, 0.5, prepare__pairs=500, strategies__tandem__steps=20),
         one(params, "supervised", 1, 0.125, prepare__pairs=250, strategies__tandem__steps=10),
         one(params, "tandem", 1, 0.75, prepare__pairs=500, strategies__tandem__steps=20),

@@ -22,7 +22,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.runs.folders import PRETRAIN, run_folder
 from pipeline.sweeps.space import read_space
-from pipeline.sweeps.trials import Place, load_result, save_trial
+from pipeline.sweeps.trials import Place, load_result
 from pipeline.training.trainer import run_training
 from tests.conftest import PROJECT, changed_params
 from tests.support.clusters import two_nodes
@@ -237,7 +237,6 @@ def test_a_trial_that_is_started_again_resumes_from_its_checkpoint_and_gives_ide
     (trial,) = read_space(place.root / "sweep.yaml", params).trials
     for _ in range(2):  # the second time there is nothing to do, and no harm in it
         assert prepare(params, place) == pretrain(trial, place) == ""
-    save_trial(trial, place.trial(trial))
     first = reports(trial, place, code())
     rows = [row for _ in range(3) for row in next(first)["rows"]]
     first.close()  # type: ignore[attr-defined]  # a generator

@@ -1,6 +1,5 @@
 """Trials on disk: their keys, what they share, and their results."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.runs.folders import HISTORY, TIMINGS, RunMetadata, run_folder, save_metadata, timings_folder
 from pipeline.sweeps.trials import (
-    Ending,
     Place,
     Trial,
     load_result,
     save_stop,
-    save_trial,
 )
 
 ROWS: list[dict[str, Any]] = [
@@ -98,23 +95,15 @@ def test_a_raw_file_that_is_missing_is_named(tmp_path: Path, params: Params) -> 
         Place(tmp_path, "sweep").key(trial(params, **own))
 
 
-def test_a_trial_is_described_in_its_folder(tmp_path: Path, params: Params) -> None:
-    save_trial(trial(params, "tandem", 3, strategies__tandem__tasks=["paired"], prepare__pairs=7), tmp_path)
-    content = json.loads((tmp_path / "trial.json").read_text(encoding="utf-8"))
-    assert (content["strategy"], content["seed"]) == ("tandem", 3)
-    assert content["changes"] == {"strategies.tandem.tasks": ["paired"], "prepare.pairs": 7}
-    assert content["params"]["strategies"]["tandem"]["tasks"] == ["paired"]
-
-
 def test_a_stopped_trial_counts_with_its_best_evaluation(tmp_path: Path, params: Params) -> None:
     assert load_result(trial(params), tmp_path) is None
     save_stop(ROWS, tmp_path)
     result = load_result(trial(params), tmp_path)
     assert result
-    assert (result.ending, result.dev_word_accuracy, result.dev_character_error_rate) == (Ending.STOPPED, 0.25, 0.5)
+    assert (result.is_finished, result.dev_word_accuracy, result.dev_character_error_rate) == (False, 0.25, 0.5)
     assert (result.steps, result.best_step, result.seconds) == (20, 10, 3.0)
     assert result.rows == ROWS
-    assert result.summary == "25.0% after 10 of 20 steps, stopped early"
+    assert result.ending == "stopped early"
 
 
 def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path, params: Params) -> None:
@@ -130,7 +119,7 @@ def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path,
     result = load_result(trial(params), tmp_path)
     assert result
     assert stopped
-    assert (result.ending, result.dev_word_accuracy, result.steps, result.seconds) == (Ending.FINISHED, 0.5, 30, 4.5)
+    assert (result.is_finished, result.dev_word_accuracy, result.steps, result.seconds) == (True, 0.5, 30, 4.5)
     assert result.digest != stopped.digest
 
 
