@@ -54,7 +54,7 @@ def report(medians: dict[str, float]) -> str:
     """A table of processor seconds, and the ratio of those beyond the import."""
     rows = [[name, f"{value:.2f}", f"{value - medians[IMPORT]:.2f}"] for name, value in medians.items()]
     ratio = (medians[OURS] - medians[IMPORT]) / (medians[THEIRS] - medians[IMPORT])
-    table = markdown_table(["", "processor seconds", "without the import"], rows)
+    table = markdown_table(["command", "processor seconds", "without the import"], rows)
     return f"{table}\nWithout the import, this version takes {ratio:.2f} times the processor time of the other.\n"
 
 
