@@ -14,7 +14,7 @@ import pandas as pd
 from benchmarks.resampling import PASSAGE, Accuracies, Samples, interval
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import CONFIDENCE, Interval
-from pipeline.report.markdown import markdown_table, points
+from pipeline.report.tables import markdown_table, points
 
 COLUMNS = ["system", "size", "corpus", "word_accuracy"]
 NOTE = (

@@ -28,7 +28,7 @@ import psutil
 from benchmarks.serving_requests import Mix, Request
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.report.markdown import markdown_table
+from pipeline.report.tables import markdown_table
 from pipeline.serving.application import HOST
 from pipeline.tracking.loading import load_model
 

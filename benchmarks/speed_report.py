@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.preparing import slope
 from benchmarks.timing import QUIET, Round, Spread, ratios
-from pipeline.report.markdown import markdown_table
+from pipeline.report.tables import markdown_table
 
 Found = Sequence[dict[str, Any]]
 Rounds = dict[str, list[Round]]

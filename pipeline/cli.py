@@ -1,6 +1,5 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
-import json
 import shlex
 import subprocess
 import sys
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
@@ -131,16 +129,15 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.report.tables import table, verdict
+    from pipeline.evaluation.results import EVALUATION, METRICS, load_metrics
+    from pipeline.report.tables import table, training_seconds, verdict
     from pipeline.text import printable
 
+    metrics = load_metrics()
     try:
-        metrics = json.loads(METRICS.read_text(encoding="utf-8"))
-        text = f"{table(metrics)}\n\n{printable(verdict(metrics))}"
-    except (OSError, ValueError) as error:
-        raise UserError(f"no comparison in {METRICS} ({error}): run `dvc repro`") from error
+        text = f"{table(metrics, training_seconds(metrics))}\n{printable(verdict(metrics))}"
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{METRICS} is not a comparison by this version: run `dvc repro`") from error
+        raise UserError(f"{EVALUATION / METRICS} is not a comparison by this version: run `dvc repro`") from error
     print(text)
 
 
@@ -148,9 +145,10 @@ def compare() -> None:
 def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config.params import load_params
-    from pipeline.evaluation.sizes import FOLDER, collect, save, table
+    from pipeline.evaluation.sizes import FOLDER, collect, save
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
+    from pipeline.report.tables import sizes_table
 
     rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
@@ -159,10 +157,10 @@ def sizes() -> None:
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
     save(rows, params)
-    alone, plot = rows[rows["strategy"].isin(list(params.strategies))], FOLDER / "sizes.png"
-    title = "Words right in the test set by pairs to learn from"
-    save_figure(accuracy_by_pairs(alone, params.evaluate.confidence), plot, title)
-    print(f"{table(rows)}\n\nThe same as a plot: {plot}. In the report: `dvc repro --force --single-item evaluate`")
+    plot = FOLDER / "sizes.png"
+    figure = accuracy_by_pairs(rows, list(params.strategies), params.evaluate.confidence)
+    save_figure(figure, plot, "Words right in the test set by pairs to learn from")
+    print(f"{sizes_table(rows)}\nThe same as a plot: {plot}. To add it to the report: `dvc repro report`")
 
 
 @app.command()

@@ -19,15 +19,14 @@ from pipeline.config.options import Symbols
 from pipeline.config.params import changed, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
-from pipeline.report.markdown import escape
+from pipeline.report.tables import escape
 from pipeline.report.page import page
-from pipeline.report.report import write_report
 from pipeline.tracking.flavor import BUNDLE
 from pipeline.tracking.loading import load_model
 from pipeline.tracking.publish import publish
 from tests.conftest import PROJECT, Call
 from tests.report.test_page import Document, maps
-from tests.support.made_up import findings, rewrites, several
+from tests.support.made_up import report, rewrites, several
 from tests.support.reported_project import make_reported_project
 from tests.support.servers import tandem_ui
 from tests.support.small_project import make_project, save_small_model
@@ -210,7 +209,7 @@ def test_whatever_an_experiment_is_called_nothing_is_written_outside_the_project
 def test_a_hostile_text_adds_no_element_and_no_attribute_to_the_page() -> None:
     def shown(words: list[str]) -> tuple[str, Document]:
         results = several(("supervised", "tandem"), words)
-        text = page(findings(results, rewrites=rewrites(*words), attention=maps(*words[:4])))
+        text = page(report(results, noise=rewrites(*words), attention=maps(*words[:4])))
         return text, Document(text)
 
     (_, plain), (text, hostile) = shown(PLAIN), shown(HOSTILE)

@@ -164,6 +164,12 @@ class Strategy:
         """Whether training starts from the autoencoder of stage `pretrain`."""
         return self.start is Start.PRETRAINED
 
+    @property
+    def ingredients(self) -> frozenset[str]:
+        """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
+        tasks = {task.value for task in self.tasks if task is not TaskName.PAIRED}
+        return frozenset(tasks | {self.start.value} - {Start.SCRATCH.value})
+
 
 @dataclass(frozen=True, config=STRICT)
 class Decoding:

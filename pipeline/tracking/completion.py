@@ -9,9 +9,17 @@ from typing import Any
 
 from pipeline.config.params import flatten
 from pipeline.data.prepared import TARGETS
-from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, REPORTS, Metrics, TestedRun, strategies
-from pipeline.report.markdown import escape
-from pipeline.report.tables import table, verdict
+from pipeline.evaluation.results import (
+    COMPARISONS,
+    CONTROLS,
+    ENSEMBLES,
+    REPORTS,
+    EvaluatedRun,
+    Metrics,
+    load_metrics,
+    strategies,
+)
+from pipeline.report.tables import escape, table, verdict
 from pipeline.runs.environment import ENVIRONMENT, Environment
 from pipeline.runs.folders import load_history, run_parameters
 from pipeline.runs.groups import RunGroup
@@ -52,7 +60,7 @@ def complete(comparison: Comparison, manifest: Manifest) -> None:
         comparison.finish()
 
 
-def _restored(comparison: Comparison, manifest: Manifest, run: TestedRun) -> Child:
+def _restored(comparison: Comparison, manifest: Manifest, run: EvaluatedRun) -> Child:
     """A run made from its files."""
     pretraining = manifest.pretraining(run)
     return comparison.restore(
@@ -65,7 +73,7 @@ def _restored(comparison: Comparison, manifest: Manifest, run: TestedRun) -> Chi
     )
 
 
-def _fill(child: Child, manifest: Manifest, run: TestedRun, sets: Sequence[DataSet]) -> None:
+def _fill(child: Child, manifest: Manifest, run: EvaluatedRun, sets: Sequence[DataSet]) -> None:
     """Add to a run what was found after its training."""
     parameters = flatten(manifest.params)
     child.log_parameters({name: value for name, value in parameters.items() if name.startswith("decoding.")})
@@ -86,7 +94,7 @@ def _fill(child: Child, manifest: Manifest, run: TestedRun, sets: Sequence[DataS
 def _fill_parent(comparison: Comparison, manifest: Manifest, sets: Sequence[DataSet]) -> None:
     """Add to the parent run the numbers of the comparison, the curve of the matcher and all reports."""
     comparison.log_parameters(flatten(manifest.params))
-    metrics = json.loads((REPORTS / "metrics.json").read_text(encoding="utf-8"))
+    metrics = load_metrics()
     comparison.log_metrics(dict(_parent_metrics(metrics)))
     comparison.log_metrics(numbers(json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8")), "matcher"))
     comparison.log_history(load_history(MATCHER_HISTORY.parent), prefix="matcher_")

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.config.params import Params
-from pipeline.evaluation.results import REPORTS, Outcome, TestedRun
+from pipeline.evaluation.results import REPORTS, EvaluatedRun, EvaluatedRuns
 from pipeline.hashing import digest_of, joined
 from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, run_folder, starts_pretrained
 from pipeline.tracking.tags import KIND, PARENT, StoredRun
@@ -22,7 +22,7 @@ class Manifest:
     """What the outcome of a comparison and the files that it names have to look like in MLflow."""
 
     params: Params
-    outcome: Outcome
+    outcome: EvaluatedRuns
 
     @cached_property
     def parent(self) -> str:
@@ -41,7 +41,7 @@ class Manifest:
         files = (path for path in REPORTS.rglob("*") if path.is_file() and not path.name.startswith("."))
         return sorted(set(files) - own)
 
-    def pretraining(self, run: TestedRun) -> Path | None:
+    def pretraining(self, run: EvaluatedRun) -> Path | None:
         """The folder of the pretraining that is part of a run."""
         metadata = run.metadata
         return run_folder(PRETRAIN, metadata.seed) if starts_pretrained(metadata.strategy, self.params) else None
@@ -57,7 +57,7 @@ class Manifest:
                 return False
         return parents == 1 and not left
 
-    def _child(self, run: TestedRun) -> str:
+    def _child(self, run: EvaluatedRun) -> str:
         pretraining = self.pretraining(run)
         files = [run.predictions, *([pretraining / HISTORY] if pretraining else [])]
         return joined(str(LAYOUT), run.models, digest_of(files), json.dumps(dict(run.metrics)))

@@ -8,7 +8,8 @@ import sqlite3
 
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
-from pipeline.evaluation.results import Outcome
+from pipeline.evaluation.results import EvaluatedRuns
+from pipeline.keys import comparison_key, decisive_parameters
 from pipeline.runs.environment import Environment
 from pipeline.tracking.client import alone, find_artifacts, project_root, tracking_uri
 from pipeline.tracking.manifest import Manifest
@@ -22,13 +23,13 @@ def publish(params: Params) -> bool:
     Raises `UserError` if the files do not belong to these parameters, or not to each other. Trouble with MLflow is a
     warning.
     """
-    outcome, data = Outcome.load(), Prepared.open().digest
-    outcome.check(params, data)
+    outcome, data = EvaluatedRuns.load(), Prepared.open().digest
+    outcome.check(decisive_parameters(params), data)
     manifest = Manifest(params, outcome)
     if _is_held_locally(manifest):
         return True
     with alone(project_root(), "publish"):  # two that look for what is missing at once would both add it
-        comparison = Comparison.find(params, data, Environment.here(), outcome.key)
+        comparison = Comparison.find(params, data, Environment.here(), comparison_key(params, data))
         connection = comparison.connection
         if not manifest.is_held_by(connection.runs()) and connection.is_open:
             from pipeline.tracking.completion import complete  # here, because it takes seconds
@@ -44,5 +45,7 @@ def _is_held_locally(manifest: Manifest) -> bool:
     find_artifacts(root, experiment)
     if database := database_of(tracking_uri(root)):
         with contextlib.suppress(sqlite3.Error, ValueError):
-            return manifest.is_held_by(stored_runs(database, experiment, manifest.outcome.key))
+            return manifest.is_held_by(
+                stored_runs(database, experiment, comparison_key(manifest.params, manifest.outcome.data))
+            )
     return False
