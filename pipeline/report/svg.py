@@ -8,7 +8,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.report.figures import any_text
+from pipeline.report.figures import GRID, INK, MUTED, PALETTE, any_text
 
 SCALE = 1.7  # pixels of a wide page for each point of a figure
 

@@ -74,7 +74,10 @@ PARTS = ["results", "learning", "pairs", "length", "confusions", "attention", "n
 
 
 def maps(*sources: str) -> list[AttentionMap]:
-    return [AttentionMap(tuple(source), ("a", "b"), np.full((2, len(source)), 1 / len(source), np.float32)) for source in sources]
+    return [
+        AttentionMap(tuple(source), ("a", "b"), np.full((2, len(source)), 1 / len(source), np.float32))
+        for source in sources
+    ]
 
 
 def sizes(pairs: int) -> pd.DataFrame:
@@ -93,7 +96,13 @@ def whole() -> str:
     results = several(STRATEGIES, WORDS)
     listed = [number % 2 == 0 for number in range(len(WORDS))]
     metrics = compare(
-        results, listed, list(map(len, WORDS)), SHIPPED, resamples=100, ensembles=results[::2], controls=[run_like(results[0])]
+        results,
+        listed,
+        list(map(len, WORDS)),
+        SHIPPED,
+        resamples=100,
+        ensembles=results[::2],
+        controls=[run_like(results[0])],
     )
     return page(report(results, metrics, attention=maps("AHB", "x"), sizes=sizes(10)))
 
