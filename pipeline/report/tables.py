@@ -209,7 +209,7 @@ def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
         ]
         for row in metrics[INGREDIENTS]
     ]
-    return f"{text}\n{markdown_table(['what it buys', 'difference', f'points ({interval})', 'p'], bought, left=2)}"
+    return f"{text}\n{markdown_table(['ingredient', 'difference', f'points ({interval})', 'p'], bought, left=2)}"
 
 
 def training_seconds(metrics: Metrics) -> dict[str, float]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from pipeline.report.findings import PLOTS
 
 from pipeline.data.examples import Example
 from pipeline.evaluation.comparison import RunResult
-from pipeline.report.findings import PLOTS
 from pipeline.report.report import write_predictions, write_report
 from tests.support.made_up import findings, rewrites, run, several
 
