@@ -23,7 +23,7 @@ from pipeline.report.markdown import escape
 from pipeline.report.page import page
 from pipeline.report.report import write_report
 from pipeline.tracking.flavor import BUNDLE
-from pipeline.tracking.loading import load_model
+from pipeline.tracking.models import load_model
 from pipeline.tracking.publish import publish
 from tests.conftest import PROJECT, Call
 from tests.report.test_page import Document, maps

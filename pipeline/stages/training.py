@@ -21,7 +21,7 @@ from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.parallel import jobs_for, side_by_side
 from pipeline.runs import checkpoints
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import PRETRAIN, STEP, Row, load_history, run_folder, run_parameters, starts_pretrained
+from pipeline.runs.folders import STEP, Row, run_folder, timings_folder
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking.client import import_mlflow, project_root
 from pipeline.tracking.runs import Child, Comparison
@@ -57,7 +57,6 @@ def train_seeds(strategy: str) -> None:
     import_mlflow()  # meanwhile
     environment = Environment.here()
     comparison = Comparison.open(params, prepared.digest, environment)
-    prefix = f"{PRETRAIN}_" if strategy == PRETRAIN else ""
     children: dict[int, Child] = {}
     with (
         ExitStack() as open_runs,
@@ -66,17 +65,13 @@ def train_seeds(strategy: str) -> None:
         open_runs.push(comparison.end_if_broken_off)
         for seed, told in news:
             if told == BEGINS:
-                child = _child(comparison, strategy, params, seed, environment)
-                children[seed] = open_runs.enter_context(child)
+                children[seed] = open_runs.enter_context(comparison.start(strategy, seed))
             elif isinstance(told, list):
                 watcher.show(seed, told[-1])
-                children[seed].log_history(told, prefix)
+                children[seed].log_evaluations(told)
             else:
-                environment.save(run_folder(strategy, seed))
-                if strategy == PRETRAIN:  # its run is gone on with by stage two_stage
-                    children[seed].finish("SCHEDULED")
-                else:
-                    children[seed].finish_training(run_folder(strategy, seed))
+                environment.save(timings_folder(strategy, seed))
+                children[seed].finish_training(run_folder(strategy, seed))
 
 
 def _train(
@@ -103,15 +98,6 @@ def _train_together(member: Member, seeds: Sequence[int], train: Callable[..., I
             for news in train(seed, workers=workers):
                 if workers.is_chief:
                     yield news
-
-
-def _child(comparison: Comparison, strategy: str, params: Params, seed: int, environment: Environment) -> Child:
-    """The run of a strategy and seed in MLflow; it begins with its pretraining, where there is one."""
-    name = "two_stage" if strategy == PRETRAIN else strategy
-    child = comparison.start(name, seed, run_parameters(name, params), environment, continuing=strategy == "two_stage")
-    if starts_pretrained(strategy, params) and not child.continued:
-        child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_")
-    return child
 
 
 class Watcher:
