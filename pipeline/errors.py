@@ -1,5 +1,6 @@
-"""The one exception for mistakes of the user; it leaves modelling errors to Python's own."""
+"""The one exception for mistakes of the user, and how commands show errors and logs; no traceback for bad input."""
 
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -13,14 +14,15 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 class UserError(Exception):
-    """A mistake in data, parameters or command line, said in sentences for the person who made it."""
+    """A mistake in data, parameters or command line, in sentences for the person who made it."""
 
 
 def explain_user_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a `UserError` into its message on standard error and exit code 2, without a traceback."""
+    """Show logs on standard error, and turn a `UserError` into its message there and exit code 2."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        show_logs()
         try:
             command(*args, **kwargs)
         except UserError as error:
@@ -28,3 +30,24 @@ def explain_user_errors(command: Callable[P, None]) -> Callable[P, None]:
             raise SystemExit(2) from None
 
     return wrapped
+
+
+def show_logs() -> None:
+    """Write what this package logs, from INFO on, to standard error; warnings begin with `warning: `."""
+    logger = logging.getLogger(__package__)
+    if not logger.handlers:
+        logger.addHandler(_StandardError())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+class _StandardError(logging.Handler):
+    """Writes through rich: coloured on a terminal, plain text elsewhere, and never wrapped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.console import Console  # here, because most commands log nothing
+
+        label, style = ("warning: ", "yellow") if record.levelno >= logging.WARNING else ("", "")
+        text = _TERMINAL.sub(REPLACEMENT, label + record.getMessage())
+        console = Console(file=sys.stderr, soft_wrap=True)  # standard error as it is now
+        console.print(text, style=style, markup=False, highlight=False, emoji=False)

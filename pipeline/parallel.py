@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 
 from joblib import cpu_count
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, show_logs
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -90,14 +90,15 @@ def _start(context: ForkServerContext, work: Callable[[T], Iterable[R]]) -> tupl
 def _last_words(exit_code: int) -> str:
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
-        return f"a process was killed ({name}), perhaps for want of memory: the next `dvc repro` goes on where it was"
-    return f"a process ended with exit code {exit_code}; above stands why"
+        return f"a process was killed ({name}), perhaps for lack of memory: the next `dvc repro` resumes"
+    return f"a worker process exited with code {exit_code} (see the traceback above)"
 
 
 def _serve(work: Callable[[T], Iterable[R]], connection: Connection) -> None:
     """Answer each item with all its results and None, until there are no more items."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
     Thread(target=_end_with_parent, daemon=True).start()
+    show_logs()
     while True:
         try:
             item = connection.recv()

@@ -1,16 +1,16 @@
-"""Checkpoints: what a training has come to, kept outside of its results, so that one that was killed goes on there.
+"""Checkpoints: the state of a training, kept outside of its results, so that a killed training resumes from there.
 
-They belong to a key: the strategy, its seed and parameters, the data, the weights it starts from, the code and the
-versions of what computes. Whatever differs in one of these has other checkpoints. A file is written whole or not at
-all, and its digest says whether it is still whole; the one before it is kept as well.
+Checkpoints belong to the key of a training (its strategy, seed, parameters, data, first weights, code and versions);
+another key has other checkpoints. A file is written whole or not at all, its digest says whether it is still whole,
+and the one before it is kept as well.
 """
 
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -22,23 +22,25 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 FOLDER = ".checkpoints"  # in the project
 ENDING, LOCK, FINISHED = ".checkpoint", "lock", "finished"
 HEADER = b"tandem checkpoint 1\n"
 DIGEST = 64  # characters
 KEPT = 2  # the newest, and one to fall back to
-OLD = 30 * 24 * 3600  # seconds after which nobody is expected to go on
+OLD = 30 * 24 * 3600  # seconds after which nobody is expected to resume
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """numbers: what JSON can say. arrays: of numbers, by name."""
+    """The state of a training. numbers: whatever JSON can hold. arrays: by name."""
 
     numbers: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
 
     def to_bytes(self) -> bytes:
-        """The content of a file: a header, the digest of the rest, the rest."""
+        """The content of a checkpoint file: a header, the digest of the rest, the rest."""
         payload = io.BytesIO()
         numbers = np.frombuffer(json.dumps(self.numbers).encode(), dtype=np.uint8)
         np.savez(payload, allow_pickle=False, **{"numbers": numbers, **self.arrays})
@@ -47,27 +49,27 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """The inverse; raises ValueError for anything else."""
+        """Read the content of a checkpoint file; raises ValueError for anything that `to_bytes` did not write."""
         if not content.startswith(HEADER):
-            raise ValueError("it is no checkpoint of this version")
+            raise ValueError("it is not a checkpoint of this version")
         digest, payload = content[len(HEADER) :][:DIGEST], content[len(HEADER) + DIGEST :]
         if digest != hashlib.sha256(payload).hexdigest().encode():
-            raise ValueError("it is damaged, or was not written to its end")
-        with np.load(io.BytesIO(payload), allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
+            raise ValueError("it is damaged or incomplete")
+        with np.load(io.BytesIO(payload), allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
         return cls(json.loads(arrays.pop("numbers").tobytes()), arrays)
 
 
 class Checkpoints:
-    """The checkpoints of one training; inside of its `with`, no other process is at the same training.
+    """The checkpoints of one training; inside its `with`, no other process runs the same training.
 
-    Trouble with the disk does not raise: it is said once, and the training goes on.
+    A disk that cannot be written costs one warning, and training continues.
     """
 
     def __init__(self, place: Path | None, key: str, title: str, seconds: float) -> None:
-        """place: of the checkpoints of all trainings; None keeps none. title: this training in a message.
+        """place: the folder of the checkpoints of all trainings; None keeps none. title: this training in messages.
 
-        seconds: from one checkpoint to the next.
+        seconds: between two checkpoints.
         """
         self._folder = place / key if place else None
         self._title = title
@@ -81,7 +83,7 @@ class Checkpoints:
             try:
                 self._lock(self._folder)
             except OSError as error:
-                self._warn(f"no checkpoints can be kept in {self._folder.parent} ({error.strerror or error})")
+                self._warn(f"no checkpoints can be written to {self._folder.parent} ({error.strerror or error})")
                 self._folder = None
         return self
 
@@ -89,23 +91,23 @@ class Checkpoints:
         self._held.close()
 
     def newest(self) -> Checkpoint | None:
-        """What to go on from: the newest checkpoint that is whole. A damaged one is said to be, and removed."""
+        """The newest undamaged checkpoint; a damaged one costs a warning and is removed."""
         for path in reversed(self._files()):
             try:
                 return Checkpoint.from_bytes(path.read_bytes())
             except (OSError, ValueError) as error:
-                print(f"warning: {path} cannot be used ({error}); what came before it is", file=sys.stderr)
+                logger.warning("%s cannot be used (%s); the one before it is used instead", path, error)
                 with suppress(OSError):
                     path.unlink()
         return None
 
     def save_if_due(self, make: Callable[[], Checkpoint], number: int) -> None:
-        """Keep what `make` gives if it is time again. number: higher than that of any checkpoint before."""
+        """Write what `make` gives if it is time again. number: higher than that of any earlier checkpoint."""
         if self._folder and time.monotonic() - self._last >= self._seconds:
             self.save(make(), number)
 
     def save(self, checkpoint: Checkpoint, number: int) -> None:
-        """Keep a checkpoint now."""
+        """Write a checkpoint now."""
         if not self._folder:
             return
         path = self._folder / f"{number:012}{ENDING}"
@@ -118,7 +120,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def finish(self) -> None:
-        """Note that the results of the training stand: its checkpoints can go once DVC has them."""
+        """Note that the results of the training are written: `clear` may remove its checkpoints."""
         if self._folder:
             with suppress(OSError):
                 (self._folder / FINISHED).touch()
@@ -133,21 +135,21 @@ class Checkpoints:
             try:
                 lock.acquire(timeout=1)
             except Timeout:
-                print(f"{self._title}: another process is at the same training; waiting for it to end", file=sys.stderr)
+                logger.info("%s: another process runs the same training; waiting for it to end", self._title)
                 lock.acquire()
-            if (folder / LOCK).exists():  # else it was cleared meanwhile, and the next one would not see this lock
+            if (folder / LOCK).exists():  # else it was cleared meanwhile, and the next process would not see this lock
                 self._held.callback(lock.release)
                 return
             lock.release()
 
     def _warn(self, trouble: str) -> None:
         if not self._warned:
-            print(f"warning: {trouble}. {self._title} goes on; if killed, it starts from before that", file=sys.stderr)
+            logger.warning("%s. %s continues; if killed, it resumes from an earlier state", trouble, self._title)
         self._warned = True
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that whoever looks, also after a crash, finds it whole or as it was before; raises OSError."""
+    """Write a file so that every reader, also after a crash, finds it whole or as it was before; raises OSError."""
     new = path.with_name(f".{path.name}.new")
     try:
         with new.open("wb") as file:
@@ -166,7 +168,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def clear(place: Path) -> None:
-    """Remove the checkpoints of trainings whose results stand, and those that nobody went on from in a month."""
+    """Remove the checkpoints of finished trainings, and those from which nothing resumed in a month."""
     for folder in place.glob("*") if place.is_dir() else ():
         try:
             is_old = time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > OLD

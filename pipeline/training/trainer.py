@@ -25,6 +25,7 @@ from pipeline.keys import code_parts, versions
 from pipeline.model.network import WEIGHTS, Network, save_network
 from pipeline.model.search import decode, greedy_search
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
+from pipeline.runs.environment import Usage
 from pipeline.runs.folders import (
     HISTORY,
     MODELS,
@@ -39,7 +40,6 @@ from pipeline.runs.folders import (
     save_metadata,
     starts_pretrained,
 )
-from pipeline.runs.usage import Usage
 from pipeline.training.loop import DevScore, Look, Progress, Tally, TrainingLoop
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Task, phases_of, start
