@@ -11,7 +11,6 @@ from pipeline.evaluation.results import REPORTS, EvaluatedRun, EvaluatedRuns
 from pipeline.hashing import digest_of, joined
 from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, run_folder, starts_pretrained
 from pipeline.tracking.client import ExistingRun
-from pipeline.tracking.runs import training_digest
 
 LAYOUT = 1  # another number when other things are published from the same files
 
@@ -63,4 +62,4 @@ class Manifest:
 
 
 def _outputs(run: EvaluatedRun) -> tuple[str, str]:
-    return training_digest(run.folder), digest_of([run.reranker, run.predictions])
+    return run.metadata.content, digest_of([run.reranker, run.predictions])

@@ -27,15 +27,24 @@ from pipeline.evaluation.results import (
     strategies,
 )
 from pipeline.keys import decisive_parameters
-from pipeline.report.markdown import escape
-from pipeline.report.tables import table, verdict
+from pipeline.report.tables import escape, table, verdict
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.environment import ENVIRONMENT, Environment
-from pipeline.runs.folders import MODELS, STEP, TIMINGS, Row, load_rows, timings_folder
+from pipeline.runs.folders import (
+    MODELS,
+    PRETRAIN,
+    STEP,
+    TIMINGS,
+    Row,
+    load_rows,
+    load_seconds,
+    starts_pretrained,
+    timings_folder,
+)
 from pipeline.runs.groups import RunGroup
 from pipeline.tracking.client import OUTPUTS, PUBLISHED, TRAINED, ExistingRun, alone, project_root, tracking_uri
 from pipeline.tracking.manifest import MATCHER_HISTORY, Manifest
-from pipeline.tracking.runs import Child, Comparison, DataSet, data_sets, training_digest
+from pipeline.tracking.runs import Child, Comparison, DataSet, data_sets
 from pipeline.tracking.sqlite import database_of, local_folder
 
 STAMP = Path(".dvc") / "tmp" / "tandem-published.json"  # in the project: what was complete, and in which store
@@ -85,11 +94,8 @@ def _complete(comparison: Comparison, manifest: Manifest, children: Sequence[Exi
     for run in manifest.evaluated.runs:
         strategy, seed = run.metadata.strategy, run.metadata.seed
         existing = [child for child in children if child.child == (strategy, seed)]
-        is_trained = len(existing) == 1 and existing[0].was_trained_as(training_digest(run.folder))
-        if is_trained:
-            child = Child(comparison.connection, existing[0].run_id)
-        else:
-            child = comparison.restore(strategy, seed)
+        is_trained = len(existing) == 1 and existing[0].was_trained_as(run.metadata.content)
+        child = Child(comparison.connection, existing[0].run_id) if is_trained else comparison.restore(strategy, seed)
         if not (is_trained and existing[0].shows(manifest.children[strategy, seed])):
             _fill(child, manifest, run, sets)
         if not is_trained:
@@ -107,16 +113,18 @@ def _complete(comparison: Comparison, manifest: Manifest, children: Sequence[Exi
 def _fill(child: Child, manifest: Manifest, run: EvaluatedRun, sets: Sequence[DataSet]) -> None:
     """Add to a child what is known only after its training."""
     strategy, seed = run.metadata.strategy, run.metadata.seed
+    stages = [strategy, *([PRETRAIN] if starts_pretrained(strategy, manifest.params) else [])]
+    seconds = sum(load_seconds(stage, seed) for stage in stages)
     parameters = flatten(manifest.params)
     child.log_parameters({name: value for name, value in parameters.items() if name.startswith("decoding.")})
-    child.log_metrics(run.metrics, step=run.metadata.steps)
+    child.log_metrics({**run.metrics, "seconds": seconds}, step=run.metadata.steps)
     child.log_data(_as_used(sets, strategy, manifest.params))
     child.log_table(*read_predictions(run.predictions), TABLE)
     child.log_artifact(run.predictions)
     child.log_artifact(run.reranker, "reranker")
     if (environment := timings_folder(strategy, seed) / ENVIRONMENT).exists():
         child.log_artifact(environment)
-    child.set_tags({TRAINED: training_digest(run.folder), PUBLISHED: manifest.children[strategy, seed]})
+    child.set_tags({TRAINED: run.metadata.content, PUBLISHED: manifest.children[strategy, seed]})
 
 
 def _fill_parent(comparison: Comparison, manifest: Manifest, sets: Sequence[DataSet]) -> None:

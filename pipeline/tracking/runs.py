@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
-from pipeline.hashing import DIGITS, digest_of, file_digest
+from pipeline.hashing import DIGITS, file_digest
 from pipeline.keys import comparison_key
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
 from pipeline.runs.folders import (
-    METADATA,
     PRETRAIN,
     SECONDS,
     STEP,
     Row,
+    content_digest,
     load_history,
     run_folder,
     run_parameters,
@@ -75,11 +75,6 @@ def data_sets(folder: Path = PREPARED) -> Iterator[DataSet]:
         with path.open("rb") as lines:
             rows = sum(1 for _ in lines)
         yield DataSet(name, path, columns, context, rows, file_digest(path)[:DIGITS])
-
-
-def training_digest(folder: Path) -> str:
-    """Digest of what a training came to; run.json is left out, because it names the code as well."""
-    return digest_of(path for path in sorted(folder.iterdir()) if path.name != METADATA)
 
 
 class Run:
@@ -227,8 +222,8 @@ class Child(Run):
         """End the run of the training in a run folder; after pretraining it waits for its strategy's stage."""
         if self._is_pretraining:
             self.finish("SCHEDULED")
-        else:
-            self.set_tags({TRAINED: training_digest(folder)})
+        elif self.run_id:
+            self.set_tags({TRAINED: content_digest(folder)})
             self.finish()
 
 
