@@ -14,12 +14,12 @@ from typing import Any
 from benchmarks.cells import Cell
 from benchmarks.results import Results
 from pipeline.tracking.client import Connection, project_root
-from pipeline.tracking.runs import Comparison, Run
+from pipeline.tracking.runs import Run
 
 EXPERIMENT = "histnorm"
 
 
-class Board(Comparison):
+class Board(Run):
     """The parent run of an output file; as a context manager it finishes itself."""
 
     @classmethod
@@ -34,8 +34,9 @@ class Board(Comparison):
     def complete(self, results: Results, runs: Iterable[tuple[Cell, str]] | None = None) -> None:
         """Publish those of `runs`, by default of all in the files, that have no complete child yet."""
         metrics = results.metrics()
+        existing = {run.child for run in self.connection.children(self.run_id) if run.status == "FINISHED"}
         for cell, strategy in metrics if runs is None else runs:
-            if not self.connection.finished_child(_name(cell, strategy), cell.fold):
+            if (_name(cell, strategy), cell.fold) not in existing:
                 self._publish(results, cell, strategy, metrics[cell, strategy])
 
     def _publish(self, results: Results, cell: Cell, strategy: str, metrics: Mapping[str, float]) -> None:

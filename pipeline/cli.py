@@ -85,7 +85,7 @@ def predict(
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
-        from pipeline.tracking.loading import load_model
+        from pipeline.tracking.models import load_model
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
@@ -186,7 +186,7 @@ def sweep(
 
 @app.command()
 def publish() -> None:
-    """Give MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
+    """Add to MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
     from pipeline.config.params import load_params
     from pipeline.tracking import publish as publication
 
@@ -265,7 +265,7 @@ def _predict_shards(
     from pipeline.prediction.engines import LocalEngine, RayEngine
     from pipeline.prediction.files import predict_shards
     from pipeline.prediction.portable import pack_runs
-    from pipeline.tracking.loading import pack_model
+    from pipeline.tracking.models import pack_model
 
     with TemporaryDirectory() as place:
         folder = Path(place) / "predictor"

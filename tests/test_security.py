@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.report.page import page
 from pipeline.report.tables import comparison, escape
 from pipeline.tracking.flavor import BUNDLE
-from pipeline.tracking.loading import load_model
+from pipeline.tracking.models import load_model
 from pipeline.tracking.publish import publish
 from tests.conftest import PROJECT, Call
 from tests.report.test_page import Document, maps
