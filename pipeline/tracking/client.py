@@ -161,15 +161,15 @@ class Connection:
         """Whether everything has reached the store so far."""
         return self._client is not None
 
-    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
-        """The result of `call`; None if this or an earlier one failed."""
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T], alone: bool = False) -> T | None:
+        """The result of `call`; None if this or an earlier one failed. alone: no other process may call meanwhile."""
         if self._client is None:
             return None
         deadline = time.monotonic() + BUSY_SECONDS
         try:
             while True:
                 try:
-                    with self._lock if self._writes_alone else contextlib.nullcontext():
+                    with self._lock if alone or self._writes_alone else contextlib.nullcontext():
                         return call(self._client)
                 except Exception as error:
                     if BUSY not in str(error) or time.monotonic() > deadline:
@@ -191,45 +191,41 @@ class Connection:
         """Id of the parent run without outputs, now running, made with these if there is none; empty without MLflow."""
 
         def take(client: "MlflowClient") -> str:
-            with self._lock:
-                found = self._search(client, {KIND: self.parent_kind})
-                if unfinished := [run for run in found if OUTPUTS not in run.data.tags]:
-                    run = unfinished[0]
+            for run in self._search(client, {KIND: self.parent_kind}):
+                if OUTPUTS not in run.data.tags:
                     if run.info.status != "RUNNING":
                         client.update_run(run.info.run_id, status="RUNNING")
-                else:
-                    every = {**self._tags, KIND: self.parent_kind, **tags}
-                    run = client.create_run(self._experiment, tags=every, run_name=self._name)
-                    log_parameters(client, run.info.run_id, parameters)
-                return str(run.info.run_id)
+                    return str(run.info.run_id)
+            every = {**self._tags, KIND: self.parent_kind, **tags}
+            run = client.create_run(self._experiment, tags=every, run_name=self._name)
+            log_parameters(client, run.info.run_id, parameters)
+            return str(run.info.run_id)
 
-        return self.attempt("open the comparison", take) or ""
+        return self.attempt("open the comparison", take, alone=True) or ""
 
     def delete_parent(self, parent: str) -> None:
         """Delete a parent run with its children."""
 
         def delete(client: "MlflowClient") -> None:
-            with self._lock:
-                for run in self._search(client, {PARENT_ID: parent}):
-                    client.delete_run(run.info.run_id)
-                client.delete_run(parent)
+            for run in self._search(client, {PARENT_ID: parent}):
+                client.delete_run(run.info.run_id)
+            client.delete_run(parent)
 
-        self.attempt("delete a duplicate", delete)
+        self.attempt("delete a duplicate", delete, alone=True)
 
     def scheduled_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
         """Id of the child that an earlier stage left to be continued, now running; empty if there is none."""
 
         def take(client: "MlflowClient") -> str:
-            with self._lock:
-                for run in self._search(client, _child_tags(parent, strategy, seed)):
-                    if run.info.status == "SCHEDULED":
-                        client.update_run(run.info.run_id, status="RUNNING")
-                        for name, value in {**self._tags, **tags}.items():
-                            client.set_tag(run.info.run_id, name, value)
-                        return str(run.info.run_id)
+            for run in self._search(client, _child_tags(parent, strategy, seed)):
+                if run.info.status == "SCHEDULED":
+                    client.update_run(run.info.run_id, status="RUNNING")
+                    for name, value in {**self._tags, **tags}.items():
+                        client.set_tag(run.info.run_id, name, value)
+                    return str(run.info.run_id)
             return ""
 
-        return self.attempt("continue the run", take) or ""
+        return self.attempt("continue the run", take, alone=True) or ""
 
     def new_child(
         self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], started: int | None = None
@@ -241,22 +237,24 @@ class Connection:
 
         def make(client: "MlflowClient") -> str:
             own = _child_tags(parent, strategy, seed)
-            with self._lock:
-                for run in self._search(client, own):
-                    client.delete_run(run.info.run_id)
-                every = {**self._tags, **own, **tags}
-                return str(client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}").info.run_id)
+            for run in self._search(client, own):
+                client.delete_run(run.info.run_id)
+            every = {**self._tags, **own, **tags}
+            return str(client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}").info.run_id)
 
-        return self.attempt("make the run", make) or ""
+        return self.attempt("make the run", make, alone=True) or ""
 
     def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
         def find(client: "MlflowClient") -> list[ExistingRun]:
-            found = [(run.info, run.data.tags) for run in self._search(client, tags)]
             return [
                 ExistingRun(
-                    info.run_id, info.status, tags, info.artifact_uri or "", bool(client.list_artifacts(info.run_id))
+                    run.info.run_id,
+                    run.info.status,
+                    run.data.tags,
+                    run.info.artifact_uri or "",
+                    bool(client.list_artifacts(run.info.run_id)),
                 )
-                for info, tags in found
+                for run in self._search(client, tags)
             ]
 
         return self.attempt("find the runs of the comparison", find) or []
@@ -268,13 +266,8 @@ class Connection:
 
     def _give_up(self, action: str, error: Exception) -> None:
         self._client = None
-        log.warning(
-            "MLflow could not %s (%s). Nothing more is sent to it, and nothing is lost: %s what is missing from the "
-            "files.",
-            action,
-            reason_of(error),
-            self.mended_by,
-        )
+        message = "MLflow could not %s (%s). Nothing more is sent to it, and no result is lost: %s what is missing."
+        log.warning(message, action, reason_of(error), self.mended_by)
 
 
 def reason_of(error: Exception) -> str:

@@ -6,12 +6,14 @@ repeated with the same result), that one is completed, and the unfinished parent
 """
 
 import contextlib
+import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import TARGETS, Prepared
@@ -50,6 +52,7 @@ from pipeline.tracking.sqlite import database_of, local_folder
 STAMP = Path(".dvc") / "tmp" / "tandem-published.json"  # in the project: what was complete, and in which store
 TABLE = "predictions.json"
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers
+UNKNOWN = ("log_probability", "confidence")  # columns of numbers that may be empty
 
 
 def publish(params: Params) -> bool:
@@ -119,7 +122,7 @@ def _fill(child: Child, manifest: Manifest, run: EvaluatedRun, sets: Sequence[Da
     child.log_parameters({name: value for name, value in parameters.items() if name.startswith("decoding.")})
     child.log_metrics({**run.metrics, "seconds": seconds}, step=run.metadata.steps)
     child.log_data(_as_used(sets, strategy, manifest.params))
-    child.log_table(*read_predictions(run.predictions), TABLE)
+    child.log_table(read_predictions(run.predictions), TABLE)
     child.log_artifact(run.predictions)
     child.log_artifact(run.reranker, "reranker")
     if (environment := timings_folder(strategy, seed) / ENVIRONMENT).exists():
@@ -150,23 +153,16 @@ def _as_used(sets: Sequence[DataSet], strategy: str, params: Params) -> list[Dat
     return [replace(data, context="reranking") if data.path.name == TARGETS else data for data in sets]
 
 
-def read_predictions(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """The columns and the rows of a file of predictions.
+def read_predictions(path: Path) -> pd.DataFrame:
+    """The content of a file of predictions, numbers that JSON does not have as NaN.
 
     The prediction is the second column: by the first the UI groups what several runs have in the second.
     """
-    # Rows end at a line feed alone, whatever else is in a text.
-    header, *lines = (line.split("\t") for line in path.read_bytes().decode().removesuffix("\n").split("\n"))
-    columns = list(dict.fromkeys(["source", "prediction", *header]))
-    rows = [dict(zip(header, line, strict=True)) for line in lines]
-    return columns, [[row[name] if name in TEXT else _value(row[name]) for name in columns] for row in rows]
-
-
-def _value(cell: str) -> float | bool | None:
-    """A number or truth value; None for a number that JSON does not have."""
-    if cell in ("True", "False"):
-        return cell == "True"
-    return float(cell) if cell and math.isfinite(float(cell)) else None
+    # Rows end at a line feed alone, and text may be anything else, such as `NA`.
+    kinds: Any = {"dtype": dict.fromkeys(TEXT, str), "na_values": dict.fromkeys(UNKNOWN, ""), "keep_default_na": False}
+    table = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, lineterminator="\n", **kinds)
+    table.insert(1, "prediction", table.pop("prediction"))
+    return table
 
 
 def _matcher_history() -> list[Row]:
@@ -193,13 +189,8 @@ def _parent_metrics(metrics: Metrics) -> Iterator[tuple[str, float]]:
 
 def numbers(content: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `PREFIX_test_roc_auc`."""
-    flat: dict[str, float] = {}
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= numbers(value, f"{prefix}_{name}")
-        elif isinstance(value, int | float):
-            flat[f"{prefix}_{name}"] = value
-    return flat
+    flat = pd.json_normalize(dict(content), sep="_").select_dtypes("number")
+    return {f"{prefix}_{name}": float(column[0]) for name, column in flat.items()}
 
 
 def _is_stamped(root: Path, manifest: Manifest) -> bool:

@@ -38,6 +38,7 @@ from pipeline.runs.folders import (
 from pipeline.tracking.client import REUSED, TRAINED, Connection, log_parameters
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
 
 # Each data set's file, name, columns, and use in MLflow's words.
@@ -142,13 +143,13 @@ class Run:
         """Copy a file, or a folder with all in it, to the run's artifacts, below `folder` in them."""
         self._attempt(f"store {path.name}", lambda client: client.log_artifact(self.run_id, str(path), folder))
 
-    def log_table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> None:
+    def log_table(self, table: "pd.DataFrame", name: str) -> None:
         """Write a table as JSON in the form in which the UI shows tables of several runs side by side."""
 
         def send(client: "MlflowClient") -> None:
             with TemporaryDirectory() as place:
                 file = Path(place) / name
-                file.write_text(json.dumps({"columns": columns, "data": rows}, ensure_ascii=False), encoding="utf-8")
+                table.to_json(file, orient="split", index=False, double_precision=15)
                 client.log_artifact(self.run_id, str(file))
             client.set_tag(self.run_id, TABLES, json.dumps([{"path": name, "type": "table"}]))
 

@@ -357,17 +357,16 @@ def test_going_back_to_earlier_outputs_finds_their_comparison(project: Path) -> 
 def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second(tmp_path: Path) -> None:
     file = tmp_path / "tandem-0.tsv"
     text = "source\ttarget\talso\tprediction\tlog_probability\tconfidence\tcorrect\tedits\n"
-    text += "A\t1\t\t2\t-0.5\t0.25\tFalse\t1\nB\u2028\tTrue\tx|y\tTrue\t-inf\t\tTrue\t0\n"
+    text += 'A\t1\t\t"2\t-0.5\t0.25\tFalse\t1\nNA\u2028\tTrue\tx|y\tTrue\t-inf\t\tTrue\t0\n'
     file.write_bytes(text.encode())
-    columns, rows = read_predictions(file)
-    assert columns == [
+    table = json.loads(read_predictions(file).to_json(orient="split", index=False))
+    assert table["columns"] == [
         "source", "prediction", "target", "also", "log_probability", "confidence", "correct", "edits",
     ]  # fmt: skip
-    assert rows == [
-        ["A", "2", "1", "", -0.5, 0.25, False, 1.0],
-        ["B\u2028", "True", "True", "x|y", None, None, True, 0.0],
+    assert table["data"] == [
+        ["A", '"2', "1", "", -0.5, 0.25, False, 1],
+        ["NA\u2028", "True", "True", "x|y", None, None, True, 0],
     ]
-    json.dumps(rows, allow_nan=False)
 
 
 def test_numbers_are_found_at_any_depth_and_named_by_their_way() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import mlflow
+import pandas as pd
 import pytest
 
 from pipeline.config.params import Params, changed
@@ -92,7 +93,7 @@ def test_a_run_names_its_data_sets_once(project: Path, params: Params) -> None:
 
 def test_a_table_is_one_that_mlflow_reads_as_such(project: Path, params: Params) -> None:
     with start(params) as child:
-        child.log_table(["source", "right"], [["ä b", True], ["c", False]], "predictions.json")
+        child.log_table(pd.DataFrame({"source": ["ä b", "c"], "right": [True, False]}), "predictions.json")
     experiment, file = runs(project)[0].info.experiment_id, "predictions.json"
     mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")  # of that, `load_table` asks the process's own
     table = client(project).load_table(experiment, file, [child.run_id], extra_columns=["run_id"])
