@@ -207,12 +207,6 @@ class Strategy:
         """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
         return frozenset({*self.tasks, self.start} - {"paired", "scratch"})
 
-    @property
-    def ingredients(self) -> frozenset[str]:
-        """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
-        tasks = {task.value for task in self.tasks if task is not TaskName.PAIRED}
-        return frozenset(tasks | {self.start.value} - {Start.SCRATCH.value})
-
 
 @dataclass(frozen=True, config=STRICT)
 class Decoding:
