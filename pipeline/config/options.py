@@ -3,20 +3,6 @@
 from enum import StrEnum
 
 
-class DataSource(StrEnum):
-    """Where pairs and targets come from."""
-
-    CMUDICT = "cmudict"
-    FILES = "files"
-
-
-class OnBadRow(StrEnum):
-    """What becomes of a row that cannot be used."""
-
-    ERROR = "error"
-    SKIP = "skip"
-
-
 class Cell(StrEnum):
     """The recurrent cell."""
 
@@ -45,34 +31,12 @@ class Decay(StrEnum):
     CONSTANT = "constant"
 
 
-class Objective(StrEnum):
-    """What encoder A is trained towards in front of a frozen decoder."""
-
-    EMBEDDING = "embedding"  # encoder B's embedding of the target: mean squared error
-    FROZEN_DECODER = "frozen_decoder"  # the target, through the decoder as it is: cross-entropy
-
-
-class TaskName(StrEnum):
-    """A task of a strategy: what one batch trains."""
-
-    PAIRED = "paired"
-    AUTOENCODE = "autoencode"
-    SYNTHETIC = "synthetic"
-
-
 class NoiseKind(StrEnum):
     """What the autoencoder's input is corrupted by."""
 
     NONE = "none"
     UNIFORM = "uniform"  # random edits
     LEARNED = "learned"  # what the pairs do to their targets
-
-
-class Start(StrEnum):
-    """The weights that a strategy starts from."""
-
-    SCRATCH = "scratch"
-    PRETRAINED = "pretrained"
 
 
 class Order(StrEnum):

@@ -8,12 +8,14 @@ best, and there is nothing left to attach afterwards: `K S` stands for `x`, noth
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import PADDING, SPECIALS, Alphabet
-from pipeline.data.store import Rows, StringStore
+from pipeline.data.store import DAMAGE, Rows, StringStore
+from pipeline.errors import UserError
 
 ITERATIONS = 10
 SMOOTHING = 0.01  # added to every expected count: no edit is impossible
@@ -27,19 +29,7 @@ Scores = NDArray[np.float64]
 Combine = Callable[[Scores, Scores], Scores]
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """The sources cut into a piece, possibly empty, for each target symbol.
-
-    Target symbol k of the flat target store is stood for by `ids[starts[k]:ends[k]]` of the flat source store.
-    starts, ends: int64 [target symbols].
-    """
-
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edits:
     """Log probabilities of what a target symbol does.
 
@@ -61,31 +51,67 @@ class Edits:
         return cls(np.log(first / begun), np.log(further / gone_on), np.log(silent / begun), np.log(starts / gone_on))
 
 
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """The edits learned from pairs, and their sources cut into a piece, possibly empty, for each target symbol.
+
+    Target symbol k of the flat target store is stood for by `ids[starts[k]:ends[k]]` of the flat source store.
+    starts, ends: int64 [target symbols].
+    """
+
+    edits: Edits
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file; equal alignments give identical bytes."""
+        with path.open("wb") as file:
+            np.savez_compressed(file, **vars(self.edits), starts=self.starts, ends=self.ends)
+
+    @classmethod
+    def load(cls, path: Path, sources: StringStore, targets: StringStore, shape: tuple[int, int]) -> "Alignment":
+        """Read the alignment of two stores; shape: source V and target V. Raises `UserError` for anything else."""
+        shapes = {"first": shape, "further": shape, "silent": shape[1:], "stop": shape[1:]}
+        shapes |= dict.fromkeys(("starts", "ends"), targets.ids.shape)
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in shapes}
+        except DAMAGE as error:
+            raise UserError(f"{path} holds no alignment ({error})") from error
+        starts, ends = arrays.pop("starts"), arrays.pop("ends")
+        if (
+            any(array.shape != shapes[name] or array.dtype != np.float64 for name, array in arrays.items())
+            or any(array.shape != shapes["starts"] or array.dtype != np.int64 for array in (starts, ends))
+            or not all(bool((array <= 0).all()) for array in arrays.values())
+            or not bool(((starts >= 0) & (starts <= ends) & (ends <= len(sources.ids))).all())
+        ):
+            raise UserError(f"{path} is not the alignment of these pairs")
+        return cls(Edits(**arrays), starts, ends)
+
+
 def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> NDArray[np.int64]:
     """For each target id the source id of the same symbol, or 0: int64 [target V]."""
     ids = {symbol: index for index, symbol in enumerate(source_alphabet.symbols, start=SPECIALS)}
     return np.array([0] * SPECIALS + [ids.get(symbol, 0) for symbol in target_alphabet.symbols], dtype=np.int64)
 
 
-def align(
+def align(sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int) -> Alignment:
+    """Learn the edits of row-aligned pairs and find the most likely alignment of each.
+
+    same: int64 [target V], the source id of the same symbol, or 0; equal symbols are likely to stand for each other at
+    first. source_symbols: source V. A pair with an empty side takes no part: its pieces are empty.
+    """
+    return best_alignment(sources, targets, learn_edits(sources, targets, same, source_symbols))
+
+
+def learn_edits(
     sources: StringStore,
     targets: StringStore,
     same: NDArray[np.int64],
     source_symbols: int,
     iterations: int = ITERATIONS,
-) -> Alignment:
-    """Learn the edits of row-aligned pairs and give the most likely alignment of each.
-
-    same: int64 [target V], the source id of the same symbol, or 0; equal symbols are likely to stand for each other at
-    first. source_symbols: source V. A pair with an empty side takes no part: its pieces are empty.
-    """
-    return best_alignment(sources, targets, learn_edits(sources, targets, same, source_symbols, iterations))
-
-
-def learn_edits(
-    sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int, iterations: int
 ) -> Edits:
-    """Expectation maximization from equal symbols and what is near the diagonal."""
+    """Learn edits by expectation maximization, from equal symbols and what is near the diagonal."""
     edits = _first_edits(sources, targets, same, source_symbols)
     known = np.flatnonzero(same)
     for _ in range(iterations):
@@ -100,7 +126,7 @@ def learn_edits(
 
 
 def best_alignment(sources: StringStore, targets: StringStore, edits: Edits) -> Alignment:
-    """The most likely alignment of each pair (Viterbi)."""
+    """Find the most likely alignment of each pair (Viterbi)."""
     starts, ends = np.zeros((2, len(targets.ids)), dtype=np.int64)
     for rows in _similar_rows(sources, targets):
         pieces = _Lattice(sources, targets, rows, edits).best_lengths()
@@ -109,7 +135,7 @@ def best_alignment(sources: StringStore, targets: StringStore, edits: Edits) -> 
         after = sources.offsets[rows][:, None] + np.cumsum(pieces, axis=1)
         ends[places] = after[inside]
         starts[places] = (after - pieces)[inside]
-    return Alignment(starts, ends)
+    return Alignment(edits, starts, ends)
 
 
 class _Lattice:

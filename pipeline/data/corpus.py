@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.config.options import Symbols
-from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
+from pipeline.config.params import Data, Prepare
 from pipeline.data.cmudict import find_cmudict, read_cmudict
 from pipeline.data.examples import Example
 from pipeline.data.raw import Rejected, read_rows
@@ -44,14 +44,14 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     Samples are nested: the pairs and targets of a smaller `prepare.pairs` or `prepare.targets` are among those of a
     larger one, and neither changes the other, dev or test.
     """
-    rejected: list[Rejected] | None = [] if prepare.on_bad_row is OnBadRow.SKIP else None
-    if data.source is DataSource.CMUDICT:
+    rejected: list[Rejected] | None = [] if prepare.on_bad_row == "skip" else None
+    if data.source == "cmudict":
         path, origin = find_cmudict()
         words = read_cmudict(path, prepare.max_symbols)
         train, dev, test = split_by_sound(words, prepare.dev, prepare.test, prepare.seed)
         targets = PackedStrings.of(words)
     else:
-        origin = data.source.value
+        origin = data.source
         train, dev, test, targets = _read_files(data, prepare, rejected)
     if prepare.pairs is not None:
         train = list(_sample(train, prepare.pairs, [prepare.seed, PAIRS_STREAM], "prepare.pairs", "training pairs"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.options import Symbols
+from pipeline.data.alignment import Alignment, align, same_symbols
 from pipeline.data.alphabet import (
     SOURCE_ALPHABET,
     TARGET_ALPHABET,
@@ -28,7 +29,8 @@ PREPARED = Path("data/prepared")
 
 TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
 REJECTED = "rejected.tsv"
-DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS)
+ALIGNMENT = "alignment.npz"
+DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS, ALIGNMENT)
 TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
 
 
@@ -50,9 +52,12 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
         _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
     _write_strings(folder / TARGETS, corpus.targets)
-    StringStore.of(sources, source_alphabet).save(folder / TRAIN_SOURCES)
-    StringStore.of(targets, target_alphabet).save(folder / TRAIN_TARGETS)
+    train_sources, train_targets = StringStore.of(sources, source_alphabet), StringStore.of(targets, target_alphabet)
+    train_sources.save(folder / TRAIN_SOURCES)
+    train_targets.save(folder / TRAIN_TARGETS)
     StringStore.of(corpus.targets, target_alphabet).save(folder / UNPAIRED)
+    same = same_symbols(source_alphabet, target_alphabet)
+    align(train_sources, train_targets, same, len(source_alphabet)).save(folder / ALIGNMENT)
     _write_rejected(folder / REJECTED, corpus.rejected)
 
 
@@ -107,6 +112,15 @@ class Prepared:
         """The examples by which strategies are compared."""
         return _read_examples(self.folder / TEST)
 
+    @cached_property
+    def alignment(self) -> Alignment:
+        """The alignment of the training pairs, with the edits learned from them."""
+        shape = len(self.source_alphabet), len(self.target_alphabet)
+        try:
+            return Alignment.load(self.folder / ALIGNMENT, self.train_sources, self.train_targets, shape)
+        except UserError as error:
+            raise _damaged(self.folder / ALIGNMENT, str(error)) from error
+
     def among_unpaired(self, strings: Iterable[str]) -> set[str]:
         """Those of `strings` that are unpaired targets; the list is read through, not kept."""
         wanted = set(strings)
@@ -128,7 +142,7 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over alphabets, splits and unpaired targets: the same for the same data."""
+        """SHA-256 in hex over all `DATA_FILES`: the same for the same data."""
         whole = hashlib.sha256()
         for name in DATA_FILES:
             try:

@@ -1,10 +1,13 @@
 """Strings by the million: packed in memory, and on disk as one flat array of symbol ids plus row offsets."""
 
+import struct
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,13 @@ from pipeline.errors import UserError
 
 Rows = NDArray[np.int64]
 
-AT_ONCE = 2**20  # numbers of a mapped file that are looked at
+AT_ONCE = 2**20  # numbers of a mapped file that are checked together
+
+# Everything that numpy raises for a damaged .npy or .npz file.
+DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError, EOFError, MemoryError),
+    *(TokenError, BadZipFile, zlib.error, struct.error),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class StringStore:
         try:
             ids = np.lib.format.open_memmap(f"{prefix}.ids.npy", mode="r")
             offsets = np.lib.format.open_memmap(f"{prefix}.offsets.npy", mode="r")
-        except (OSError, ValueError, TypeError, OverflowError, RecursionError, SyntaxError, TokenError) as error:
+        except DAMAGE as error:
             raise UserError(f"{prefix} is not a store of strings ({error}): run `dvc repro prepare`") from error
         fits = ids.dtype == np.uint16 and offsets.dtype == np.int64 and ids.ndim == offsets.ndim == 1
         if not fits or not _ascending(offsets) or offsets[-1] != len(ids):

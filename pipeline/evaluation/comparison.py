@@ -171,7 +171,7 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
         for other, name in permutations(settings, 2)
         if settings[name].ingredients > settings[other].ingredients
         and len(settings[name].ingredients) == len(settings[other].ingredients) + 1
-        and _budget(settings[name]) == _budget(settings[other])
+        and settings[name].total_steps == settings[other].total_steps
     ]
     return [
         {"ingredient": ingredient, "with": name, "without": other, **difference(metrics, name, other)}
@@ -201,10 +201,6 @@ def verdict_pairs(names: Sequence[str], settings: Mapping[str, Strategy]) -> dic
 def _materials(strategy: Strategy) -> tuple[bool, bool]:
     """Whether a strategy learns from made-up pairs, and whether from unpaired targets by copying them."""
     return "synthetic" in strategy.ingredients, not strategy.ingredients.isdisjoint(("autoencode", "pretrained"))
-
-
-def _budget(strategy: Strategy) -> int:
-    return strategy.frozen_steps + strategy.steps + strategy.finetune_steps
 
 
 def calibration_error(runs: Sequence[RunResult]) -> float | None:

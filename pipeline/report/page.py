@@ -29,13 +29,12 @@ from pipeline.report.svg import DARK, LIGHT, inline_svg
 from pipeline.report.tables import (
     ABSENT,
     BOUGHT,
-    PARTS,
+    by_listed,
     how_often,
     in_words,
     level,
     listed_share,
     p_value_text,
-    percent,
     points,
     verdict,
     visible,
@@ -75,7 +74,7 @@ def page(report: Report) -> str:
             for number, other in enumerate(names)
             for name in names[number + 1 :]
         ],
-        listed=_listed(report),
+        listed=listed if len(listed := by_listed(metrics)) > 1 else {},
         confusions=_confusions(report),
         maps=[_map(number, one, report) for number, one in enumerate(report.results.attention)],
         rewrites=_rewrites(report),
@@ -158,17 +157,6 @@ def _difference(name: str, row: dict[str, Any]) -> Cells:
         "interval": f"{points(row['low'])} to {points(row['high'])}",
         "p": p_value_text(row["p_value"]),
     }
-
-
-def _listed(report: Report) -> list[Cells]:
-    """Accuracy where the target is among the unpaired ones and where it is not; no rows if all items are alike."""
-    table = []
-    for key, title in PARTS.items():
-        parts = [report.metrics[name][key] for name in report.strategies]
-        if parts[0]:
-            cells = [percent(part["word_accuracy"]) for part in parts]
-            table.append({"title": title, "count": f"{parts[0]['items']:,}", "cells": cells})
-    return table if len(table) > 1 else []
 
 
 def _confusions(report: Report) -> list[Cells]:

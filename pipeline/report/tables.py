@@ -181,6 +181,18 @@ def listed_share(metrics: Metrics) -> str:
     )
 
 
+def by_listed(metrics: Metrics) -> dict[str, dict[str, str]]:
+    """Accuracies by strategy for listed and for unlisted targets, under a title for each that has test items."""
+    names = strategies(metrics)
+    return {
+        f"{title} ({metrics[names[0]][key]['items']:,} items)": {
+            name: percent(metrics[name][key]["word_accuracy"]) for name in names
+        }
+        for key, title in PARTS.items()
+        if metrics[names[0]][key]
+    }
+
+
 def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
     """The main table and, below, what each ingredient buys, as markdown. seconds: of training, by title of the row."""
     interval = f"{level(metrics)} interval"
@@ -244,19 +256,17 @@ def sizes_table(rows: pd.DataFrame) -> str:
 def comparison(metrics: Metrics, seconds: Mapping[str, float]) -> str:
     """comparison.md: the verdict and the tables."""
     names = strategies(metrics)
-    lengths = [
-        [length_range(parts[0]), f"{parts[0]['items']:,}", *(percent(part["word_accuracy"]) for part in parts)]
-        for parts in zip(*(metrics[name]["by_source_length"] for name in names), strict=True)
-    ]
-    listed = [
-        [
-            title,
-            f"{metrics[names[0]][key]['items']:,}",
-            *(percent(metrics[name][key]["word_accuracy"]) for name in names),
+    lengths = {
+        f"{length_range(bucket)} ({bucket['items']:,} items)": [
+            percent(metrics[name]["by_source_length"][place]["word_accuracy"]) for name in names
         ]
-        for key, title in PARTS.items()
-        if metrics[names[0]][key]
-    ]
+        for place, bucket in enumerate(metrics[names[0]]["by_source_length"])
+    }
+    listed = {title: list(cells.values()) for title, cells in by_listed(metrics).items()}
+    by_length, by_list = (
+        markdown_table(["words right, %", *columns], zip(names, *columns.values(), strict=True))
+        for columns in (lengths, listed)
+    )
     errors = [
         [name, f"{100 * row['calibration_error']:.1f}"]
         for name, row in rows(metrics).items()
@@ -265,10 +275,8 @@ def comparison(metrics: Metrics, seconds: Mapping[str, float]) -> str:
     sections = [
         f"# Comparison\n\n{escape(verdict(metrics))}\n\n{listed_share(metrics)}\n",
         table(metrics, seconds),
-        "## By whether the target is listed\n\nWords right, %.\n\n"
-        + markdown_table(["target", "items", *names], listed),
-        "## By source length\n\nWords right, %, by the number of symbols in the source.\n\n"
-        + markdown_table(["symbols", "items", *names], lengths),
+        f"## By whether the target is listed\n\n{by_list}",
+        f"## By the number of symbols in the source\n\n{by_length}",
         f"## Calibration\n\n{CALIBRATION}\n\n"
         + markdown_table(["strategy", "expected calibration error, points"], errors),
     ]

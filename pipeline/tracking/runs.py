@@ -301,7 +301,7 @@ def _metric_name(column: str, prefix: str) -> str:
 
 def _tags(params: Params, data_digest: str) -> dict[str, str]:
     """Tags of all runs of a comparison: the data, the user and the program."""
-    name = params.data.pairs.stem if params.data.pairs else params.data.source.value
+    name = params.data.pairs.stem if params.data.pairs else params.data.source
     program = Path(sys.argv[0])
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())

@@ -125,7 +125,7 @@ def test_the_comparison_has_verdict_and_tables_and_no_plots() -> None:
     assert text.startswith("# Comparison\n\nOn 100 test items and 1 seed, ")
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "By whether the target is listed",
-        "By source length",
+        "By the number of symbols in the source",
         "Calibration",
     ]
     assert text.splitlines()[-1] == "| tandem   |                               25.0 |"

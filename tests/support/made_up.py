@@ -49,7 +49,7 @@ def shipped(results: Sequence[RunResult]) -> dict[str, Strategy] | None:
     return {name: SHIPPED[name] for name in names} if names <= set(SHIPPED) else None
 
 
-def several(strategies: tuple[str, ...], targets: list[str], history: bool = True) -> list[RunResult]:
+def several(strategies: tuple[str, ...], targets: Sequence[str], history: bool = True) -> list[RunResult]:
     """Two seeds of each strategy; strategy i errs on every item whose number i + 2 divides."""
     results = []
     for place, strategy in enumerate(strategies):

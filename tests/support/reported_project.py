@@ -11,7 +11,7 @@ from pipeline.evaluation.evaluate import evaluated_run, score, write_predictions
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns
 from pipeline.keys import decisive_parameters
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import run_folder
+from pipeline.runs.folders import TIMINGS, timings_folder
 from pipeline.runs.groups import RunGroup
 from pipeline.tracking.manifest import MATCHER_HISTORY
 from tests.support.made_up import evaluation
@@ -26,9 +26,12 @@ def make_reported_project(folder: Path) -> None:
     make_project(folder)
     environment = Environment.here()
     for group in RUNS:
-        environment.save(run_folder(group.strategy, group.seeds[0]))
+        timings = timings_folder(group.strategy, group.seeds[0])
+        timings.mkdir(parents=True)
+        environment.save(timings)
+        (timings / TIMINGS).write_text("step,seconds\n10,1.5\n", encoding="utf-8")
     MATCHER_HISTORY.parent.mkdir()
-    MATCHER_HISTORY.write_text("step,loss,dev_score,seconds\n10,3.0,0.25,1.0\n20,2.0,0.5,2.0\n", encoding="utf-8")
+    MATCHER_HISTORY.write_text("step,loss,dev_score\n10,3.0,0.25\n20,2.0,0.5\n", encoding="utf-8")
     report()
 
 
