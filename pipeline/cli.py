@@ -1,6 +1,5 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -200,21 +199,20 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params
     from pipeline.tracking.client import (
-        find_artifacts,
         is_server,
         project_root,
         runs_page,
         tracking_uri,
-        ui_command,
+        ui_arguments,
+        without_password,
     )
 
-    root, experiment = project_root(), load_params().tracking.experiment
-    if is_server(tracking_uri(root)):
-        print(f"the tracking server has its own UI: {ui_command(root)}")
+    root = project_root()
+    if is_server(uri := tracking_uri(root)):
+        print(f"the tracking server has its own UI: {without_password(uri)}")
         return
-    find_artifacts(root, experiment)
-    page = runs_page(root, experiment)
-    command = [sys.executable, "-m", *shlex.split(ui_command(root)), "--port", str(port)]
+    page = runs_page(root, load_params().tracking.experiment)
+    command = [sys.executable, "-m", "mlflow", *ui_arguments(root, port)]
     print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 

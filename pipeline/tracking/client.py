@@ -9,7 +9,6 @@ import logging
 import os
 import random
 import re
-import shlex
 import sqlite3
 import textwrap
 import time
@@ -70,12 +69,10 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http:", "https:", "databricks"))
 
 
-def ui_command(root: Path) -> str:
-    """The one line that opens the UI on loopback; for a tracking server, its address."""
-    uri = tracking_uri(root)
-    if is_server(uri):
-        return uri
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --workers 1"
+def ui_arguments(root: Path, port: int) -> list[str]:
+    """The arguments of the command `mlflow` that open the UI of a local store on loopback."""
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return ["ui", "--backend-store-uri", tracking_uri(root), *where]
 
 
 def find_artifacts(root: Path, experiment: str) -> None:
@@ -87,6 +84,7 @@ def find_artifacts(root: Path, experiment: str) -> None:
 
 def runs_page(root: Path, experiment: str) -> str:
     """The part of the UI's address, after host and port, that shows the runs of an experiment."""
+    find_artifacts(root, experiment)
     with alone(root, "mlflow"):  # it may make the store
         found = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
     # Without its type of workflow, the UI opens on the traces of language models.
@@ -161,15 +159,15 @@ class Connection:
         """Whether everything has reached the store so far."""
         return self._client is not None
 
-    def attempt(self, action: str, call: Callable[["MlflowClient"], T], alone: bool = False) -> T | None:
-        """The result of `call`; None if this or an earlier one failed. alone: no other process may call meanwhile."""
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
+        """The result of `call`; None if this or an earlier one failed. exclusive: no other process may call meanwhile."""
         if self._client is None:
             return None
         deadline = time.monotonic() + BUSY_SECONDS
         try:
             while True:
                 try:
-                    with self._lock if alone or self._writes_alone else contextlib.nullcontext():
+                    with self._lock if exclusive or self._writes_alone else contextlib.nullcontext():
                         return call(self._client)
                 except Exception as error:
                     if BUSY not in str(error) or time.monotonic() > deadline:
@@ -201,7 +199,7 @@ class Connection:
             log_parameters(client, run.info.run_id, parameters)
             return str(run.info.run_id)
 
-        return self.attempt("open the comparison", take, alone=True) or ""
+        return self.attempt("open the comparison", take, exclusive=True) or ""
 
     def delete_parent(self, parent: str) -> None:
         """Delete a parent run with its children."""
@@ -211,7 +209,7 @@ class Connection:
                 client.delete_run(run.info.run_id)
             client.delete_run(parent)
 
-        self.attempt("delete a duplicate", delete, alone=True)
+        self.attempt("delete a duplicate", delete, exclusive=True)
 
     def scheduled_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
         """Id of the child that an earlier stage left to be continued, now running; empty if there is none."""
@@ -225,7 +223,7 @@ class Connection:
                     return str(run.info.run_id)
             return ""
 
-        return self.attempt("continue the run", take, alone=True) or ""
+        return self.attempt("continue the run", take, exclusive=True) or ""
 
     def new_child(
         self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], started: int | None = None
@@ -242,7 +240,7 @@ class Connection:
             every = {**self._tags, **own, **tags}
             return str(client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}").info.run_id)
 
-        return self.attempt("make the run", make, alone=True) or ""
+        return self.attempt("make the run", make, exclusive=True) or ""
 
     def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
         def find(client: "MlflowClient") -> list[ExistingRun]:
@@ -272,7 +270,12 @@ class Connection:
 
 def reason_of(error: Exception) -> str:
     """An error's message in one line, without the password that an address in it may have."""
-    return textwrap.shorten(re.sub(r"//[^/@\s]*@", "//", f"{type(error).__name__}: {error}"), 300, placeholder=" ...")
+    return textwrap.shorten(without_password(f"{type(error).__name__}: {error}"), 300, placeholder=" ...")
+
+
+def without_password(text: str) -> str:
+    """The same text without user and password in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The way to a store, and what can go wrong on it."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Params
-from pipeline.tracking.client import runs_page, tracking_uri, ui_command
+from pipeline.tracking.client import runs_page, tracking_uri, ui_arguments
 from pipeline.tracking.runs import Comparison
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, Call
 from tests.support.servers import free_port
 from tests.support.stored import DIGEST, HERE, artifacts, client, points, runs
 
@@ -114,13 +115,20 @@ def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: P
     )
 
 
-def test_the_ui_command_names_the_store_in_use(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ui_command(cold_project) == (
-        f"mlflow ui --backend-store-uri 'sqlite:///{cold_project}/mlflow.db' --host 127.0.0.1 --workers 1"
-    )
+def test_the_ui_opens_the_store_in_use_on_loopback(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ui_arguments(cold_project, 5000)
+    assert arguments[:3] == ["ui", "--backend-store-uri", f"sqlite:///{cold_project}/mlflow.db"]
+    assert arguments[3:7] == ["--host", "127.0.0.1", "--port", "5000"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert ui_command(cold_project) == "http://127.0.0.1:5000"
     assert tracking_uri(cold_project) == "http://127.0.0.1:5000"
+
+
+def test_of_a_tracking_server_the_address_is_printed_without_its_password(
+    call: Call, cold_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(PROJECT / "params.yaml", cold_project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:secret@mlflow.example")
+    assert call("ui") == (0, "the tracking server has its own UI: https://mlflow.example\n", "")
 
 
 @pytest.mark.slow
