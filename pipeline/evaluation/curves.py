@@ -13,8 +13,8 @@ ACCURACY_COLUMN = "dev_word_accuracy"
 def mean_curve(runs: Sequence[RunResult]) -> pd.Series:
     """Mean dev word accuracy of one strategy by step, up to where its last seed stopped.
 
-    A seed that stopped early goes on with its best value, that of the weights it keeps. Where a seed was not
-    evaluated at an step, its last value counts. NaN before all seeds were evaluated once.
+    A seed that stopped early continues with its best value, that of the weights it keeps. At a step without an
+    evaluation of a seed its last value counts. NaN before all seeds were evaluated once.
     """
     curves = [curve for run in runs if len(curve := run_curve(run))]
     if not curves:
@@ -25,7 +25,7 @@ def mean_curve(runs: Sequence[RunResult]) -> pd.Series:
 
 
 def run_curve(run: RunResult) -> pd.Series:
-    """Dev word accuracy of one run by step, where it was measured."""
+    """Dev word accuracy of one run at the steps of its evaluations."""
     if ACCURACY_COLUMN not in run.history:
         return pd.Series(dtype=float)
     curve = run.history.set_index("step")[ACCURACY_COLUMN].dropna()
@@ -33,9 +33,9 @@ def run_curve(run: RunResult) -> pd.Series:
 
 
 def curves_table(results: Iterable[RunResult]) -> pd.DataFrame:
-    """For `dvc plots`: column `step` and, per strategy, its mean curve.
+    """Column `step` and, per strategy, its mean curve.
 
-    A strategy whose seeds have all stopped goes on with the mean of their best values to the end of the table,
+    A strategy whose seeds have all stopped continues with the mean of their best values to the end of the table,
     because DVC would draw a blank as zero.
     """
     groups = by_strategy(results)
@@ -48,3 +48,15 @@ def curves_table(results: Iterable[RunResult]) -> pd.DataFrame:
             best = np.mean([best.max() for run in groups[name] if len(best := run_curve(run))])
             table.loc[grid > curve.index[-1], name] = best
     return table.reset_index()
+
+
+def histories_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """The curve of every run: columns strategy, seed, step and dev_word_accuracy."""
+    columns = ["strategy", "seed", "step", ACCURACY_COLUMN]
+    parts = [
+        run_curve(run).reset_index().assign(strategy=name, seed=run.seed)
+        for name, runs in by_strategy(results).items()
+        for run in runs
+        if len(run_curve(run))
+    ]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -1,6 +1,6 @@
 """Accuracies and error rates over seeds, their intervals and paired tests: pure functions over arrays of scores.
 
-What the numbers are computed for, and how they are shown, belongs to `comparison` and `report`.
+Which numbers a comparison has is left to `comparison`, how they are shown to the report.
 
 Arrays of scores are [seeds, items]: every row one trained model, every column one test item. Test items are what is
 resampled, and all seeds of an item are taken together: three models that err on the same word are not three

@@ -5,9 +5,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from pipeline.evaluation import examples as selection
 from pipeline.evaluation.comparison import RunResult
-from pipeline.evaluation.examples import examples
 from tests.support.made_up import run
+
+
+def examples(results: list[RunResult], limit: int = 40) -> pd.DataFrame:
+    return selection.examples(results, "tandem", limit)
 
 
 def test_examples_are_those_won_then_those_lost() -> None:
