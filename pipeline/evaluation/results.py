@@ -3,7 +3,6 @@
 Stage `evaluate` writes it; the report and what MLflow shows are made from it.
 """
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -164,12 +163,10 @@ def _flat(part: dict[str, Any]) -> dict[str, float]:
 
 def _read(path: Path) -> pd.DataFrame:
     """A table in which text stays text, though it may look like a number or a missing value."""
-    with path.open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file))
-    text = [name for name in columns if name in TEXT or name.endswith("_prediction")]
-    if not text:
+    if path.stem == "curves":  # any column may be a strategy there, whatever its name
         return pd.read_csv(path, float_precision="round_trip")
-    types = dict.fromkeys(text, str)
+    columns = pd.read_csv(path, nrows=0).columns
+    types = {name: str for name in columns if name in TEXT or name.endswith("_prediction")}
     return pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
 
 
