@@ -166,7 +166,7 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
 
     Columns: ingredient, with, without (the names of the two), and those of `difference`.
     """
-    found = [
+    pairs = [
         (min(settings[name].ingredients - settings[other].ingredients), name, other)
         for other, name in permutations(settings, 2)
         if settings[name].ingredients > settings[other].ingredients
@@ -175,7 +175,7 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
     ]
     return [
         {"ingredient": ingredient, "with": name, "without": other, **difference(metrics, name, other)}
-        for ingredient, name, other in sorted(found, key=lambda row: KNOWN_INGREDIENTS.index(row[0]))
+        for ingredient, name, other in sorted(pairs, key=lambda row: KNOWN_INGREDIENTS.index(row[0]))
     ]
 
 

@@ -37,7 +37,7 @@ EVALUATION = REPORTS / "evaluation"
 SUMMARY = REPORTS / "metrics.json"  # what `dvc metrics show` prints in a line
 METRICS, RUNS, ATTENTION = "metrics.json", "runs.json", "attention.json"
 TABLES = ("curves", "histories", "calibration", "confusions", "noise", "examples")
-TEXT = ("strategy", "target", "written", "before", "after", "source", "outcome")  # columns that hold no numbers
+TEXT = ("strategy", "target", "written", "before", "after", "source", "result")  # columns that hold no numbers
 
 RERANKED = "dev_rerank_accuracy"  # among the metrics of a run that has a reranker
 
@@ -65,10 +65,10 @@ def focus_of(metrics: Metrics) -> str:
 
 def difference(metrics: Metrics, name: str, other: str) -> dict[str, float]:
     """The paired difference of two strategies, name - other: `difference`, `low`, `high` and `p_value`."""
-    if found := metrics[COMPARISONS].get(f"{name}_vs_{other}"):
-        return dict(found)
-    found = metrics[COMPARISONS][f"{other}_vs_{name}"]
-    return found | {"difference": -found["difference"], "low": -found["high"], "high": -found["low"]}
+    if row := metrics[COMPARISONS].get(f"{name}_vs_{other}"):
+        return dict(row)
+    row = metrics[COMPARISONS][f"{other}_vs_{name}"]
+    return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
 
 
 @dataclass(frozen=True, eq=False)

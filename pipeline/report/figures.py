@@ -45,8 +45,8 @@ Styles = dict[str, dict[str, Any]]
 
 def styles(names: Sequence[str]) -> Styles:
     """Colour and marker of each strategy, by its place among all of them; from the 13th on they repeat."""
-    looks = zip(names, cycle(zip(PALETTE, MARKERS, strict=True)), strict=False)
-    return {name: {"color": colour, "marker": marker} for name, (colour, marker) in looks}
+    pairs = zip(names, cycle(zip(PALETTE, MARKERS, strict=True)), strict=False)
+    return {name: {"color": colour, "marker": marker} for name, (colour, marker) in pairs}
 
 
 def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> Figure:

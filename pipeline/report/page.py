@@ -75,8 +75,8 @@ def page(report: Report) -> str:
         maps=[_map(number, one, report) for number, one in enumerate(report.results.attention)],
         rewrites=report.results.noise.head(REWRITES).to_dict("records"),
         examples={
-            outcome: part.head(EXAMPLES).to_dict("records")
-            for outcome, part in report.results.examples.groupby("outcome", sort=False)
+            result: part.head(EXAMPLES).to_dict("records")
+            for result, part in report.results.examples.groupby("result", sort=False)
         },
         plots=_plots(report),
         open_rows=OPEN,
