@@ -62,7 +62,7 @@ class Mix:
     def __init__(self, service: Service, sources: Sequence[str]) -> None:
         self._sources = sources
         self._rows = [_answers(service, sources, options) for options in OPTIONS]
-        self._invalid = tuple(invalid_requests(sources[0], service.max_symbols))
+        self._invalid = tuple(invalid_requests(sources[0], service.predictor.max_symbols))
 
     def of_clients(self, clients: int) -> list[Iterator[Request]]:
         """Requests without end for each client, the same every time; together they begin with one of every kind."""

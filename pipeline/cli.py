@@ -1,7 +1,5 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
-import json
-import shlex
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
 FEW = 16  # sources: their search takes less time than compiling it
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
@@ -98,7 +95,7 @@ def predict(
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
-        from pipeline.tracking.loading import load_model
+        from pipeline.tracking.models import load_model
 
         predictor = load_model(model).predictor
     else:
@@ -144,16 +141,15 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.report.tables import table, verdict
+    from pipeline.evaluation.results import EVALUATION, METRICS, load_metrics
+    from pipeline.report.tables import table, training_seconds, verdict
     from pipeline.text import printable
 
+    metrics = load_metrics()
     try:
-        metrics = json.loads(METRICS.read_text(encoding="utf-8"))
-        text = f"{table(metrics)}\n\n{printable(verdict(metrics))}"
-    except (OSError, ValueError) as error:
-        raise UserError(f"no comparison in {METRICS} ({error}): run `dvc repro`") from error
+        text = f"{table(metrics, training_seconds(metrics))}\n{printable(verdict(metrics))}"
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{METRICS} is not a comparison by this version: run `dvc repro`") from error
+        raise UserError(f"{EVALUATION / METRICS} is not a comparison by this version: run `dvc repro`") from error
     print(text)
 
 
@@ -161,9 +157,10 @@ def compare() -> None:
 def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config.params import load_params
-    from pipeline.evaluation.sizes import FOLDER, collect, save, table
+    from pipeline.evaluation.sizes import FOLDER, collect, save
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
+    from pipeline.report.tables import sizes_table
 
     rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
@@ -172,21 +169,21 @@ def sizes() -> None:
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
     save(rows, params)
-    alone, plot = rows[rows["strategy"].isin(list(params.strategies))], FOLDER / "sizes.png"
-    title = "Words right in the test set by pairs to learn from"
-    save_figure(accuracy_by_pairs(alone, params.evaluate.confidence), plot, title)
-    print(f"{table(rows)}\n\nThe same as a plot: {plot}. In the report: `dvc repro --force --single-item evaluate`")
+    plot = FOLDER / "sizes.png"
+    figure = accuracy_by_pairs(rows, list(params.strategies), params.evaluate.confidence)
+    save_figure(figure, plot, "Words right in the test set by pairs to learn from")
+    print(f"{sizes_table(rows)}\nThe same as a plot: {plot}. To add it to the report: `dvc repro report`")
 
 
 @app.command()
 def sweep(
-    space: Annotated[Path, typer.Option(help="File that says what to vary.")] = Path("sweep.yaml"),
+    space: Annotated[Path, typer.Option(help="File with strategies, seeds and parameters.")] = Path("sweep.yaml"),
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster that sees this folder. Default: this machine alone.")
+        str | None, typer.Option(help="Ray cluster that sees this folder, HOST:PORT. Default: this machine alone.")
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the best parameters into params.yaml.")] = False,
 ) -> None:
-    """Train with every combination of parameters, or some; which is best? What was broken off, or is over, is kept."""
+    """Train strategies with many combinations of parameters and rank them; an interrupted sweep continues."""
     from pipeline.config.params import PARAMS, load_params
     from pipeline.stages import end_on_sigterm
     from pipeline.tracking.client import project_root
@@ -196,12 +193,12 @@ def sweep(
     except ImportError as error:
         raise UserError(f"tandem sweep needs Ray ({error}): python -m pip install '.[cluster]'") from error
     end_on_sigterm()
-    sweeps.sweep(space, load_params(), project_root(), address, PARAMS if apply else None)
+    print(sweeps.sweep(space, load_params(), project_root(), address, PARAMS if apply else None))
 
 
 @app.command()
 def publish() -> None:
-    """Give MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
+    """Add to MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
     from pipeline.config.params import load_params
     from pipeline.tracking import publish as publication
 
@@ -215,21 +212,20 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params
     from pipeline.tracking.client import (
-        find_artifacts,
         is_server,
         project_root,
         runs_page,
         tracking_uri,
-        ui_command,
+        ui_arguments,
+        without_password,
     )
 
-    root, experiment = project_root(), load_params().tracking.experiment
-    if is_server(tracking_uri(root)):
-        print(f"the tracking server has its own UI: {ui_command(root)}")
+    root = project_root()
+    if is_server(uri := tracking_uri(root)):
+        print(f"the tracking server has its own UI: {without_password(uri)}")
         return
-    find_artifacts(root, experiment)
-    page = runs_page(root, experiment)
-    command = [sys.executable, "-m", *shlex.split(ui_command(root)), "--port", str(port)]
+    page = runs_page(root, load_params().tracking.experiment)
+    command = [sys.executable, "-m", "mlflow", *ui_arguments(root, port)]
     print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 
@@ -281,7 +277,7 @@ def _predict_files(
     from pipeline.prediction.files import predict_shards
     from pipeline.prediction.options import PredictionOptions
     from pipeline.runs.groups import RerankMetadata
-    from pipeline.tracking.loading import model_bundle
+    from pipeline.tracking.models import model_bundle
 
     engine = RayEngine(address) if on_ray else LocalEngine()
     with ExitStack() as stack:

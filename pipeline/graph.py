@@ -10,7 +10,6 @@ params.yaml, whose values DVC tracks themselves, and what keeps, runs, tracks or
 
 import ast
 import hashlib
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -144,4 +143,4 @@ def _meaning(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -124,7 +124,7 @@ def test_comments_in_all_modules_train_nothing_and_add_no_comparison(clone: Path
     for path in (clone / "pipeline").rglob("*.py"):
         path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
     output = run(clone, "dvc", "repro")
-    assert TRAININGS <= ran(output)
+    assert ran(output) >= TRAININGS
     assert output.count("trainings are finished and kept") == len(TRAININGS)
     assert not {"evaluate", "report"} & ran(output) or comparisons(clone) == known
     assert state(clone) == before

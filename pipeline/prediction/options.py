@@ -34,7 +34,7 @@ class PredictionOptions:
 
     @classmethod
     def resolve(
-        cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int | None = None
+        cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int = 1
     ) -> "PredictionOptions":
         """What was asked for, and the defaults of a model for the rest; raises `UserError` as the class does."""
         order = order or decoding.order
@@ -42,4 +42,4 @@ class PredictionOptions:
             raise UserError(f"order is {order!r}, but must be one of {', '.join(Order)}")
         if beam_width is None:
             beam_width = 1 if order == Order.GREEDY else decoding.beam_width
-        return cls(Order(order), beam_width, 1 if n_best is None else n_best)
+        return cls(Order(order), beam_width, n_best)

@@ -76,9 +76,7 @@ class Predictor:
             raise UserError(f"{reranker} was fitted with other features than there are now: run `dvc repro`")
         return replace(self, features=extractor, reranker=Reranker.load(reranker))
 
-    def options(
-        self, order: str | None = None, beam_width: int | None = None, n_best: int | None = None
-    ) -> PredictionOptions:
+    def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
         """Options with the defaults of this predictor; raises `UserError` for what it cannot do."""
         options = PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
         if options.order is Order.RERANK and self.decoding.order is not Order.RERANK:

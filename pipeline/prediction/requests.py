@@ -49,12 +49,12 @@ class Service:
         """Check a request; raises `UserError` with a sentence for one that cannot be answered.
 
         params: those of `defaults`. `n_best` is the number of predictions for each source; there are fewer if the
-        search finds fewer. None stands for the default.
+        search finds fewer. A beam width of None stands for the default.
         """
-        names = list(defaults(self.predictor.decoding))
-        if unknown := [name for name in params if name not in names]:
-            raise UserError(f"there is no parameter {unknown[0]!r}, only {', '.join(names)}")
-        request = PredictionRequest(sources, self.predictor.options(**params))
+        given = defaults(self.predictor.decoding)
+        if unknown := [name for name in params if name not in given]:
+            raise UserError(f"there is no parameter {unknown[0]!r}, only {', '.join(given)}")
+        request = PredictionRequest(sources, self.predictor.options(**(given | params)))
         if request.hypotheses > MOST_HYPOTHESES:
             width = request.options.beam_width
             raise UserError(
@@ -79,5 +79,5 @@ class Service:
 
 
 def defaults(decoding: Decoding) -> dict[str, Any]:
-    """The parameters of a request with their defaults; by default the beam width depends on order and n_best."""
+    """The parameters of a request with their defaults. That of the beam width, None, depends on order and n_best."""
     return {"n_best": 1, "beam_width": None, "order": decoding.order.value}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.alignment import ITERATIONS, Edits, best_alignment, learn_edits
+from pipeline.data.alignment import Alignment, Edits
 from pipeline.data.alphabet import END, PADDING, START
 from pipeline.data.store import Rows, StringStore
 
@@ -67,14 +67,9 @@ class Channel:
     levels: tuple[Contexts, ...]
 
     @classmethod
-    def learn(cls, sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> "Channel":
-        """Align row-aligned pairs and count.
-
-        same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
-        source_symbols: source V.
-        """
-        edits = learn_edits(sources, targets, same, source_symbols, ITERATIONS)
-        alignment = best_alignment(sources, targets, edits)
+    def learn(cls, sources: StringStore, targets: StringStore, alignment: Alignment) -> "Channel":
+        """Count the pieces of aligned pairs in their contexts."""
+        source_symbols, target_symbols = alignment.edits.first.shape
         lengths = alignment.ends - alignment.starts
         keys = np.zeros(len(lengths), dtype=np.int64)
         longest = _longest_piece(source_symbols)
@@ -83,10 +78,9 @@ class Channel:
             keys[inside] = keys[inside] * source_symbols + sources.ids[(alignment.starts + place)[inside]]
         counted = lengths <= longest
         pieces, numbers = np.unique(np.append(0, keys[counted]), return_inverse=True)
-        levels = []
-        for context in _contexts(targets.padded(np.arange(len(targets))), len(same)):
-            levels.append(Contexts.of(context[counted], numbers[1:], len(pieces)))
-        return cls(edits, pieces, tuple(levels))
+        contexts = _contexts(targets.padded(np.arange(len(targets))), target_symbols)
+        levels = (Contexts.of(context[counted], numbers[1:], len(pieces)) for context in contexts)
+        return cls(alignment.edits, pieces, tuple(levels))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it by name, for `of_arrays`."""

@@ -7,14 +7,12 @@ feature counts is learned by `reranker` from dev.
 import hashlib
 import json
 import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from rapidfuzz.distance import Levenshtein
 from pipeline.data.alignment import same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import StringStore
+from pipeline.data.store import DAMAGE, StringStore
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest
 from pipeline.reranking.channel import Channel
@@ -35,7 +33,6 @@ FOLDER = Path("models/features")
 ARRAYS, METADATA = "features.npz", "features.json"
 FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
 DIGEST = "sha256"  # of metadata and files
-DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, RecursionError, BadZipFile, zlib.error)
 
 POOL = 200_000  # targets among which neighbours are looked for
 MODEL_RANGE, CHANNEL_RANGE = 15.0, 30.0  # nats below the best of a list; what lies deeper is all the same
@@ -119,7 +116,6 @@ class FeatureExtractor:
         held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`).
         """
         sources, targets = prepared.train_sources, prepared.train_targets
-        same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
         source_keys, target_keys = fingerprints(sources), fingerprints(targets)
         by_source: dict[str, Counter[str]] = {}
         for example in prepared.train:
@@ -134,7 +130,7 @@ class FeatureExtractor:
             targets_of_source={source: [text for text, _ in row.most_common()] for source, row in by_source.items()},
             length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
             language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
-            channel=Channel.learn(sources, targets, same, len(prepared.source_alphabet)),
+            channel=Channel.learn(sources, targets, prepared.alignment),
             listed=None if held_out else Counts.of(fingerprints(prepared.targets)),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
         )
@@ -189,7 +185,7 @@ class FeatureExtractor:
                 listed=Counts(**parts["listed"]) if "listed" in parts else None,
                 neighbourhood=Neighbourhood.of_arrays(parts["neighbourhood"]) if "neighbourhood" in parts else None,
             )
-        except DAMAGE as error:
+        except (AttributeError, *DAMAGE) as error:
             raise UserError(
                 f"{folder} holds no features, or damaged ones ({error}): run `dvc repro features`"
             ) from error

@@ -29,7 +29,7 @@ class Watcher:
 
     def __init__(self, strategy: str, params: Params) -> None:
         self._strategy = strategy
-        self._steps = params.pretrain.steps if strategy == PRETRAIN else params.strategies[strategy].all_steps
+        self._steps = params.pretrain.steps if strategy == PRETRAIN else params.strategies[strategy].total_steps
         self._is_terminal = sys.stderr.isatty()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         state, console = TextColumn("{task.fields[state]}"), Console(stderr=True)

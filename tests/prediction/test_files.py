@@ -26,7 +26,7 @@ from pipeline.prediction.options import PredictionOptions
 from pipeline.prediction.parquet import Count, Label
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.shards import find_shards
-from pipeline.tracking.loading import model_bundle
+from pipeline.tracking.models import model_bundle
 from tests.conftest import PROJECT, Call
 from tests.support.clusters import two_nodes
 from tests.support.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model

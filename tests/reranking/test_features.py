@@ -140,7 +140,7 @@ def test_a_changed_bit_or_missing_file_is_an_error(prepared: Prepared, tmp_path:
         changed = bytearray(whole)
         changed[place] ^= 1 << rng.integers(8)
         (folder / name).write_bytes(changed)
-        if name == METADATA and _same_json(changed, whole):
+        if name == METADATA and _same_json(bytes(changed), whole):
             continue
         with pytest.raises(UserError, match="features holds no features, or damaged ones"):
             FeatureExtractor.load(folder)

@@ -1,4 +1,4 @@
-"""What tests ask a store."""
+"""The content of a store, for tests."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,8 @@ from pipeline.tracking.client import tracking_uri
 
 PARAMETERS = {"tandem.steps": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"
-CHILDREN = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
+STRATEGIES = ("supervised", "augmented", "two_stage", "alternating", "tandem")
+CHILDREN = {(strategy, seed): 1 for strategy in STRATEGIES for seed in ("0", "1")}
 HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")
 
 
@@ -66,7 +67,7 @@ def data_sets(run: Run) -> list[DatasetInput]:
 
 
 def state(root: Path) -> set[object]:
-    """Everything that another look at the store would see to have changed."""
+    """All of a store that publication may change."""
 
     def of(run: Run) -> Iterable[object]:
         yield run.info.run_id, run.info.status, run.info.end_time
@@ -83,7 +84,8 @@ def comparisons(folder: Path) -> set[str]:
     parents = runs(folder, "comparison")
     children = runs(folder, "run")
     assert len(runs(folder)) == len(parents) + len(children)
-    assert len({parent.data.tags["tandem.comparison"] for parent in parents}) == len(parents)
+    identities = {(run.data.tags["tandem.comparison"], run.data.tags["tandem.outputs"]) for run in parents}
+    assert len(identities) == len(parents)
     for parent in parents:
         own = [child for child in children if child.data.tags["mlflow.parentRunId"] == parent.info.run_id]
         assert (

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
-from pipeline.data.alignment import same_symbols
+from pipeline.data.alignment import align, same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
@@ -93,6 +93,14 @@ def test_impossible_uniform_noise_is_refused(rate: float, size: int) -> None:
         UniformNoise(rate, size)
 
 
+def learn(
+    sources: StringStore, targets: StringStore, source_alphabet: Alphabet, target_alphabet: Alphabet, strength: float
+) -> LearnedNoise:
+    same = same_symbols(source_alphabet, target_alphabet)
+    alignment = align(sources, targets, same, len(source_alphabet))
+    return LearnedNoise.learn(sources, targets, alignment, same, strength=strength)
+
+
 class Learned:
     """Noise of some pairs with their alphabets."""
 
@@ -100,13 +108,8 @@ class Learned:
         sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
         self.source_alphabet = Alphabet.of(sources, symbols)
         self.target_alphabet = Alphabet.of([*targets, "xyz"], Symbols.CHARACTERS)
-        self.noise = LearnedNoise.learn(
-            StringStore.of(sources, self.source_alphabet),
-            StringStore.of(targets, self.target_alphabet),
-            same_symbols(self.source_alphabet, self.target_alphabet),
-            len(self.source_alphabet),
-            strength=strength,
-        )
+        pair = StringStore.of(sources, self.source_alphabet), StringStore.of(targets, self.target_alphabet)
+        self.noise = learn(*pair, self.source_alphabet, self.target_alphabet, strength)
 
     def sample(self, targets: list[str], seed: int = 0) -> list[str]:
         ids = self.noise.sample(padded(targets, self.target_alphabet), np.random.default_rng(seed))
@@ -151,7 +154,7 @@ def test_a_symbol_that_sources_lack_falls_back_to_its_most_frequent_piece() -> N
 def test_a_symbol_that_only_the_alphabet_of_the_sources_has_falls_back_so_too() -> None:
     sources, targets = Alphabet(Symbols.CHARACTERS, ("a", "h", "s", "š")), Alphabet(Symbols.CHARACTERS, ("a", "š"))
     pairs = StringStore.of(["sha", "sha"], sources), StringStore.of(["ša", "ša"], targets)
-    noise = LearnedNoise.learn(*pairs, same_symbols(sources, targets), len(sources), strength=1e9)
+    noise = learn(*pairs, sources, targets, strength=1e9)
     assert sources.decode(noise.sample(padded(["ša"], targets), np.random.default_rng(0))[0]) == "sha"
 
 

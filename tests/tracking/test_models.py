@@ -16,8 +16,7 @@ from pipeline.errors import UserError
 from pipeline.runs.groups import RunGroup
 from pipeline.serving import application as endpoint
 from pipeline.tracking.client import ENVIRONMENT, Connection, tracking_uri
-from pipeline.tracking.loading import load_model
-from pipeline.tracking.registry import publish_models
+from pipeline.tracking.models import load_model, publish_models
 from pipeline.tracking.runs import Run
 from tests.conftest import Call
 from tests.support.servers import free_port, mlflow_server, running
@@ -204,7 +203,7 @@ def test_loading_a_model_runs_no_code_of_its_folder(project: Path, tmp_path: Pat
     for module in modules:
         module.write_text("raise SystemExit('this was run')", encoding="utf-8")
     assert len(modules) > 10
-    assert load_model(str(folder)).bundle.chooser().choose(["F AO"])[0][0].text == "for"
+    assert load_model(str(folder)).predictor.predict(["F AO"])[0][0].text == "for"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Models in MLflow: one for each run of a comparison, and the best of them registered.
+"""Models in MLflow: one for each run of a comparison, the best of them registered; and how they are loaded again.
 
-What a model's folder holds is left to `flavor`, how it is loaded again to `loading`.
+The content of a model's folder is left to `flavor`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
+from pipeline.errors import UserError
 from pipeline.prediction.bundle import write_bundle
+from pipeline.prediction.requests import Service
 from pipeline.runs.groups import RunGroup
+from pipeline.tracking.client import reason_of, use_project_store
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
@@ -26,10 +30,10 @@ REACHED = ("dev_", "test_")  # metrics of a run that its model shows as well
 
 
 def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies: Mapping[RunGroup, float]) -> None:
-    """Log a model for every run that has none, and register the best; what is there already is not made again.
+    """Log a model for every run that has none, and register the best; existing models are not made again.
 
-    accuracies: of the same runs on dev. It comes last, when the runs have their metrics. Raises `UserError` where files
-    that a model needs are missing.
+    accuracies: of the same runs on dev. Call it when the runs have their metrics. Raises `UserError` if files that a
+    model needs are missing.
     """
     models = {group: _model_of(child) for group, child in children.items()}
     if missing := [group for group, model in models.items() if model is None and children[group].run_id]:
@@ -48,13 +52,44 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
         children[best].connection.attempt(f"register the model '{params.tracking.model}'", register)
 
 
+def load_model(uri: str) -> Service:
+    """Load the model in a folder, or at any address that MLflow knows; raises `UserError` if that is no model.
+
+    The modules of this package read its data; no code of its folder is run.
+    """
+    from pipeline.prediction.predictor import Predictor  # tensorflow, which logging models does without
+
+    with model_bundle(uri) as bundle:
+        return Service(Predictor.load(bundle))
+
+
+@contextmanager
+def model_bundle(uri: str) -> Iterator[Path]:
+    """Find the bundle of a model; raises as `load_model` does."""
+    with TemporaryDirectory() as place:
+        try:
+            use_project_store()
+            import mlflow
+
+            from pipeline.tracking.flavor import BUNDLE
+
+            folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+            flavor = mlflow.models.Model.load(folder).flavors["python_function"]
+            bundle = folder / flavor["artifacts"][BUNDLE]["path"]
+            if not bundle.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"its {BUNDLE} lies outside of it")
+        except Exception as error:
+            raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
+        yield bundle
+
+
 def _model_of(child: Run) -> "LoggedModel | None":
-    """The model that a run has already; None if it has none, or MLflow is away."""
+    """The existing model of a run; None if it has none, or without MLflow."""
 
     def find(client: "MlflowClient") -> "LoggedModel | None":
         outputs = client.get_run(child.run_id).outputs
-        found = outputs.model_outputs if outputs else []
-        return client.get_logged_model(found[0].model_id) if found else None
+        existing = outputs.model_outputs if outputs else []
+        return client.get_logged_model(existing[0].model_id) if existing else None
 
     return child.connection.attempt("find the model", find) if child.run_id else None
 
@@ -67,7 +102,8 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", example: str) -> "Lo
     from pipeline.tracking.flavor import save_model
 
     run = client.get_run(run_id)
-    model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, _own(run.data.tags), run.data.params)
+    tags = _project_tags(run.data.tags)
+    model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, tags, run.data.params)
     card = Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
     with TemporaryDirectory() as place:
         save_model(Path(place), bundle, example, card)
@@ -98,7 +134,7 @@ def _register(name: str, model: "LoggedModel", accuracy: float, client: "MlflowC
         if champion is None:
             client.set_registered_model_alias(name, CHAMPION, versions[0].version)
         return
-    tags = {**_own(model.tags), "tandem.dev_accuracy": f"{accuracy:.4f}"}
+    tags = {**_project_tags(model.tags), "tandem.dev_accuracy": f"{accuracy:.4f}"}
     new = client.create_model_version(
         name, model.artifact_location, run_id, tags, await_creation_for=0, model_id=model.model_id
     )
@@ -110,5 +146,5 @@ def _register(name: str, model: "LoggedModel", accuracy: float, client: "MlflowC
     client.set_registered_model_alias(name, CHAMPION, new.version)
 
 
-def _own(tags: Mapping[str, str]) -> dict[str, str]:
+def _project_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in tags.items() if name.startswith("tandem.")}
