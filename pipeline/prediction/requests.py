@@ -54,7 +54,7 @@ class Service:
         given = defaults(self.predictor.decoding)
         if unknown := [name for name in params if name not in given]:
             raise UserError(f"there is no parameter {unknown[0]!r}, only {', '.join(given)}")
-        request = PredictionRequest(sources, self.predictor.options(**(given | params)))
+        request = PredictionRequest(sources, self.predictor.options(**{**given, **params}))
         if request.hypotheses > MOST_HYPOTHESES:
             width = request.options.beam_width
             raise UserError(

@@ -237,10 +237,10 @@ def test_what_is_to_be_served_is_looked_for_first(project: Path) -> None:
             endpoint.serve(address, free_port())
 
 
-def test_a_port_that_is_in_use_is_told(project: Path) -> None:
+def test_a_port_that_is_in_use_is_refused(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"nothing can be served on port {port} \\(.*give another --port"):
+        with pytest.raises(UserError, match=f"port {port} cannot be used \\(.*give another --port"):
             endpoint.serve("models:/tandem@champion", port)
 
 
