@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import Prepared
+from pipeline.evaluation.results import load_metrics
 from pipeline.runs.folders import PRETRAIN, STRATEGIES
-from pipeline.stages import evaluate, prepare, rerank
+from pipeline.stages import evaluate, prepare, report, rerank
 from pipeline.training.trainer import run_training
 from tests.conftest import shipped_params
 
@@ -65,7 +66,8 @@ def test_the_smallest_data_go_through_all_stages(tmp_path: Path, monkeypatch: py
             pass
     rerank.main()
     evaluate.main()
-    metrics = json.loads((tmp_path / "reports/metrics.json").read_text(encoding="utf-8"))
+    report.main()
+    metrics = load_metrics()
     for strategy in STRATEGIES:
         assert 0 <= metrics[strategy]["word_accuracy"]["mean"] <= 1
     rows = (tmp_path / "reports/predictions/tandem-0.tsv").read_text(encoding="utf-8").split("\n")
