@@ -160,7 +160,7 @@ class Connection:
         return self._client is not None
 
     def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
-        """The result of `call`; None if this or an earlier one failed. exclusive: no other process may call meanwhile."""
+        """The result of `call`; None if this or an earlier one failed. exclusive: no other process calls meanwhile."""
         if self._client is None:
             return None
         deadline = time.monotonic() + BUSY_SECONDS
