@@ -29,10 +29,10 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def unless(contradicts: Callable[[Any, Mapping[str, Any]], Any], requirement: str) -> AfterValidator:
-    """A rule for a field: where `contradicts` holds, `requirement` completes the sentence "NAME is VALUE, but".
+    """A rule for a field, which fails if `contradicts` is true of its value and the others.
 
-    contradicts: gets the value of the field, and by name those of correct fields before it and of the context; others
-    are None.
+    contradicts: gets the value, and the values of the fields before it and of the validation's context by name: None if
+    they are wrong or missing. requirement: completes the sentence "NAME is VALUE, but".
     """
 
     def check(value: Any, info: ValidationInfo) -> Any:
@@ -48,14 +48,14 @@ def _is_outside_raw(path: Path) -> bool:
 
 
 Count = Annotated[int, Field(ge=1, le=10**12)]
-CountOrNone = Annotated[int, Field(ge=0, le=10**12)]
+CountOrZero = Annotated[int, Field(ge=0, le=10**12)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 Neighbours = Annotated[int, Field(ge=0, le=1000)]
-Task = Literal["paired", "autoencode", "synthetic"]
+TaskName = Literal["paired", "autoencode", "synthetic"]
 StrategyName = Annotated[
     str,
     Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"),
@@ -143,7 +143,7 @@ class Training:
     workers: Processes
     batch_size: Annotated[int, Field(ge=1, le=2**20)]
     learning_rate: LearningRate
-    warmup: CountOrNone
+    warmup: CountOrZero
     decay: Decay
     clip_norm: Annotated[float, Field(gt=0.0, le=1e9)]
     l2: Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -167,21 +167,21 @@ class Pretrain:
 
 @dataclass(frozen=True, config=STRICT)
 class Strategy:
-    """An entry of `strategies`: how a predictor is trained, phase by phase.
+    """An entry of `strategies`: how to train a predictor, phase by phase.
 
     Phases: `frozen_steps` on pairs that change encoder A alone (towards `objective`); `steps` steps, each one batch of
     every task in `tasks`; `finetune_steps` on pairs alone. A step is one batch of pairs.
     """
 
     tasks: Annotated[
-        tuple[Task, ...],
+        tuple[TaskName, ...],
         Field(min_length=1, max_length=100),
         unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once"),
     ]
     steps: Count
     start: Literal["scratch", "pretrained"] = "scratch"
     frozen_steps: Annotated[
-        CountOrNone, unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
+        CountOrZero, unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
     ] = 0
     objective: Annotated[
         Literal["embedding", "frozen_decoder"],
@@ -190,7 +190,7 @@ class Strategy:
             "needs model.bridge: vector",
         ),
     ] = "frozen_decoder"
-    finetune_steps: CountOrNone = 0
+    finetune_steps: CountOrZero = 0
 
     @property
     def is_pretrained(self) -> bool:
@@ -205,7 +205,7 @@ class Strategy:
     @property
     def ingredients(self) -> frozenset[str]:
         """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
-        return frozenset({*self.tasks, self.start} - {"paired", "scratch"})
+        return frozenset({*self.tasks, self.start}) - {"paired", "scratch"}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -221,7 +221,7 @@ class Decoding:
 
 @dataclass(frozen=True, config=STRICT)
 class Matcher:
-    """`matcher`: the siamese model that says how alike a source and a target are."""
+    """`matcher`: the siamese model that measures how well a source and a target match."""
 
     encoder: MatcherEncoder
     projection: Width
@@ -297,7 +297,7 @@ _ADAPTER = TypeAdapter(Params)
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """Read and check params.yaml; raises `ConfigError` with every problem, one a line."""
+    """Read and check params.yaml; raises `ConfigError` with every problem, one per line."""
     try:
         return _parsed(read_document(path), str(path))
     except FileNotFoundError:
@@ -312,7 +312,7 @@ def parse_params(content: Any, name: str = str(PARAMS)) -> Params:
 
 
 def changed(params: Params, changes: Mapping[str, Any]) -> Params:
-    """Parameters with some changed or, below `strategies`, added, by dotted name; raises `ConfigError`."""
+    """Change parameters by dotted name, or add a strategy as a whole; raises `ConfigError` as `load_params` does."""
     content = _ADAPTER.dump_python(params, mode="json")
     for name, value in changes.items():
         *sections, key = name.split(".")
@@ -326,7 +326,7 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
 
 
 def flatten(params: Params) -> dict[str, Any]:
-    """Parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
+    """The parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
     return dict(leaves(_ADAPTER.dump_python(params, mode="json")))
 
 

@@ -1,6 +1,6 @@
-"""What is wrong with parameters, in sentences: the dotted name, the value received and what is allowed.
+"""Problems of parameters as sentences: the dotted name, the value received and what is allowed.
 
-What is allowed is read from the JSON schema of the parameters.
+The JSON schema of the parameters says what is allowed.
 """
 
 import difflib
@@ -21,7 +21,7 @@ Problem = tuple[str, str]  # a dotted name, and a sentence about it
 
 CONTRADICTION = "contradiction"  # type of pydantic's errors for values that contradict each other
 
-# Names of earlier versions; other keys of these sections of strategies keep theirs.
+# Names of earlier versions. Further keys of the sections supervised, two_stage and tandem keep their last part.
 RENAMED = {
     "supervised.updates": "strategies.supervised.steps",
     "two_stage.updates": "strategies.two_stage.frozen_steps",
@@ -36,18 +36,18 @@ RENAMED = {
 
 
 def renamed(content: Mapping[str, Any]) -> dict[str, str]:
-    """The old names in the content of a params.yaml or among dotted names: each with its new name."""
-    names = {}
-    for name, _ in leaves(content):
-        if name in RENAMED:
-            names[name] = RENAMED[name]
-        elif name.split(".")[0] in ("supervised", "two_stage", "tandem"):
-            names[name] = f"strategies.{name}"
-    return names
+    """Find old names, in the content of a params.yaml or a mapping by dotted name, with their new names."""
+    names = dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in leaves(content))
+    moved = ("supervised", "two_stage", "tandem")
+    return {
+        name: RENAMED.get(name, f"strategies.{name}")
+        for name in names
+        if name in RENAMED or name.split(".")[0] in moved
+    }
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of mappings within each other, by dotted name; an empty mapping is a value."""
+    """Walk through nested mappings: dotted names and values; an empty mapping is a value."""
     for key, content in tree.items():
         if isinstance(content, dict) and content:
             yield from leaves(content, f"{prefix}{key}.")
@@ -62,7 +62,7 @@ class ConfigError(UserError):
 def checked(
     document: Document, adapter: TypeAdapter[T], name: str, old_names: Mapping[str, str], context: dict[str, Any]
 ) -> T:
-    """The content of a document as the adapter's type; raises `ConfigError` with all problems.
+    """Convert the content of a document to the type of the adapter; raises `ConfigError` with all problems.
 
     name: of the file. old_names: those in the document, with their new ones. context: for validators.
     """
@@ -86,7 +86,7 @@ def checked(
 
 
 def listed(name: str, document: Document, problems: Iterable[Problem]) -> str:
-    """All problems of a file, ordered by line: the message of an error."""
+    """List all problems of a file by line, as the message of an error."""
     ordered = sorted((document.line(key), sentence) for key, sentence in problems)
     lines = [f"line {line}: {sentence}" if line else sentence for line, sentence in ordered]
     return "\n  ".join([f"{name} has {len(lines)} problem(s):", *lines])
@@ -98,21 +98,21 @@ def _concerns(key: str, others: Iterable[str]) -> bool:
 
 
 class Allowed:
-    """What the JSON schema of a mapping of sections allows, in words."""
+    """Words for the values that a JSON schema allows."""
 
     def __init__(self, schema: Schema) -> None:
         self._root = schema
 
     def at(self, location: Location) -> str:
-        """What may stand at a place, in words."""
+        """Describe the values allowed at a place."""
         return self._words(self._find(location))
 
     def keys(self, location: Location) -> list[str]:
-        """The keys that a section may have; none for what is not a section."""
+        """The keys that a section may have; none if it is not a section."""
         return list(self._find(location).get("properties", ()))
 
     def nearest(self, location: Location, missing: Iterable[str]) -> str | None:
-        """The dotted name that is probably meant by an unknown one.
+        """Guess the dotted name that is meant by an unknown one.
 
         Missing names come before others, those of the same section before the same name in another one.
         """
@@ -160,7 +160,7 @@ class Allowed:
 
 
 def sentences(errors: Iterable[Mapping[str, Any]], allowed: Allowed) -> Iterator[Problem]:
-    """A dotted name and a sentence for each of pydantic's errors; a misspelt name is not reported as missing, too."""
+    """Explain errors of pydantic, each by dotted name; a misspelt name is not reported as missing, too."""
     errors = list(errors)
     missing = {_dotted(error["loc"]): error["loc"] for error in errors if error["type"] == "missing"}
     for error in errors:
@@ -183,9 +183,13 @@ def sentences(errors: Iterable[Mapping[str, Any]], allowed: Allowed) -> Iterator
                 yield name, f"{name.removesuffix('.[key]')} cannot have this name: {reason}"
             case kind:
                 reason = error["msg"] if kind == CONTRADICTION else f"must be {allowed.at(location)}"
-                yield name, f"{name} is {shown(error['input'])}, but {reason}"
+                yield name, f"{name} is {_as_yaml(error['input'])}, but {reason}"
     for name, location in missing.items():
         yield name, f"{name} is missing: it must be {allowed.at(location)}"
+
+
+def _as_yaml(value: Any) -> str:
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), shown(value))
 
 
 def _dotted(location: Location) -> str:

@@ -2,8 +2,8 @@
 
 The model is a stochastic edit distance learned by expectation maximization (Ristad and Yianilos 1998, "Learning
 string-edit distance"), conditioned on the target. Each target symbol is silent, or gives a first source symbol and
-then, again and again, stops or gives a further one. An insertion thus belongs to the target symbol that explains it
-best, and there is nothing left to attach afterwards: `K S` stands for `x`, nothing for the second `l` of `call`.
+then, repeatedly, stops or gives a further one. So every source symbol belongs to the target symbol that explains it
+best: `K S` stands for `x`, nothing for the second `l` of `call`.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,20 +21,21 @@ ITERATIONS = 10
 SMOOTHING = 0.01  # added to every expected count: no edit is impossible
 EQUAL = 10.0  # how many times likelier equal symbols are than the others together, before the first iteration
 EQUAL_COUNT = 1.0  # added to the expected count of equal symbols: what the pairs do not show stays as it is
-DIAGONAL = 0.1  # share of a string's length; what lies further from the diagonal is unlikely before the first iteration
-TIE = 1e-9  # alignments whose log probabilities differ by less are equally good; the earlier, shorter piece is taken
+DIAGONAL = 0.1  # share of a string's length; edits further from the diagonal are unlikely before the first iteration
+TIE = 1e-9  # log probabilities that differ by less are equal; the earlier, shorter piece is then taken
 CELLS_AT_ONCE = 2**20
 
 Scores = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Combine = Callable[[Scores, Scores], Scores]
 
 
 @dataclass(frozen=True, eq=False)
 class Edits:
-    """Log probabilities of what a target symbol does.
+    """Log probabilities of the edits of each target symbol.
 
-    first, further: float64 [source V, target V], the source symbol it gives at first, and each time it goes on.
-    silent, stop: float64 [target V], that it gives nothing, and that it has given all. Over its source symbols
+    first, further: float64 [source V, target V], that it gives a source symbol as its first, and as a further one.
+    silent, stop: float64 [target V], that it gives none, and that it gives no further one. Over all source symbols
     exp(first) sums to 1 - exp(silent), and exp(further) to 1 - exp(stop).
     """
 
@@ -45,7 +46,7 @@ class Edits:
 
     @classmethod
     def of_counts(cls, first: Scores, further: Scores, silent: Scores) -> "Edits":
-        """Normalize (expected) counts; a target symbol stops as often as it starts."""
+        """Normalize expected counts; a target symbol stops as often as it starts."""
         starts = first.sum(axis=0)
         begun, gone_on = starts + silent, starts + further.sum(axis=0)
         return cls(np.log(first / begun), np.log(further / gone_on), np.log(silent / begun), np.log(starts / gone_on))
@@ -60,8 +61,8 @@ class Alignment:
     """
 
     edits: Edits
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    starts: Integers
+    ends: Integers
 
     def save(self, path: Path) -> None:
         """Write an .npz file; equal alignments give identical bytes."""
@@ -71,17 +72,17 @@ class Alignment:
     @classmethod
     def load(cls, path: Path, sources: StringStore, targets: StringStore, shape: tuple[int, int]) -> "Alignment":
         """Read the alignment of two stores; shape: source V and target V. Raises `UserError` for anything else."""
-        shapes = {"first": shape, "further": shape, "silent": shape[1:], "stop": shape[1:]}
-        shapes |= dict.fromkeys(("starts", "ends"), targets.ids.shape)
+        cells, symbols, places = (shape, np.float64), (shape[1:], np.float64), (targets.ids.shape, np.int64)
+        edits = {"first": cells, "further": cells, "silent": symbols, "stop": symbols}
         try:
             with np.load(path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in shapes}
+                arrays = {name: content[name] for name in (*edits, "starts", "ends")}
         except DAMAGE as error:
             raise UserError(f"{path} holds no alignment ({error})") from error
+        expected = [*edits.values(), places, places]
         starts, ends = arrays.pop("starts"), arrays.pop("ends")
         if (
-            any(array.shape != shapes[name] or array.dtype != np.float64 for name, array in arrays.items())
-            or any(array.shape != shapes["starts"] or array.dtype != np.int64 for array in (starts, ends))
+            [(array.shape, array.dtype) for array in (*arrays.values(), starts, ends)] != expected
             or not all(bool((array <= 0).all()) for array in arrays.values())
             or not bool(((starts >= 0) & (starts <= ends) & (ends <= len(sources.ids))).all())
         ):
@@ -89,13 +90,13 @@ class Alignment:
         return cls(Edits(**arrays), starts, ends)
 
 
-def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> NDArray[np.int64]:
-    """For each target id the source id of the same symbol, or 0: int64 [target V]."""
+def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> Integers:
+    """The source id of the same symbol for each target id, or 0: int64 [target V]."""
     ids = {symbol: index for index, symbol in enumerate(source_alphabet.symbols, start=SPECIALS)}
     return np.array([0] * SPECIALS + [ids.get(symbol, 0) for symbol in target_alphabet.symbols], dtype=np.int64)
 
 
-def align(sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int) -> Alignment:
+def align(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Alignment:
     """Learn the edits of row-aligned pairs and find the most likely alignment of each.
 
     same: int64 [target V], the source id of the same symbol, or 0; equal symbols are likely to stand for each other at
@@ -105,11 +106,7 @@ def align(sources: StringStore, targets: StringStore, same: NDArray[np.int64], s
 
 
 def learn_edits(
-    sources: StringStore,
-    targets: StringStore,
-    same: NDArray[np.int64],
-    source_symbols: int,
-    iterations: int = ITERATIONS,
+    sources: StringStore, targets: StringStore, same: Integers, source_symbols: int, iterations: int = ITERATIONS
 ) -> Edits:
     """Learn edits by expectation maximization, from equal symbols and what is near the diagonal."""
     edits = _first_edits(sources, targets, same, source_symbols)
@@ -139,9 +136,9 @@ def best_alignment(sources: StringStore, targets: StringStore, edits: Edits) -> 
 
 
 class _Lattice:
-    """All alignments of a batch of pairs. Arrays are [S + 1, T + 1, B] or [S, T, B]: cells first, then pairs.
+    """All alignments of a batch of pairs. Arrays are [S + 1, T + 1, B] or [S, T, B].
 
-    Between two target symbols the lattice is in `done`, while one gives source symbols in `begun`.
+    The state is `done` between two target symbols, and `begun` while one gives source symbols.
     """
 
     def __init__(self, sources: StringStore, targets: StringStore, rows: Rows, edits: Edits) -> None:
@@ -153,7 +150,7 @@ class _Lattice:
         self.steps, self.symbols, self.pairs = self.first.shape
 
     def add_expected_counts(self, first: Scores, further: Scores, silent: Scores) -> None:
-        """Add how often each edit is expected to have been made."""
+        """Add the expected number of each edit to the counts."""
         done_before, begun_before = self._before()
         done_after, begun_after = self._after(np.logaddexp)
         total = done_after[0, 0]
@@ -169,8 +166,8 @@ class _Lattice:
         expected = np.exp(done_before[:, :-1] + self.silent + done_after[:, 1:] - total).sum(axis=0)
         np.add.at(silent, self.target_ids, np.where(self.target_ids == PADDING, 0.0, expected))
 
-    def best_lengths(self) -> NDArray[np.int64]:
-        """Source symbols that stand for each target symbol in the most likely alignment, int64 [B, T]."""
+    def best_lengths(self) -> Integers:
+        """The number of source symbols of each target symbol in the most likely alignment, int64 [B, T]."""
         done, begun = self._after(np.maximum)
         lengths = np.zeros((self.pairs, self.symbols), dtype=np.int64)
         place, pairs = np.zeros(self.pairs, dtype=np.int64), np.arange(self.pairs)
@@ -188,7 +185,7 @@ class _Lattice:
         return lengths
 
     def _before(self) -> tuple[Scores, Scores]:
-        """Log probability of all ways to each cell."""
+        """The log probability of all paths to each cell."""
         done, begun = np.full((2, self.steps + 1, self.symbols + 1, self.pairs), -np.inf)
         done[0, 0] = 0.0
         for symbol in range(self.symbols):
@@ -202,7 +199,7 @@ class _Lattice:
         return done, begun
 
     def _after(self, combine: Combine) -> tuple[Scores, Scores]:
-        """Log probability of all ways (logaddexp), or of the best one (maximum), from each cell to the end."""
+        """The log probability of all paths from each cell to the end (logaddexp), or of the best one (maximum)."""
         done, begun = np.full((2, self.steps + 1, self.symbols + 1, self.pairs), -np.inf)
         done[self.source_lengths, self.target_lengths, np.arange(self.pairs)] = 0.0
         for symbol in reversed(range(self.symbols)):
@@ -218,7 +215,7 @@ class _Lattice:
         return done, begun
 
 
-def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int) -> Edits:
+def _first_edits(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Edits:
     first = np.full((source_symbols, len(same)), SMOOTHING)
     for rows in _similar_rows(sources, targets):
         source_ids, target_ids = sources.padded(rows), targets.padded(rows)
@@ -237,7 +234,7 @@ def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.in
 
 
 def _similar_rows(sources: StringStore, targets: StringStore) -> Iterator[Rows]:
-    """All pairs that have symbols on both sides, in batches of similar lengths, so that little padding is computed."""
+    """Batches of pairs with symbols on both sides, of similar lengths, so that there is little padding."""
     rows = np.flatnonzero((np.diff(sources.offsets) > 0) & (np.diff(targets.offsets) > 0))
     source_lengths, target_lengths = sources.lengths(rows), targets.lengths(rows)
     order = np.lexsort((source_lengths, target_lengths))

@@ -60,7 +60,7 @@ def sources_to_map(examples: pd.DataFrame, sources: Sequence[str], symbols: Symb
     examples: as returned by `examples.examples`. Sources of more than `LONGEST` symbols are left out, and each source
     occurs once.
     """
-    won, lost = (examples.loc[examples["outcome"] == outcome, "item"].tolist() for outcome in ("won", "lost"))
+    won, lost = (examples.loc[examples["result"] == result, "item"].tolist() for result in ("won", "lost"))
     turns = [item for pair in zip(won, lost, strict=False) for item in pair]
     lengths = [len(split(source, symbols)) for source in sources]
     rest = sorted(range(len(sources)), key=lambda item: abs(lengths[item] - COMMON))

@@ -157,7 +157,7 @@ def compare(
         for baseline, name in combinations(groups, 2)
     }
     metrics[INGREDIENTS] = what_ingredients_buy(metrics, settings)
-    metrics[VERDICT] = verdict_pairs(list(groups), settings)
+    metrics[VERDICT] = focus_and_rivals(list(groups), settings)
     return metrics
 
 
@@ -166,7 +166,7 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
 
     Columns: ingredient, with, without (the names of the two), and those of `difference`.
     """
-    found = [
+    pairs = [
         (min(settings[name].ingredients - settings[other].ingredients), name, other)
         for other, name in permutations(settings, 2)
         if settings[name].ingredients > settings[other].ingredients
@@ -175,27 +175,28 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
     ]
     return [
         {"ingredient": ingredient, "with": name, "without": other, **difference(metrics, name, other)}
-        for ingredient, name, other in sorted(found, key=lambda row: KNOWN_INGREDIENTS.index(row[0]))
+        for ingredient, name, other in sorted(pairs, key=lambda row: KNOWN_INGREDIENTS.index(row[0]))
     ]
 
 
-def verdict_pairs(names: Sequence[str], settings: Mapping[str, Strategy]) -> dict[str, Any]:
-    """`focus`, and `rivals` that learn from the same materials in other ways.
+def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> dict[str, Any]:
+    """The strategy `focus` of the verdict, and its `rivals`, which learn from the same materials in other ways.
 
-    The focus is the last strategy that has a rival with other ingredients, or else any rival; without a rival at all,
-    the last strategy.
+    The focus is the last strategy that has a rival with other ingredients, or else any rival, or else the last one.
     """
     rivals = {
-        name: [other for other in settings if other != name and _materials(settings[other]) == _materials(setting)]
-        for name, setting in settings.items()
+        name: [
+            other for other in settings if other != name and _materials(settings[other]) == _materials(settings[name])
+        ]
+        for name in names
     }
-    clean = [
-        name
-        for name in settings
-        if any(settings[name].ingredients != settings[other].ingredients for other in rivals[name])
-    ]
-    focus = [*names[-1:], *(name for name in settings if rivals[name]), *clean][-1]
-    return {"focus": focus, "rivals": rivals.get(focus, [])}
+
+    def rank(name: str) -> tuple[bool, bool]:
+        clean = any(settings[other].ingredients != settings[name].ingredients for other in rivals[name])
+        return clean, bool(rivals[name])
+
+    focus = max(reversed(names), key=rank)
+    return {"focus": focus, "rivals": rivals[focus]}
 
 
 def _materials(strategy: Strategy) -> tuple[bool, bool]:

@@ -15,7 +15,7 @@ def examples(results: Iterable[RunResult], focus: str, limit: int = 40) -> pd.Da
 
     Won: most of its seeds are right, and most seeds of another strategy are not; lost is the reverse. Half of `limit`
     each, more of one if there are fewer of the other; repeated items once. Columns: item (row of the test set),
-    outcome, source, target, and per strategy `NAME_prediction` (the most frequent one on the side of the majority) and
+    result, source, target, and per strategy `NAME_prediction` (the most frequent one on the side of the majority) and
     `NAME_accuracy` (fraction of its seeds that are right). Characters that cannot be written are U+FFFD.
     """
     groups = by_strategy(results)
@@ -32,12 +32,12 @@ def examples(results: Iterable[RunResult], focus: str, limit: int = 40) -> pd.Da
     most_won = max(limit - half, limit - len(lost))
     chosen_won = won.sort_values(ascending=False, kind="stable").index[:most_won]
     chosen_lost = lost.sort_values(ascending=False, kind="stable").index[: limit - len(chosen_won)]
-    columns = ["item", "outcome", "source", "target"]
+    columns = ["item", "result", "source", "target"]
     columns += [f"{name}_{column}" for name in groups for column in ("prediction", "accuracy")]
     rows = []
-    for outcome, chosen in (("won", chosen_won), ("lost", chosen_lost)):
+    for result, chosen in (("won", chosen_won), ("lost", chosen_lost)):
         for item in chosen:
-            row = [item, outcome, printable(first.sources[item]), printable(first.targets[item])]
+            row = [item, result, printable(first.sources[item]), printable(first.targets[item])]
             for name, runs in groups.items():
                 row += [printable(_typical_prediction(runs, item)), accuracy.loc[item, name]]
             rows.append(row)

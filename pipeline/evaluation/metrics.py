@@ -125,7 +125,7 @@ def _rate(
     mean = float(rate(numerators, denominators))
     if len(numerators) == 1:  # every resample is the one item again
         return Interval(mean, mean, mean)
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (numerators, denominators),
         rate,
         paired=True,
@@ -136,7 +136,7 @@ def _rate(
         batch=max(1, RESAMPLED_AT_ONCE // len(numerators)),
         rng=rng,
     ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
+    return Interval(mean, float(interval.low), float(interval.high))
 
 
 def _randomization_test(differences: Counts, rng: np.random.Generator, resamples: int) -> float:

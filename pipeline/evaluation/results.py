@@ -3,7 +3,6 @@
 Stage `evaluate` writes it; the report and what MLflow shows are made from it.
 """
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +37,7 @@ EVALUATION = REPORTS / "evaluation"
 SUMMARY = REPORTS / "metrics.json"  # what `dvc metrics show` prints in a line
 METRICS, RUNS, ATTENTION = "metrics.json", "runs.json", "attention.json"
 TABLES = ("curves", "histories", "calibration", "confusions", "noise", "examples")
-TEXT = ("strategy", "target", "written", "before", "after", "source", "outcome")  # columns that hold no numbers
+TEXT = ("strategy", "target", "written", "before", "after", "source", "result")  # columns that hold no numbers
 
 RERANKED = "dev_rerank_accuracy"  # among the metrics of a run that has a reranker
 
@@ -66,10 +65,10 @@ def focus_of(metrics: Metrics) -> str:
 
 def difference(metrics: Metrics, name: str, other: str) -> dict[str, float]:
     """The paired difference of two strategies, name - other: `difference`, `low`, `high` and `p_value`."""
-    if found := metrics[COMPARISONS].get(f"{name}_vs_{other}"):
-        return dict(found)
-    found = metrics[COMPARISONS][f"{other}_vs_{name}"]
-    return found | {"difference": -found["difference"], "low": -found["high"], "high": -found["low"]}
+    if row := metrics[COMPARISONS].get(f"{name}_vs_{other}"):
+        return dict(row)
+    row = metrics[COMPARISONS][f"{other}_vs_{name}"]
+    return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,12 +163,10 @@ def _flat(part: dict[str, Any]) -> dict[str, float]:
 
 def _read(path: Path) -> pd.DataFrame:
     """A table in which text stays text, though it may look like a number or a missing value."""
-    with path.open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file))
-    text = [name for name in columns if name in TEXT or name.endswith("_prediction")]
-    if not text:
+    if path.stem == "curves":  # any column may be a strategy there, whatever its name
         return pd.read_csv(path, float_precision="round_trip")
-    types = dict.fromkeys(text, str)
+    columns = pd.read_csv(path, nrows=0).columns
+    types = {name: str for name in columns if name in TEXT or name.endswith("_prediction")}
     return pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
 
 

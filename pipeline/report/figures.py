@@ -45,8 +45,8 @@ Styles = dict[str, dict[str, Any]]
 
 def styles(names: Sequence[str]) -> Styles:
     """Colour and marker of each strategy, by its place among all of them; from the 13th on they repeat."""
-    looks = zip(names, cycle(zip(PALETTE, MARKERS, strict=True)), strict=False)
-    return {name: {"color": colour, "marker": marker} for name, (colour, marker) in looks}
+    pairs = zip(names, cycle(zip(PALETTE, MARKERS, strict=True)), strict=False)
+    return {name: {"color": colour, "marker": marker} for name, (colour, marker) in pairs}
 
 
 def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> Figure:
@@ -63,15 +63,11 @@ def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> Figure:
             axes.plot(curve.index[-1:], curve[-1:], linestyle="", markersize=3, alpha=0.6, **style)
         mean = mean_curve(curves, name, seeds["step"].max() if len(seeds) else 0)
         axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=plain(name))
-    axes.set_xlabel("paired steps (thick: mean of the seeds; thin: each of them)")
-    axes.set_ylabel("words right")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    return _labelled(figure, "paired steps (thick: mean of the seeds; thin: each of them)", "words right")
 
 
 def word_accuracy(metrics: Metrics) -> Figure:
@@ -118,11 +114,7 @@ def accuracy_by_pairs(rows: pd.DataFrame, names: Sequence[str], confidence: floa
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(f"pairs to learn from (shaded: {100 * confidence:.4g}% intervals)")
-    axes.set_ylabel("words right")
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    return _labelled(figure, f"pairs to learn from (shaded: {100 * confidence:.4g}% intervals)", "words right")
 
 
 def accuracy_by_length(metrics: Metrics) -> Figure:
@@ -141,11 +133,7 @@ def accuracy_by_length(metrics: Metrics) -> Figure:
     axes.set_xticks(ticks, [f"{length_range(bucket)}\n{bucket['items']:,} items" for bucket in buckets])
     axes.set_xlim(-0.5, len(buckets) - 0.5)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"symbols in the source (bars: {level(metrics)} intervals)")
-    axes.set_ylabel("words right")
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    return _labelled(figure, f"symbols in the source (bars: {level(metrics)} intervals)", "words right")
 
 
 def calibration(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
@@ -164,12 +152,9 @@ def calibration(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
         axes.plot([], [], label=plain(name), **style)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("confidence, in tenths (larger mark: more predictions)")
-    axes.set_ylabel("of these, right (dashed: equal to the confidence)")
     axes.xaxis.set_major_formatter(PER_CENT)
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    across = "confidence, in tenths (larger mark: more predictions)"
+    return _labelled(figure, across, "of these, right (dashed: equal to the confidence)")
 
 
 def noise(rewrites: pd.DataFrame) -> Figure:
@@ -249,13 +234,16 @@ def _frame(height: float, grid: str = "y") -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
-    """A legend in a row above the axes, where no data can be."""
-    columns = 3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4
+def _labelled(figure: Figure, across: str, upwards: str) -> Figure:
+    """The figure with labels and, in a row above the axes, where no data can be, a legend."""
+    (axes,) = figure.axes
+    axes.set_xlabel(across)
+    axes.set_ylabel(upwards)
+    axes.yaxis.set_major_formatter(PER_CENT)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=columns,
+        ncols=3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4,
         frameon=False,
         borderaxespad=0.3,
         handlelength=1.6,
@@ -263,3 +251,4 @@ def _legend(axes: Axes) -> None:
         fontsize=9,
         labelcolor=INK,
     )
+    return figure

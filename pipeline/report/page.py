@@ -6,16 +6,12 @@ Sentences come from `captions` and `tables`, figures from `figures` and `heatmap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pipeline.evaluation.results import (
-    COMPARISONS,
     CONTROLS,
-    ENSEMBLES,
-    GREEDY,
     INGREDIENTS,
     AttentionMap,
     difference,
@@ -27,7 +23,6 @@ from pipeline.report.figures import PALETTE
 from pipeline.report.report import PLOTS, Report
 from pipeline.report.svg import DARK, LIGHT, inline_svg
 from pipeline.report.tables import (
-    ABSENT,
     BOUGHT,
     by_listed,
     how_often,
@@ -45,42 +40,46 @@ CONFUSIONS, REWRITES, EXAMPLES = 12, 20, 12  # rows of each table, at most
 OPEN = 10  # pairs of strategies, at most, whose table is not folded up
 FULL, HOLLOW = "●■◆▲▼✚✖◀▶⬟⬢★", "○□◇△▽✛✕◁▷⬠⬡☆"  # the markers of figures, of strategies and of their ensembles
 
-Cells = dict[str, Any]  # of a table row, by the names in page.html
-
 
 def page(report: Report) -> str:
     """The whole page; the same report gives the same text."""
-    metrics, names = report.metrics, report.strategies
+    metrics, names, focus = report.metrics, report.strategies, report.focus
+    listed, table = by_listed(metrics), report.results.confusions
     return _template().render(
-        title=f"{in_words(names)} compared" if len(names) > 1 else report.focus,
+        report=report,
+        metrics=metrics,
+        names=names,
+        focus=focus,
+        title=f"{in_words(names)} compared" if len(names) > 1 else focus,
         light=LIGHT,
         dark=DARK,
-        report=report,
         level=level(metrics),
-        items=metrics[report.focus]["items"],
         seeds=max(metrics[name]["seeds"] for name in names),
         headline=captions.headline(metrics),
         verdict=verdict(metrics),
         share=listed_share(metrics),
         cost=captions.cost(report.seconds, [name for name in names if name in report.seconds]),
         marks=_marks(report),
-        standing=_standing(report),
+        rows=rows(metrics),
         ingredients=[
-            _difference(f"{BOUGHT[row['ingredient']]}: {row['with']} − {row['without']}", row)
-            for row in metrics[INGREDIENTS]
+            (f"{BOUGHT[row['ingredient']]}: {row['with']} − {row['without']}", row) for row in metrics[INGREDIENTS]
         ],
         differences=[
-            _difference(f"{name} − {other}", difference(metrics, name, other))
+            (f"{name} − {other}", difference(metrics, name, other))
             for number, other in enumerate(names)
             for name in names[number + 1 :]
         ],
-        listed=listed if len(listed := by_listed(metrics)) > 1 else {},
-        confusions=_confusions(report),
+        listed=listed if len(listed) > 1 else {},
+        confusions=table[table["strategy"] == focus].head(CONFUSIONS).to_dict("records"),
+        counts=table.set_index(["strategy", "target", "written"])["count"].to_dict(),
         maps=[_map(number, one, report) for number, one in enumerate(report.results.attention)],
-        rewrites=_rewrites(report),
-        examples={outcome: _examples(report, outcome) for outcome in ("won", "lost")},
+        rewrites=report.results.noise.head(REWRITES).to_dict("records"),
+        examples={
+            result: part.head(EXAMPLES).to_dict("records")
+            for result, part in report.results.examples.groupby("result", sort=False)
+        },
         plots=_plots(report),
-        is_open=len(metrics[COMPARISONS]) <= OPEN,
+        open_rows=OPEN,
     )
 
 
@@ -93,6 +92,14 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "percent": lambda fraction: f"{100 * fraction:.1f}",
+        "points": points,
+        "p_value": p_value_text,
+        "visible": visible,
+        "how_often": how_often,
+        "whole": lambda number: f"{number:,.0f}",
+    }
     return environment.get_template("page.html")
 
 
@@ -120,101 +127,22 @@ def _plots(report: Report) -> dict[str, tuple[str, Markup]]:
     return plots
 
 
-def _marks(report: Report) -> dict[str, Cells]:
+def _marks(report: Report) -> dict[str, tuple[str, str]]:
     """The sign and the colour of each row, as in the figures."""
-    marks = {name: {"sign": FULL[0], "colour": "muted"} for name in report.metrics[CONTROLS]}
+    marks = dict.fromkeys(report.metrics[CONTROLS], (FULL[0], "muted"))
     for number, name in enumerate(report.strategies):
         place = number % len(PALETTE)
-        marks[name] = {"sign": FULL[place], "colour": f"series-{place}"}
-        marks[ensemble_title(name)] = {"sign": HOLLOW[place], "colour": f"series-{place}"}
+        marks |= {name: (FULL[place], f"series-{place}"), ensemble_title(name): (HOLLOW[place], f"series-{place}")}
     return marks
 
 
-def _standing(report: Report) -> list[Cells]:
-    """The main table."""
-    aside = {*report.metrics[CONTROLS], *map(ensemble_title, report.metrics[ENSEMBLES])}
-    return [
-        {
-            "name": name,
-            "is_strategy": name not in aside,
-            "right": _percent(row["word_accuracy"]["mean"]),
-            "interval": f"{_percent(row['word_accuracy']['low'])} to {_percent(row['word_accuracy']['high'])}",
-            "greedy": _percent(row["by_order"][GREEDY]["mean"]) if GREEDY in row["by_order"] else ABSENT,
-            "wrong_symbols": _percent(row["character_error_rate"]["mean"]),
-            "spent": [
-                *(f"{row[key]:,.0f}" for key in ("paired_steps", "steps")),
-                f"{report.seconds[name]:,.0f}" if name in report.seconds else ABSENT,
-            ],
-        }
-        for name, row in rows(report.metrics).items()
-    ]
-
-
-def _difference(name: str, row: dict[str, Any]) -> Cells:
-    return {
-        "name": name,
-        "difference": points(row["difference"]),
-        "interval": f"{points(row['low'])} to {points(row['high'])}",
-        "p": p_value_text(row["p_value"]),
-    }
-
-
-def _confusions(report: Report) -> list[Cells]:
-    """The most frequent confusions of the strategy in focus, and how often each strategy makes them in a run."""
-    table = report.results.confusions
-    counts = table.set_index(["strategy", "target", "written"])["count"].to_dict()
-    return [
-        {
-            "target": visible(row["target"]),
-            "written": visible(row["written"]),
-            "times": [
-                how_often(counts.get((name, row["target"], row["written"]), 0) / report.metrics[name]["seeds"])
-                for name in report.strategies
-            ],
-        }
-        for row in table[table["strategy"] == report.focus].head(CONFUSIONS).to_dict("records")
-    ]
-
-
-def _map(number: int, one: AttentionMap, report: Report) -> Cells:
+def _map(number: int, one: AttentionMap, report: Report) -> tuple[str, str, Markup]:
+    """Source, output and drawing of an attention map."""
     source, written = (printable(_joined(symbols)) for symbols in (one.source, one.written))
     label = f"Attention while {written} is written for {source}"
-    drawing = inline_svg(heatmaps.attention([one], report.focus, report.colour), f"attention-{number}", label)
-    return {"source": source, "written": written, "drawing": drawing}
+    figure = heatmaps.attention([one], report.focus, report.colour)
+    return source, written, inline_svg(figure, f"attention-{number}", label)
 
 
 def _joined(symbols: Sequence[str]) -> str:
     return (" " if any(len(symbol) > 1 for symbol in symbols) else "").join(symbols)
-
-
-def _examples(report: Report, outcome: str) -> list[Cells]:
-    examples = report.results.examples
-    return [
-        {
-            "source": row["source"],
-            "target": row["target"],
-            "predictions": [
-                {"text": row[f"{name}_prediction"], "right": row[f"{name}_accuracy"] > 0.5}
-                for name in report.strategies
-            ],
-        }
-        for row in examples[examples["outcome"] == outcome].head(EXAMPLES).to_dict("records")
-    ]
-
-
-def _rewrites(report: Report) -> list[Cells]:
-    return [
-        {
-            "before": visible(row["before"]) if row["before"] else "",
-            "target": visible(row["target"]),
-            "after": visible(row["after"]) if row["after"] else "",
-            "source": visible(row["source"]),
-            "times": f"{row['count']:,} of {row['seen']:,}",
-            "share": row["probability"],
-        }
-        for row in report.results.noise.head(REWRITES).to_dict("records")
-    ]
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"

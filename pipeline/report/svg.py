@@ -41,7 +41,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawn.getvalue().decode())
     root = ElementTree.fromstring(text)  # noqa: S314 -- what matplotlib has just written
     _drop_global_style(root)
-    referred = {found for element in root.iter() for value in element.attrib.values() for found in _references(value)}
+    referred = {name for element in root.iter() for value in element.attrib.values() for name in _references(value)}
     for element in root.iter():
         element.tag = _local(element.tag)
         element.attrib = _cleaned(element.attrib, referred, name)
@@ -69,7 +69,7 @@ def _cleaned(attributes: dict[str, str], referred: set[str], name: str) -> dict[
 def _style(declarations: str) -> str:
     """Declarations without the font, and with colours as properties of the page."""
     kept = [part for part in declarations.split("; ") if not part.startswith("font-family")]
-    return re.sub(r"#[0-9a-f]{6}", lambda found: _PROPERTIES.get(found[0], found[0]), "; ".join(kept))
+    return re.sub(r"#[0-9a-f]{6}", lambda match: _PROPERTIES.get(match[0], match[0]), "; ".join(kept))
 
 
 def _drop_global_style(root: ElementTree.Element) -> None:

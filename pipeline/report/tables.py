@@ -151,16 +151,16 @@ def is_decided(metrics: Metrics, name: str, other: str) -> bool:
 
 
 def _against(metrics: Metrics, name: str, rival: str) -> str:
-    found = difference(metrics, name, rival)
-    p_value = p_value_text(found["p_value"])
-    evidence = (
-        f"{level(metrics)} interval {points(found['low'])} to {points(found['high'])}, "
+    gain = difference(metrics, name, rival)
+    p_value = p_value_text(gain["p_value"])
+    certainty = (
+        f"{level(metrics)} interval {points(gain['low'])} to {points(gain['high'])}, "
         f"p {p_value if p_value.startswith('≤') else '= ' + p_value}"
     )
     if not is_decided(metrics, name, rival):
-        return f"cannot be told apart from {rival} ({points(found['difference'])} points, {evidence})"
-    verb = "beats" if found["difference"] > 0 else "loses to"
-    return f"{verb} {rival} by {100 * abs(found['difference']):.1f} points of word accuracy ({evidence})"
+        return f"cannot be told apart from {rival} ({points(gain['difference'])} points, {certainty})"
+    verb = "beats" if gain["difference"] > 0 else "loses to"
+    return f"{verb} {rival} by {100 * abs(gain['difference']):.1f} points of word accuracy ({certainty})"
 
 
 def _accuracy(metrics: Metrics, name: str) -> float:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
 from pipeline.config.params import RESERVED, ConfigError, Model, Strategy, changed, flatten, load_params, parse_params
+from pipeline.config.problems import renamed
 from tests.conftest import PROJECT, changed_params, shipped_params
 
 SHIPPED = (PROJECT / "params.yaml").read_text(encoding="utf-8")
@@ -154,6 +155,15 @@ def test_a_file_of_an_earlier_version_gets_one_list_of_new_names(tmp_path: Path)
     ]
 
 
+def test_old_names_are_found_by_dotted_name_too() -> None:
+    named = {"tandem.updates": {"low": 1, "high": 2}, "two_stage.start": [1], "tandem": 3, "model.units": [1]}
+    assert renamed(named) == {
+        "tandem.updates": "strategies.tandem.steps",
+        "two_stage.start": "strategies.two_stage.start",
+        "tandem": "strategies.tandem",
+    }
+
+
 def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> None:
     content = shipped_params()
     content["tandem"] = {"updates": 5}
@@ -172,7 +182,7 @@ def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> N
         ("model.cell", "rnn", "model.cell is 'rnn', but must be 'lstm' or 'gru'"),
         ("model.units", 0, "model.units is 0, but must be a whole number of at least 1 and at most 65,536"),
         ("model.units", "128", "model.units is '128', but must be a whole number"),
-        ("model.units", True, "model.units is True, but must be a whole number"),
+        ("model.units", True, "model.units is true, but must be a whole number"),
         ("model.units", 10**400, "model.units is 1000000"),
         ("model.dropout", 1.0, "model.dropout is 1.0, but must be a number of at least 0 and below 1"),
         ("model.dropout", "0.1", "model.dropout is '0.1', but must be a number"),
@@ -190,7 +200,7 @@ def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> N
         ("prepare.hold_out_targets", "no", "prepare.hold_out_targets is 'no', but must be true or false"),
         ("data.pairs", 3, "data.pairs is 3, but must be the path of a file or null"),
         ("data.pairs", "data/raw/x.tsv", "data.pairs is 'data/raw/x.tsv', but must be null with data.source: cmudict"),
-        ("data.source", "files", "data.pairs is None, but data.source: files needs a file"),
+        ("data.source", "files", "data.pairs is null, but data.source: files needs a file"),
         ("data.source_symbols", "characters", "data.source_symbols is 'characters', but data.source: cmudict has"),
         ("seeds", [1, 1], "seeds is [1, 1], but must not list a seed twice"),
         ("seeds", [], "seeds is [], but must be a list, not empty"),

@@ -179,7 +179,9 @@ def test_a_saved_alignment_loads_as_it_was_and_is_saved_in_identical_bytes(tmp_p
 def test_the_alignment_of_other_pairs_is_refused(tmp_path: Path) -> None:
     sources, targets, _, shape = saved(tmp_path / "all.npz")
     saved(tmp_path / "some.npz", SOUNDS[:-1])
-    for name, other in (("some.npz", shape), ("all.npz", (shape[0] + 1, shape[1])), ("all.npz", (shape[0], shape[1] + 1))):
+    source_symbols, target_symbols = shape
+    more_sources, more_targets = (source_symbols + 1, target_symbols), (source_symbols, target_symbols + 1)
+    for name, other in (("some.npz", shape), ("all.npz", more_sources), ("all.npz", more_targets)):
         with pytest.raises(UserError, match=rf"{name} is not the alignment of these pairs"):
             Alignment.load(tmp_path / name, sources, targets, other)
 

@@ -168,7 +168,7 @@ def test_a_file_in_utf_16_is_told_apart(tmp_path: Path) -> None:
 def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_files, "MOST_REJECTED", 3)
     assert len(read_bytes(tmp_path, b"\n\n\na\tb\n", rejected=[])) == 1
-    with pytest.raises(UserError, match=r"pairs\.tsv, line 4: .* 3 bad rows were left out so far"):
+    with pytest.raises(UserError, match=r"pairs\.tsv, line 4: .* 3 bad rows were skipped before it"):
         read_bytes(tmp_path, b"\n\n\n\na\tb\n", rejected=[])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.curves import curves_table, histories_table, mean_curve
+from pipeline.evaluation.curves import curves_table, histories_table
 from tests.support.made_up import HALF, history, run
 
 
@@ -13,9 +13,9 @@ def test_mean_curve_continues_with_the_best_value_of_a_seed_that_stopped() -> No
         run("tandem", 0, HALF, history=history(0.1, 0.5, 0.3)),  # stopped at 30, keeps the weights of 20
         run("tandem", 1, HALF, history=history(0.1, 0.3, 0.3, 0.7)),
     ]
-    curve = mean_curve(runs)
-    assert list(curve.index) == [10, 20, 30, 40]
-    assert curve.tolist() == pytest.approx([0.1, 0.4, 0.3, 0.6])
+    found = curves_table(runs)
+    assert found["step"].tolist() == [10, 20, 30, 40]
+    assert found["tandem"].tolist() == pytest.approx([0.1, 0.4, 0.3, 0.6])
 
 
 def test_curves_table_has_one_column_per_strategy_and_no_blanks_after_a_stop() -> None:

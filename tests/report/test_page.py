@@ -258,8 +258,21 @@ def test_a_single_item_without_history_makes_a_page() -> None:
 
 def test_many_strategies_and_long_text_make_a_small_page() -> None:
     words = [f"{'long ' * 11}{number}" for number in range(40)]
-    text, _ = shown(several(tuple(f"strategy {number}" for number in range(9)), words), attention=maps("abc"))
+    text, _ = shown(several(tuple(f"strategy {number}" for number in range(12)), words), attention=maps("abc"))
     assert len(text.encode()) < 2_000_000
+
+
+def test_a_long_table_of_differences_is_folded_up() -> None:
+    for count, is_open in ((5, True), (6, False)):
+        text, _ = shown(several(tuple(f"strategy {number}" for number in range(count)), WORDS))
+        assert ("<details open>" in text) == is_open
+
+
+def test_what_each_ingredient_buys_is_a_table(whole: str) -> None:
+    text, _ = shown(several(("supervised", "augmented", "tandem"), WORDS))
+    assert "made-up pairs: augmented − supervised" in text
+    assert "autoencoding: tandem − augmented" in text
+    assert "What each ingredient buys" not in whole  # of supervised, two_stage and tandem no two differ in one alone
 
 
 def test_the_same_report_gives_the_same_page() -> None:

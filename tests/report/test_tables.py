@@ -20,7 +20,8 @@ from pipeline.report.tables import (
     visible,
 )
 from pipeline.runs.folders import TIMINGS, timings_folder
-from tests.support.made_up import HALF, MOST, compared, run
+from tests.conftest import Call
+from tests.support.made_up import HALF, MOST, compared, evaluation, run
 
 
 def test_the_verdict_compares_strategies_of_the_same_materials() -> None:
@@ -91,6 +92,17 @@ def test_the_headline_says_how_many_targets_are_listed() -> None:
         "Accuracies are those on all 100 test items, of which 46% have a target that"
     )
     assert "0% have" in listed_share(compared(run("tandem", 0, HALF)))
+
+
+def test_tandem_compare_prints_the_table_and_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = evaluation([run("two_stage", 0, HALF), run("tandem", 0, MOST)])
+    made.save()
+    code, output, error = call("compare")
+    assert (code, error) == (0, "")
+    assert output == f"{table(made.metrics)}\n{verdict(made.metrics)}\n"
 
 
 def test_seconds_are_means_of_the_seeds_with_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
