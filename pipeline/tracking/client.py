@@ -211,26 +211,26 @@ class Connection:
 
         self.attempt("delete a duplicate", delete, exclusive=True)
 
-    def scheduled_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
-        """Id of the child that an earlier stage left to be continued, now running; empty if there is none."""
+    def continued_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
+        """Id of the child that an earlier stage left as SCHEDULED, now running; empty if there is none."""
 
         def take(client: "MlflowClient") -> str:
-            for run in self._search(client, _child_tags(parent, strategy, seed)):
-                if run.info.status == "SCHEDULED":
-                    client.update_run(run.info.run_id, status="RUNNING")
-                    for name, value in {**self._tags, **tags}.items():
-                        client.set_tag(run.info.run_id, name, value)
-                    return str(run.info.run_id)
-            return ""
+            children = self._search(client, _child_tags(parent, strategy, seed))
+            run_id = next((str(run.info.run_id) for run in children if run.info.status == "SCHEDULED"), "")
+            if run_id:
+                client.update_run(run_id, status="RUNNING")
+                for name, value in {**self._tags, **tags}.items():
+                    client.set_tag(run_id, name, value)
+            return run_id
 
         return self.attempt("continue the run", take, exclusive=True) or ""
 
     def new_child(
-        self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], started: int | None = None
+        self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], began: int | None = None
     ) -> str:
         """Id of a new child of a strategy and seed in place of any before it; empty without MLflow.
 
-        started: milliseconds since 1970, UTC; None is now.
+        began: milliseconds since 1970, UTC; None is now.
         """
 
         def make(client: "MlflowClient") -> str:
@@ -238,21 +238,16 @@ class Connection:
             for run in self._search(client, own):
                 client.delete_run(run.info.run_id)
             every = {**self._tags, **own, **tags}
-            return str(client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}").info.run_id)
+            return str(client.create_run(self._experiment, began, every, f"{strategy}-seed{seed}").info.run_id)
 
         return self.attempt("make the run", make, exclusive=True) or ""
 
     def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
         def find(client: "MlflowClient") -> list[ExistingRun]:
+            found = [(run.info, run.data.tags) for run in self._search(client, tags)]
             return [
-                ExistingRun(
-                    run.info.run_id,
-                    run.info.status,
-                    run.data.tags,
-                    run.info.artifact_uri or "",
-                    bool(client.list_artifacts(run.info.run_id)),
-                )
-                for run in self._search(client, tags)
+                ExistingRun(run.run_id, run.status, tags, run.artifact_uri, bool(client.list_artifacts(run.run_id)))
+                for run, tags in found
             ]
 
         return self.attempt("find the runs of the comparison", find) or []
