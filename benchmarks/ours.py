@@ -24,7 +24,7 @@ from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.network import Network, load_network, save_network
-from pipeline.model.search import Candidates, beam_search, decode, greedy_search
+from pipeline.model.search import Hypotheses, beam_search, decode, greedy_search
 from pipeline.training.loop import DevScore, TrainingLoop
 from pipeline.training.noise import streams
 from pipeline.training.strategies import new_network
@@ -100,8 +100,8 @@ def decoding(folder: Path, weights: Path, beam: int | None, passes: int) -> DoRo
     return decoding_rounds(do_round, passes * len(sources))
 
 
-def our_decoder(network: Network, beam: int | None) -> Callable[[StringStore], Candidates]:
-    """A function from sources to the candidates of a search, greedy or with a beam."""
+def our_decoder(network: Network, beam: int | None) -> Callable[[StringStore], Hypotheses]:
+    """A function from sources to the hypotheses of a search, greedy or with a beam."""
     members, longest = [network.predictor], network.sizes.longest_output
     search = beam_search(members, longest, beam) if beam else greedy_search(members, longest)
     return partial(decode, search)

@@ -8,10 +8,10 @@ from itertools import chain
 from math import isclose
 from typing import Any
 
-from pipeline.prediction.requests import Row, Service
+from pipeline.prediction.requests import Prediction, Service
 from pipeline.serving.application import CSV, JSON, LARGEST_BODY
 
-OPTIONS: tuple[Mapping[str, Any], ...] = ({}, {"n_best": 3}, {"order": "greedy"}, {"order": "beam", "beam": 4})
+OPTIONS: tuple[Mapping[str, Any], ...] = ({}, {"n_best": 3}, {"order": "greedy"}, {"order": "beam", "beam_width": 4})
 COUNTS = (1, 1, 1, 2, 10, 100)  # strings of a request
 INVALID = 0.3  # share of requests
 MANY = 100_000  # strings of one request
@@ -28,7 +28,7 @@ class Request:
     body: bytes
     content_type: str = JSON
     status: int = 200
-    rows: Sequence[Row] | None = None
+    rows: Sequence[Prediction] | None = None
 
     @property
     def strings(self) -> int:
@@ -48,7 +48,7 @@ class Request:
             return False
 
 
-def _agree(found: Mapping[str, Any], row: Row) -> bool:
+def _agree(found: Mapping[str, Any], row: Prediction) -> bool:
     numbers = ("log_probability", "confidence")
     return set(found) == set(row._fields) and all(
         isclose(found[name], value, rel_tol=ROUNDING, abs_tol=ROUNDING) if name in numbers else found[name] == value
@@ -62,7 +62,7 @@ class Mix:
     def __init__(self, service: Service, sources: Sequence[str]) -> None:
         self._sources = sources
         self._rows = [_answers(service, sources, options) for options in OPTIONS]
-        self._invalid = tuple(invalid_requests(sources[0], service.max_symbols))
+        self._invalid = tuple(invalid_requests(sources[0], service.predictor.max_symbols))
 
     def of_clients(self, clients: int) -> list[Iterator[Request]]:
         """Requests without end for each client, the same every time; together they begin with one of every kind."""
@@ -89,9 +89,9 @@ class Mix:
         return Request(kind, body.encode(), rows=rows)
 
 
-def _answers(service: Service, sources: Sequence[str], options: Mapping[str, Any]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {source: [] for source in sources}
-    for row in service.answer(service.question(list(found), options)):
+def _answers(service: Service, sources: Sequence[str], options: Mapping[str, Any]) -> dict[str, list[Prediction]]:
+    found: dict[str, list[Prediction]] = {source: [] for source in sources}
+    for row in service.answer(service.parse(list(found), options)):
         found[row.source].append(row)
     return found
 
@@ -118,7 +118,8 @@ def invalid_requests(source: str, max_symbols: int) -> Iterator[Request]:
     yield asked("n_best as text", [source], n_best="3")
     yield asked("n_best of NaN", [source], n_best=float("nan"))
     yield asked("n_best of true", [source], n_best=True)
-    yield asked("a beam of -1", [source], beam=-1)
+    yield asked("a beam width of -1", [source], beam_width=-1)
+    yield asked("n_best of greedy decoding", [source], order="greedy", n_best=2)
     yield asked("an unknown order", [source], order="best")
     yield asked("a misspelt parameter", [source], n_bset=3)
     yield Request("a misspelt key", json.dumps({"input": [source]}).encode(), status=CANNOT)

@@ -11,14 +11,15 @@ import pandas as pd
 
 from benchmarks.results import Cell, Measurement, scored
 from pipeline.config.options import Symbols
-from pipeline.config.params import Params, changed, flatten
+from pipeline.config.params import Order, Params, changed, flatten
 from pipeline.data import scoring
 from pipeline.data.corpus import Corpus, read_pairs, read_targets
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.evaluation import evaluate as controls
 from pipeline.model.inference import TrainedModel
-from pipeline.prediction.predictor import fitted_chooser, learn_evidence
+from pipeline.prediction.predictor import Predictor
+from pipeline.reranking.features import FeatureExtractor
 from pipeline.runs.folders import METADATA, PRETRAIN, load_seconds, run_folder, run_parameters, starts_pretrained
 from pipeline.training.trainer import run_training
 
@@ -125,9 +126,10 @@ def _predictor(
     seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
     trained = [_train(strategy, params, prepared, seed, models) for seed in seeds]
     model = TrainedModel.load(*(folder for folder, _ in trained))
-    evidence = learn_evidence(params.decoding, prepared, held_out=False)
-    chooser = fitted_chooser(model, params.decoding, evidence, prepared)
-    return (lambda sources: [row[0].text for row in chooser.choose(sources)]), sum(spent for _, spent in trained)
+    reranks = params.decoding.order is Order.RERANK
+    features = FeatureExtractor.learn(prepared, held_out=False) if reranks else None
+    predictor = Predictor(model, params.decoding, features).fitted(prepared.dev)
+    return (lambda sources: [row[0].text for row in predictor.predict(sources)]), sum(spent for _, spent in trained)
 
 
 def _train(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path) -> tuple[Path, float]:

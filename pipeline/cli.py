@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,12 +14,12 @@ from pipeline.errors import UserError, explain_user_errors
 from pipeline.text import check_sources
 
 if TYPE_CHECKING:
-    from pipeline.prediction.portable import Recipe
     from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 STANDARD_INPUT = Path("/dev/stdin")
+FEW = 16  # sources: their search takes less time than compiling it
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
 
@@ -39,14 +40,20 @@ def predict(
         ),
     ] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
-    strategy: Annotated[str | None, typer.Option(help="supervised, two_stage or tandem. Default: tandem.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="A trained strategy. Default: tandem, or if untrained the one with the best dev accuracy."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the seed with the highest dev accuracy.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
     order: Annotated[
-        Order | None, typer.Option(help="Which candidate comes first. Default: as in the last repro.")
+        Order | None, typer.Option(help="How candidates are ranked. Default: as in the last `dvc repro`.")
     ] = None,
-    beam: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Beginnings kept while searching. Default: as in the last repro.")
+    beam_width: Annotated[
+        int | None,
+        typer.Option(
+            "--beam-width", "--beam", min=1, max=100, help="At least --n-best. Default: as in the last `dvc repro`."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="In place of a run of models/: models:/tandem@champion, runs:/... or a folder.")
@@ -55,7 +62,8 @@ def predict(
         Path | None, typer.Option(help="Folder for a Parquet file for each file of --input. Finished ones are kept.")
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="With --output: of Parquet and TSV. Default: source, or a TSV's first.")
+        str | None,
+        typer.Option(help="Column to read, with --output. Default: source, or the first column of a TSV."),
     ] = None,
     engine: Annotated[
         Literal["local", "ray"] | None, typer.Option(help="With --output: this process, or all cores. Default: local.")
@@ -71,13 +79,16 @@ def predict(
         raise UserError("give --seed or --ensemble, not both")
     if model and (strategy or ensemble or seed is not None):
         raise UserError("give --model or a run by --strategy, --seed or --ensemble, not both")
+    from pipeline.runs.groups import RunGroup  # imports stand where they are needed: a wrong call does not wait
+
     if output:
         if input_file in (None, Path("-")):
             raise UserError("--output needs --input with the name of a file, or a pattern such as 'shards/*.parquet'")
         if address and engine != "ray":
             raise UserError("--address is that of a Ray cluster: give --engine ray as well")
-        predictor = model or _choose_runs(strategy or "tandem", seed, ensemble)
-        _predict_shards(str(input_file), output, predictor, (order, beam, n_best), column, engine == "ray", address)
+        chosen = model or RunGroup.choose(strategy, seed, ensemble)
+        asked = (order, beam_width, n_best)
+        _predict_files(str(input_file), output, chosen, asked, column, engine == "ray", address)
         return
     if column or engine or address:
         raise UserError("--column, --engine and --address are for prediction into files: give --output as well")
@@ -86,19 +97,21 @@ def predict(
     if model:
         from pipeline.tracking.models import load_model
 
-        chooser = load_model(model).bundle.chooser(n_best, beam, order)
+        predictor = load_model(model).predictor
     else:
-        from pipeline.prediction.portable import load_runs
+        group = RunGroup.choose(strategy, seed, ensemble)
+        from pipeline.prediction.predictor import Predictor
 
-        runs = _choose_runs(strategy or "tandem", seed, ensemble)
-        chooser = load_runs(runs, _recipe(runs, MOST_SYMBOLS, order, beam, n_best))
+        predictor = Predictor.of_runs(group, order)
+    options = predictor.options(order, beam_width, n_best)
+    ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
     from pipeline.text import cell
 
     print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
-    for source, choices in zip(rows, chooser.choose(rows), strict=True):
-        for rank, choice in enumerate(choices[:n_best], start=1):
-            numbers = f"{choice.log_probability:.4f}", f"{choice.confidence:.4f}"
-            print(cell(source), rank, cell(choice.text), *numbers, sep="\t")
+    for source, predictions in zip(rows, ranked, strict=True):
+        for rank, one in enumerate(predictions, start=1):
+            numbers = f"{one.log_probability:.4f}", f"{one.confidence:.4f}"
+            print(cell(source), rank, cell(one.text), *numbers, sep="\t")
 
 
 @app.command()
@@ -121,8 +134,8 @@ def match(
     index = Index(matcher, targets)
     print("source", "rank", "target", "similarity", sep="\t")
     for source, matches in zip(sources, index.search(sources, top), strict=True):
-        for rank, found in enumerate(matches, start=1):
-            print(cell(source), rank, cell(found.target), f"{found.similarity:.4f}", sep="\t")
+        for rank, match in enumerate(matches, start=1):
+            print(cell(source), rank, cell(match.target), f"{match.similarity:.4f}", sep="\t")
 
 
 @app.command()
@@ -247,10 +260,10 @@ def _read_sources(path: Path | None) -> list[str]:
     return [source for (source,) in read_rows(file, {"source": Symbols.CHARACTERS}, MOST_SYMBOLS, None)]
 
 
-def _predict_shards(
+def _predict_files(
     pattern: str,
     output: Path,
-    predictor: "RunGroup | str",
+    chosen: "RunGroup | str",
     asked: tuple[Order | None, int | None, int],
     column: str | None,
     on_ray: bool,
@@ -259,52 +272,22 @@ def _predict_shards(
     from pipeline.prediction.shards import find_shards
 
     shards = find_shards(pattern)
-    from pipeline.config.params import load_params
+    from pipeline.prediction.bundle import write_bundle
     from pipeline.prediction.engines import LocalEngine, RayEngine
     from pipeline.prediction.files import predict_shards
-    from pipeline.prediction.portable import pack_runs
-    from pipeline.tracking.models import pack_model
+    from pipeline.prediction.options import PredictionOptions
+    from pipeline.runs.groups import RerankMetadata
+    from pipeline.tracking.models import model_bundle
 
-    with TemporaryDirectory() as place:
-        folder = Path(place) / "predictor"
-        if isinstance(predictor, str):
-            recipe = pack_model(folder, predictor, *asked)
+    engine = RayEngine(address) if on_ray else LocalEngine()
+    with ExitStack() as stack:
+        if isinstance(chosen, str):
+            bundle = stack.enter_context(model_bundle(chosen))
         else:
-            recipe = _recipe(predictor, load_params().prepare.max_symbols, *asked)
-            pack_runs(folder, predictor, recipe)
-        engine = RayEngine(address) if on_ray else LocalEngine()
-        print(predict_shards(shards, output, folder, recipe, engine, column))
-
-
-def _choose_runs(strategy: str, seed: int | None, ensemble: bool) -> "RunGroup":
-    # Imports of what takes seconds stand where they are needed: a wrong call need not wait for them.
-    from pipeline.runs.folders import METADATA, MODELS, PRETRAIN, RunMetadata, run_folder
-    from pipeline.runs.groups import RerankMetadata, RunGroup
-
-    seeds = sorted(int(path.parent.name) for path in (MODELS / strategy).glob(f"*/{METADATA}"))
-    if not seeds:
-        there = ", ".join(sorted({path.parts[1] for path in MODELS.glob(f"*/*/{METADATA}")} - {PRETRAIN})) or "none"
-        raise UserError(f"no trained run of strategy '{strategy}' in {MODELS} (there: {there}): run `dvc repro`")
-    if ensemble:
-        try:
-            return RunGroup(strategy, RerankMetadata.load().seeds)
-        except UserError:
-            return RunGroup(strategy, tuple(seeds))
-    if seed is None:
-        seed = max(seeds, key=lambda seed: RunMetadata.load(run_folder(strategy, seed)).dev_word_accuracy)
-    if seed not in seeds:
-        there = ", ".join(map(str, seeds))
-        raise UserError(f"no run of strategy '{strategy}' with seed {seed} in {MODELS} (there: {there})")
-    return RunGroup(strategy, (seed,))
-
-
-def _recipe(runs: "RunGroup", max_symbols: int, *asked: *tuple[Order | None, int | None, int]) -> "Recipe":
-    from pipeline.prediction.portable import recipe_of
-
-    recipe, note = recipe_of(runs, max_symbols, *asked)
-    if note:
-        print(f"note: {note}", file=sys.stderr)
-    return recipe
+            bundle = Path(stack.enter_context(TemporaryDirectory())) / "bundle"
+            write_bundle(bundle, chosen, asked[0])
+        options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, *asked)
+        print(predict_shards(shards, output, bundle, options, engine, column))
 
 
 if __name__ == "__main__":

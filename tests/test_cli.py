@@ -5,59 +5,31 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.config.options import Symbols
-from pipeline.config.params import Decoding, Order
-from pipeline.data.alphabet import Alphabet, save_alphabets
-from pipeline.data.corpus import Corpus
-from pipeline.data.examples import Example
-from pipeline.data.prepared import PREPARED, Prepared, write_prepared
-from pipeline.model.backend import keras
-from pipeline.model.network import Network, Sizes, save_network
-from pipeline.prediction.predictor import OWN_ORDER
-from pipeline.reranking.features import FEATURES
-from pipeline.runs.folders import RunMetadata, run_folder, save_metadata
-from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
-from tests.conftest import PROJECT, Call, Called, small_model
-
-
-def make_runs(folder: Path, data: str) -> None:
-    """Two untrained tandem runs, as `dvc repro` would leave them; the second has the better record."""
-    sources, targets = Alphabet(Symbols.SPACES, ("F", "AO", "K")), Alphabet(Symbols.CHARACTERS, tuple("fork"))
-    for seed, accuracy in ((0, 0.25), (1, 0.5)):
-        keras.utils.set_random_seed(seed)
-        run = folder / run_folder("tandem", seed)
-        save_network(Network(small_model(), Sizes(len(sources), len(targets), 6)), run)
-        save_alphabets(run, sources, targets)
-        save_metadata(RunMetadata("tandem", seed, data, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+from pipeline.data.prepared import PREPARED
+from pipeline.reranking.features import FOLDER
+from pipeline.runs.groups import RERANKERS
+from tests.conftest import PROJECT, Call, Called
+from tests.support.small_project import make_project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with trained runs alone."""
     folder = tmp_path_factory.mktemp("project")
-    make_runs(folder, "0" * 64)
+    make_project(folder)
+    for left in (RERANKERS, FOLDER, PREPARED):
+        shutil.rmtree(folder / left)
     return folder
 
 
 @pytest.fixture
 def whole_project(tmp_path: Path) -> Path:
-    """The same with data, where F AO is for, and rerankers that trust the pairs before the model."""
-    pairs = [Example("F AO", "for"), Example("K AO", "kor"), Example("F", "f")]
-    corpus = Corpus(pairs, pairs, pairs, ["fork", "for"], 0, None, "made up")
-    write_prepared(tmp_path / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
-    digest = Prepared.open(tmp_path / PREPARED).digest
-    make_runs(tmp_path, digest)
-    decoding = Decoding(order=Order.RERANK, beam_width=2, neighbours=0, ensemble=True, seed=0)
-    weights = tuple(100.0 * (name == "pair_share") for name in FEATURES)
-    for group in (RunGroup("tandem", (0,)), RunGroup("tandem", (1,)), RunGroup("tandem", (0, 1))):
-        (tmp_path / group.reranker).parent.mkdir(parents=True, exist_ok=True)
-        replace(OWN_ORDER, weights=weights).save(tmp_path / group.reranker)
-    RerankMetadata(digest, (0, 1), held_out=False, decoding=decoding).save(tmp_path / RERANKERS)
+    """The same with features and with rerankers that trust the pairs before the model: F AO is for."""
+    make_project(tmp_path)
     return tmp_path
 
 
@@ -95,9 +67,21 @@ def test_predict_takes_arguments_a_file_or_standard_input_alike(project: Path, t
     assert [line[0] for line in lines] == ["source", "F AO", "K"]
 
 
-def test_without_a_seed_the_run_with_the_best_record_answers(call: Call) -> None:
+def test_without_a_seed_the_one_with_the_best_dev_accuracy_answers(call: Call) -> None:
     default, zero, one = (call("predict", "F AO", *seed)[1] for seed in ([], ["--seed=0"], ["--seed=1"]))
-    assert default == one != zero
+    assert default == zero != one
+
+
+def test_without_a_strategy_tandem_answers_or_else_the_one_with_the_best_dev_accuracy(
+    whole_project: Path, call: Call
+) -> None:
+    default, tandem, supervised = (
+        call("predict", "F", "--order=beam", *strategy, folder=whole_project)[1]
+        for strategy in ([], ["--strategy=tandem"], ["--strategy=supervised"])
+    )
+    assert default == tandem != supervised
+    shutil.rmtree(whole_project / "models" / "tandem")
+    assert call("predict", "F", "--order=beam", folder=whole_project)[1] == supervised
 
 
 def test_an_unseen_symbol_is_an_unknown_and_not_a_crash(call: Call) -> None:
@@ -129,41 +113,43 @@ def test_another_order_can_be_asked_for(whole_project: Path, call: Call) -> None
     assert "for" not in predictions(greedy) + predictions(beam)
 
 
-def test_n_best_of_greedy_decoding_are_those_of_a_beam_so_wide(whole_project: Path, call: Call) -> None:
-    greedy = call("predict", "F AO", "--n-best=3", "--order=greedy", folder=whole_project)[1]
-    beam = call("predict", "F AO", "--n-best=3", "--order=beam", "--beam=3", folder=whole_project)[1]
-    assert greedy == beam
-    assert len(predictions(beam)) == 3
+def test_greedy_decoding_has_no_further_predictions(whole_project: Path, call: Call) -> None:
+    for option in ("--n-best=3", "--beam-width=3", "--beam=3"):
+        code, output, error = call("predict", "F AO", option, "--order=greedy", folder=whole_project)
+        assert (code, output) == (2, "")
+        assert "is 3, but order greedy writes one hypothesis for each source: ask for order beam" in error
 
 
-def test_without_rerankers_the_models_own_order_is_used_with_a_note(project: Path, call: Call) -> None:
+def test_without_rerankers_predictions_are_ranked_by_the_models_scores_with_a_warning(
+    project: Path, call: Call
+) -> None:
     code, output, error = call("predict", "F AO")
     assert code == 0
     assert output == call("predict", "F AO", "--order=beam")[1]
-    assert error.startswith("note: predictions come in the model's own order, not reranked: models/rerank/record.json")
+    reason = "predictions are ranked by the model's scores, not reranked: models/rerank/tandem/metadata.json"
+    assert error.startswith(f"warning: {reason}")
     assert len(error.splitlines()) == 1
 
 
-def test_rerankers_for_other_data_are_not_used(whole_project: Path, call: Call) -> None:
-    pairs = whole_project / PREPARED / "train.tsv"
-    pairs.write_text(pairs.read_text(encoding="utf-8") + "K\tk\n", encoding="utf-8")
+def test_rerankers_for_other_networks_are_not_used(whole_project: Path, call: Call) -> None:
+    run = whole_project / "models" / "tandem" / "0" / "run.json"
+    run.write_text(run.read_text(encoding="utf-8").replace('"content": "', '"content": "f'), encoding="utf-8")
     code, _, error = call("predict", "F AO", folder=whole_project)
     assert code == 0
-    assert "models/rerank was made with other data than data/prepared now holds" in error
+    assert "models/rerank/tandem was fitted with other networks than those in models" in error
 
 
 @pytest.mark.parametrize("into_files", [False, True])
-def test_a_run_whose_reranker_is_missing_predicts_in_its_own_order_with_a_note(
+def test_a_run_whose_reranker_is_missing_predicts_by_its_scores_with_a_warning(
     whole_project: Path, tmp_path: Path, call: Call, into_files: bool
 ) -> None:
-    reranker = RERANKERS / "tandem" / "1.json"
+    reranker = RERANKERS / "tandem" / "0.json"
     (whole_project / reranker).unlink()
-    shutil.copyfile(PROJECT / "params.yaml", whole_project / "params.yaml")
     (tmp_path / "sources.txt").write_text("F AO\n", encoding="utf-8")
     files = ["--input", str(tmp_path / "sources.txt"), "--output", str(tmp_path / "out")]
     code, _, error = call("predict", *(files if into_files else ["F AO"]), folder=whole_project)
     assert code == 0
-    assert error.startswith(f"note: predictions come in the model's own order, not reranked: {reranker}")
+    assert error.startswith(f"warning: predictions are ranked by the model's scores, not reranked: {reranker}")
     code, output, error = call("predict", "F AO", "--order=rerank", folder=whole_project)
     assert (code, output) == (2, "")
     assert str(reranker) in error
@@ -185,13 +171,16 @@ def test_a_report_of_another_version_is_told(tmp_path: Path, call: Call) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "F AO", "--seed", "7"], "no run of strategy 'tandem' with seed 7 in models (there: 0, 1)"),
-        (["predict", "F AO", "--strategy", "magic"], "no trained run of strategy 'magic' in models (there: tandem)"),
+        (["predict", "F AO", "--seed", "7"], "no run of strategy 'tandem' with seed 7 in models (trained: 0, 1)"),
+        (
+            ["predict", "F AO", "--strategy", "magic"],
+            "no trained run of strategy 'magic' in models (trained: supervised, tandem)",
+        ),
         (["predict", "F AO", " "], "source 2 is empty"),
         (["predict", "F\tAO"], "source 1, 'F\\tAO', has a tab"),
         (["predict", "F AO", "--input", "x"], "not both"),
         (["predict", "F AO", "--seed", "0", "--ensemble"], "give --seed or --ensemble, not both"),
-        (["predict", "F AO", "--order", "rerank"], "models/rerank/record.json cannot be used (No such file"),
+        (["predict", "F AO", "--order", "rerank"], "models/rerank/tandem/metadata.json cannot be used (No such file"),
         (["predict", "--input", "missing.txt"], "missing.txt does not exist"),
         (["compare"], "no comparison in reports/evaluation/metrics.json"),
     ],

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.serving import HOST, load, report, server
 from benchmarks.serving_requests import Mix, Request, invalid_requests
 from pipeline.errors import UserError
-from pipeline.prediction.requests import MOST_BEGINNINGS, Row, Service
+from pipeline.prediction.requests import MOST_HYPOTHESES, Prediction, Service
 from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
 from pipeline.tracking.models import load_model
 from tests.support.servers import free_port
@@ -48,7 +48,7 @@ def mix(service: Service) -> Mix:
 
 
 def test_an_answer_counts_as_right_only_if_it_is_that_of_the_model() -> None:
-    row = Row("F AO", 1, "for", -0.5, 0.75)
+    row = Prediction("F AO", 1, "for", -0.5, 0.75)
     request, right = Request("one string", b"", rows=[row]), row._asdict()
 
     def accepted(status: int, *rows: dict[str, Any]) -> bool:
@@ -86,7 +86,7 @@ def test_clients_begin_with_everything_that_is_invalid_and_ask_the_same_every_ti
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b'{"inputs": ["a", 3]}', "source 2 is no string"),
+        (b'{"inputs": ["a", 3]}', "source 2 is not a string"),
         (b'{"inputs": "a"}', "inputs: input should be a valid array"),
         (b'{"inputs": ["a"], "parms": {}}', "there is no 'parms' in a request"),
         (b'{"inputs": ["a"], "params": [1]}', "params: input should be an object"),
@@ -96,7 +96,7 @@ def test_clients_begin_with_everything_that_is_invalid_and_ask_the_same_every_ti
         (b"", "EOF while parsing"),
     ],
 )
-def test_a_body_that_is_no_request_is_told_what_one_is(body: bytes, reason: str) -> None:
+def test_a_body_that_is_no_request_is_refused_what_one_is(body: bytes, reason: str) -> None:
     with pytest.raises(UserError, match=r'a request is \{"inputs"') as raised:
         read_json(body)
     assert reason in str(raised.value)
@@ -111,13 +111,13 @@ def test_csv_is_strings_as_they_stand(tmp_path: Path) -> None:
 
 
 def test_what_a_request_costs_is_strings_times_the_width_of_their_search(service: Service) -> None:
-    for params, beginnings in (({}, 20), ({"n_best": 7}, 70), ({"order": "greedy"}, 10), ({"beam": 5}, 50)):
-        assert service.question(["F"] * 10, params).beginnings == beginnings
-    with pytest.raises(UserError, match="there is no parameter 'n_bset', only n_best, beam, order"):
-        service.question(["F"], {"n_bset": 3})
+    for params, hypotheses in (({}, 20), ({"n_best": 7}, 70), ({"order": "greedy"}, 10), ({"beam_width": 5}, 50)):
+        assert service.parse(["F"] * 10, params).hypotheses == hypotheses
+    with pytest.raises(UserError, match="there is no parameter 'n_bset', only n_best, beam_width, order"):
+        service.parse(["F"], {"n_bset": 3})
     with pytest.raises(UserError, match="n_best is True, but must be a whole number from 1 to 100"):
-        service.question(["F"], {"n_best": True})
-    assert service.question(["F"] * MOST_BEGINNINGS, {"order": "greedy"}).beginnings == MOST_BEGINNINGS
+        service.parse(["F"], {"n_best": True})
+    assert service.parse(["F"] * MOST_HYPOTHESES, {"order": "greedy"}).hypotheses == MOST_HYPOTHESES
 
 
 def test_a_small_answer_is_sent_at_once() -> None:
@@ -194,7 +194,7 @@ def test_requests_beyond_those_in_hand_are_asked_to_come_again(served: tuple[int
         client.sendall(BEGUN)
     with ThreadPoolExecutor(1) as pool:
         status, found = pool.submit(ask, port, b'{"inputs": ["F AO"]}').result()
-    assert (status, found["message"]) == (503, "64 requests are in hand already: come again in a second")
+    assert (status, found["message"]) == (503, "64 requests are being answered: try again in a second")
     for client in waiting:
         client.close()
     assert ask(port, b'{"inputs": ["F AO"]}')[0] == 200
@@ -208,6 +208,6 @@ def test_reasons_are_short_whatever_was_sent(served: tuple[int, psutil.Process])
         assert status == 400
         assert 0 < len(found["message"]) <= 500
     status, found = ask(port, b"{}", **{"Content-Encoding": "gzip"})
-    assert (status, found["message"]) == (415, "the body is compressed: send it as it is")
+    assert (status, found["message"]) == (415, "the body is compressed: send it uncompressed")
     status, found = ask(port, b" " * (LARGEST_BODY + 1))
     assert (status, found["error_code"]) == (413, "REQUEST_ENTITY_TOO_LARGE")

@@ -15,10 +15,8 @@ from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.results import BEAM, GREEDY, REPORTS, RERANKED, EvaluatedRun
-from pipeline.model.inference import TrainedModel
-from pipeline.prediction.predictor import chooser
-from pipeline.reranking.features import Evidence
-from pipeline.reranking.reranker import Choice, Reranker
+from pipeline.prediction.predictor import Predictor
+from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
 from pipeline.runs.groups import RunGroup
 
@@ -51,35 +49,24 @@ def controls(
     return {IDENTITY: identity(sources, source_alphabet, target_alphabet), **looked_up}
 
 
-def decode(
-    group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
-) -> tuple[list[Choice], dict[str, list[str]]]:
-    """The first prediction of a group for each test item, and the texts that come first in other orders."""
-    sources = [example.source for example in prepared.test]
-    choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
-    orders = {GREEDY: [row[0].text for row in model.predict(sources)]}
-    if params.decoding.order is not Order.GREEDY:
-        orders[BEAM] = [max(row, key=lambda choice: choice.log_probability).text for row in choices]
-    return [row[0] for row in choices], orders
-
-
-def evaluate(
-    group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
-) -> RunResult:
+def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Prepared) -> RunResult:
     """Decode and score the test set with a run or an ensemble, and add up the steps that it took."""
-    spent = trained = group.records(prepared.digest)
+    spent = trained = group.run_metadata(prepared.digest)
     if starts_pretrained(group.strategy, params):
         spent = trained + [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
-    first, orders = decode(group, model, params, prepared, evidence)
-    result = _scored(group.strategy, [choice.text for choice in first], prepared)
+    by_order = predictor.predict_in_each_order([example.source for example in prepared.test])
+    first = by_order[params.decoding.order]
+    names = {Order.GREEDY: GREEDY, Order.BEAM: BEAM}
+    orders = {name: [one.text for one in by_order[order]] for order, name in names.items() if order in by_order}
+    result = _scored(group.strategy, [one.text for one in first], prepared)
     return replace(
         result,
         seed=group.seeds[0],
         steps=sum(metadata.batches for metadata in spent),
         paired_steps=sum(metadata.steps for metadata in trained),
         history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
-        log_probabilities=[choice.log_probability for choice in first],
-        confidences=[choice.confidence for choice in first],
+        log_probabilities=[one.log_probability for one in first],
+        confidences=[one.confidence for one in first],
         orders={name: score(texts, prepared)["correct"].to_numpy() for name, texts in orders.items()},
     )
 
@@ -106,9 +93,9 @@ def evaluated_run(group: RunGroup, result: RunResult) -> EvaluatedRun:
     }
     if (error := calibration_error([result])) is not None:
         metrics["test_calibration_error"] = error
-    if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
+    if reranker.accuracy is not None and reranker.model_accuracy is not None:  # cross-validated
         metrics[RERANKED] = reranker.accuracy
-        metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
+        metrics["dev_rerank_gain"] = reranker.accuracy - reranker.model_accuracy
     run = EvaluatedRun(metadata, metrics, REPORTS / group.predictions, group.reranker, models="")
     return replace(run, models=run.digest_now())
 

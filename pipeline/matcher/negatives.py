@@ -82,7 +82,7 @@ def wrong_candidates(examples: Sequence[Example], predictor: TrainedModel, count
     if count == 0:
         return [[] for _ in examples]
     accepted = accepted_by_source(examples)
-    written = predictor.predict([example.source for example in examples], n_best=count)
+    written = predictor.predict([example.source for example in examples], count)
     return [
         [candidate.text for candidate in row if candidate.text not in accepted[example.source]]
         for example, row in zip(examples, written, strict=True)

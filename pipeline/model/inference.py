@@ -17,8 +17,8 @@ from pipeline.model.search import Search, beam_search, decode, forced_scoring, g
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """One candidate for a source; log_probability is a natural logarithm."""
+class Hypothesis:
+    """A target that the search wrote for a source; log_probability is a natural logarithm."""
 
     text: str
     log_probability: float
@@ -53,26 +53,24 @@ class TrainedModel:
         same = instead_of is not None and all(new is network for new, network in zip(networks, old, strict=True))
         return cls(networks, *alphabets[0], instead_of._compiled if instead_of and same else {})
 
-    def predict(self, sources: Sequence[str], n_best: int = 1, beam: int = 1) -> list[list[Prediction]]:
-        """Up to `n_best` different predictions for each source, the most likely first.
+    def predict(self, sources: Sequence[str], beam_width: int = 1) -> list[list[Hypothesis]]:
+        """Up to `beam_width` different hypotheses for each source, the most likely first; 1 is greedy decoding.
 
-        Symbols that training never saw are read as unknown. `beam` is widened to `n_best` where it is smaller; 1 is
-        greedy decoding.
+        Symbols that training never saw are read as unknown.
         """
         if not sources:
             return []
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         different = list(dict.fromkeys(normalized))
-        found = decode(self._search(max(beam, n_best)), StringStore.of(different, self.source_alphabet))
-        predictions = [
-            [
-                Prediction(self.target_alphabet.decode(row.tolist()), float(score))
-                for row, score in zip(ids[:n_best], scores[:n_best], strict=True)
+        written = decode(self._search(beam_width), StringStore.of(different, self.source_alphabet))
+        by_source = {
+            source: [
+                Hypothesis(self.target_alphabet.decode(row.tolist()), float(score))
+                for row, score in zip(ids, scores, strict=True)
                 if score > -float("inf")
             ]
-            for ids, scores in zip(found.ids, found.log_probabilities, strict=True)
-        ]
-        by_source = dict(zip(different, predictions, strict=True))
+            for source, ids, scores in zip(different, written.ids, written.log_probabilities, strict=True)
+        }
         return [by_source[source] for source in normalized]
 
     def log_probabilities(self, sources: Sequence[str], targets: Sequence[str]) -> NDArray[np.float32]:

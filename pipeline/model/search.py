@@ -1,13 +1,13 @@
 """Decoding: from source ids to the most likely target ids, greedily or with a beam, compiled and batched."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START
@@ -21,7 +21,7 @@ FORCED_BATCH = 1024  # strings scored at once
 
 T = TypeVar("T")
 
-# What has no conditions or loops over tensors need not be rewritten by AutoGraph, which takes as long as tracing it.
+# Code without conditions or loops over tensors need not be rewritten by AutoGraph, which takes as long as tracing it.
 as_it_is = tf.autograph.experimental.do_not_convert
 
 Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -29,8 +29,8 @@ Scoring = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What a search found for N sources, the best first: K candidates each.
+class Hypotheses:
+    """What a search wrote for N sources, the most likely first: K hypotheses each.
 
     ids: int32 [N, K, T], up to END, padded with 0. log_probabilities: float32 [N, K], natural logarithms.
     """
@@ -39,7 +39,7 @@ class Candidates:
     log_probabilities: NDArray[np.float32]
 
 
-def decode(search: Search, sources: StringStore) -> Candidates:
+def decode(search: Search, sources: StringStore) -> Hypotheses:
     """Run a compiled search over all sources, in batches of similar length, as many at once as there are cores."""
     order = np.argsort(sources.lengths(np.arange(len(sources))), kind="stable")
 
@@ -47,17 +47,30 @@ def decode(search: Search, sources: StringStore) -> Candidates:
         ids, log_probabilities = search(sources.padded(rows))
         return ids.numpy(), log_probabilities.numpy()
 
-    found = _side_by_side(run, order, BATCH)
-    width = max(ids.shape[2] for ids, _ in found)
+    batches = _side_by_side(run, order, BATCH)
+    width = max(ids.shape[2] for ids, _ in batches)
     unsort = np.argsort(order)
-    padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in found]
-    return Candidates(np.concatenate(padded)[unsort], np.concatenate([scores for _, scores in found])[unsort])
+    padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in batches]
+    return Hypotheses(np.concatenate(padded)[unsort], np.concatenate([scores for _, scores in batches])[unsort])
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run searches and scorings step by step in Python: for a few strings it takes less time than compiling them.
+
+    Log probabilities may differ in their last digits.
+    """
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def greedy_search(members: Sequence[Joined], longest: int) -> Search:
     """Compile: source_ids int32 [B, S] -> ids int32 [B, 1, T], log probabilities float32 [B, 1].
 
-    Writes the most likely symbol at each step, until every row has ended or `longest` symbols stand. members: one
+    Writes the most likely symbol at each step, until every row has ended or `longest` symbols are written. members: one
     model, or several with the same alphabets, whose probabilities of each symbol are averaged.
     """
 
@@ -86,24 +99,24 @@ def greedy_search(members: Sequence[Joined], longest: int) -> Search:
     return search
 
 
-def beam_search(members: Sequence[Joined], longest: int, beam: int) -> Search:
-    """Compile: source_ids int32 [B, S] -> ids int32 [B, K, T], log probabilities float32 [B, K], K = beam.
+def beam_search(members: Sequence[Joined], longest: int, beam_width: int) -> Search:
+    """Compile: source_ids int32 [B, S] -> ids int32 [B, K, T], log probabilities float32 [B, K], K = beam_width.
 
-    Keeps the K most likely beginnings of each row at every step; an ended one keeps its score. Stops when all have
-    ended, or `longest` symbols stand. The candidates come best first. Where there are fewer than K different strings,
-    the rest have a log probability of -inf. members: as for `greedy_search`.
+    Keeps the K most likely hypotheses of each row at every step; one that has ended keeps its score. Stops when all
+    have ended, or `longest` symbols are written. The most likely come first. If there are fewer than K different
+    strings, the rest have a log probability of -inf. members: as for `greedy_search`.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         B = tf.shape(source_ids)[0]
-        K = beam
+        K = beam_width
         encoded = [member.encoder(source_ids) for member in members]
         encoded = [{**one, "vector": tf.repeat(one["vector"], K, axis=0)} for one in encoded]
         states = _start(members, encoded)
         previous = tf.fill([B * K], START)
         ended = tf.zeros([B, K], tf.bool)
-        # At first there is one beginning, the empty one.
+        # At first there is one hypothesis, the empty one.
         scores = tf.tile(tf.constant([[0.0] + [-np.inf] * (K - 1)], tf.float32), [B, 1])
         written = tf.zeros([B, K, 0], tf.int32)
         step = 0
@@ -114,7 +127,7 @@ def beam_search(members: Sequence[Joined], longest: int, beam: int) -> Search:
             log_probabilities, states = _step(members, encoded, previous, states)
             V = tf.shape(log_probabilities)[1]
             steps = tf.reshape(log_probabilities, [B, K, V])
-            # An ended candidate goes on in one way, with padding and at no cost.
+            # A hypothesis that has ended goes on in one way, with padding and at no cost.
             only_padding = tf.where(tf.equal(tf.range(V), PADDING), 0.0, -np.inf)
             steps = tf.where(ended[:, :, None], only_padding, steps)
             scores, places = tf.math.top_k(tf.reshape(scores[:, :, None] + steps, [B, K * V]), K)
@@ -151,20 +164,24 @@ def log_probabilities(scoring: Scoring, sources: StringStore, targets: StringSto
     """Run a compiled scoring over row-aligned sources and targets, in batches of similar length, float32 [rows]."""
     rows = np.arange(len(sources))
     order = np.argsort(sources.lengths(rows) + targets.lengths(rows), kind="stable")
-    found = np.empty(len(sources), dtype=np.float32)
+    scores = np.empty(len(sources), dtype=np.float32)
 
     def run(some: Rows) -> None:
-        found[some] = scoring(sources.padded(some), targets.padded(some, end=True)).numpy()
+        scores[some] = scoring(sources.padded(some), targets.padded(some, end=True)).numpy()
 
     _side_by_side(run, order, FORCED_BATCH)
-    return found
+    return scores
 
 
 def _side_by_side(run: Callable[[Rows], T], order: Rows, size: int) -> list[T]:
-    """What `run` makes of each batch of so many rows, batches in their order."""
+    """The result of `run` for each batch of so many rows, batches in their order."""
     batches = [order[start : start + size] for start in range(0, len(order), size)]
+    if len(batches) == 1:
+        return [run(batches[0])]
+    from joblib import cpu_count  # takes longer to import than one batch to run
+
     threads = int(os.environ.get("TF_NUM_INTEROP_THREADS", 0)) or cpu_count()
-    if threads == 1 or len(batches) == 1:
+    if threads == 1:
         return [run(batch) for batch in batches]
     with ThreadPoolExecutor(threads) as workers:
         return list(workers.map(run, batches))
@@ -179,7 +196,7 @@ def _start(members: Sequence[Joined], encoded: Sequence[Encoded]) -> list[States
 def _step(
     members: Sequence[Joined], encoded: Sequence[Encoded], previous: tf.Tensor, states: Sequence[States]
 ) -> tuple[tf.Tensor, list[States]]:
-    """One symbol further: its log probabilities float32 [B, V], averaged as probabilities, and the states after it."""
+    """The next symbol: its log probabilities float32 [B, V], averaged as probabilities, and the states after it."""
     log_probabilities, after = [], []
     for member, one, state in zip(members, encoded, states, strict=True):
         logits, new = member.decoder.step(one, previous, state)
@@ -196,7 +213,7 @@ def _averaged(log_probabilities: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def symbol_log_probabilities(logits: tf.Tensor) -> tf.Tensor:
-    """Log probabilities float32 [..., V] over what can be written: END and the symbols, not the other special ids."""
+    """Log probabilities float32 [..., V] over the ids that can be written: END and all symbols, no other ids."""
     ids = tf.range(tf.shape(logits)[-1])
     writable = tf.logical_or(ids >= SPECIALS, tf.equal(ids, END))
     return tf.nn.log_softmax(tf.where(writable, logits, -np.inf))

@@ -1,80 +1,83 @@
-"""Bundles, as `packing` wrote them, ready to predict. Everything in one is data: this package's code runs, no other."""
+"""What a predictor is loaded from: the files of a group in models/, or a bundle, a folder with copies of just these."""
 
+import hashlib
+import logging
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.params import Decoding, Order
-from pipeline.data.prepared import TRAIN, TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED, Prepared
-from pipeline.data.store import StringStore
+from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET
 from pipeline.errors import UserError
-from pipeline.model.inference import TrainedModel
-from pipeline.prediction.predictor import Chooser, OwnOrder, chooser, learn_evidence
-from pipeline.reranking.features import Evidence
-from pipeline.reranking.reranker import Reranker
-from pipeline.runs.folders import run_folder
-from pipeline.runs.groups import RerankMetadata, RunGroup
+from pipeline.hashing import DIGITS
+from pipeline.reranking.features import FOLDER
+from pipeline.runs.folders import RunMetadata, run_folder
+from pipeline.runs.groups import METADATA, RERANKERS, RerankMetadata, RunGroup
 
-NETWORKS = "networks"  # one run folder for each seed
-RERANKER = "reranker.json"
-PREPARED = "prepared"
+NETWORKS, FEATURES, RERANKER = "networks", "features", "reranker.json"  # in the folder of a bundle
+NETWORK_FILES = ("network.json", "network.weights.h5", SOURCE_ALPHABET, TARGET_ALPHABET)
+
+# For runs without a reranker:
+BEAM = Decoding(order=Order.BEAM, beam_width=8, neighbours=0, ensemble=False, seed=0)
+MAX_SYMBOLS = 1_000  # of a source
+
+logger = logging.getLogger(__name__)
 
 
-def write_bundle(folder: Path, group: RunGroup, prepared: Prepared) -> None:
-    """Copy what a run, or an ensemble, predicts with into a new folder.
+def group_metadata(group: RunGroup, order: Order | None) -> RerankMetadata:
+    """What a group in models/ predicts with, its default order replaced by `order` if given.
 
-    Raises `UserError` where something is missing, or was made with other data than `prepared`.
+    If no order is given and the group has no usable reranker, the default is a beam search, and a warning is logged.
+    Raises `UserError` if the order is rerank and a file is missing or belongs to other networks or data.
     """
-    metadata = group.rerank_metadata(prepared.digest)
+    try:
+        metadata = group.rerank_metadata()
+        if order is Order.RERANK and metadata.decoding.order is not Order.RERANK:
+            raise UserError(f"{RERANKERS} holds no rerankers: set decoding.order: rerank and run `dvc repro`")
+        if not group.reranker.is_file():
+            raise UserError(f"{group.reranker} is missing: run `dvc repro`")
+    except UserError as error:
+        if order is Order.RERANK:
+            raise
+        if order is None:
+            logger.warning("predictions are ranked by the model's scores, not reranked: %s", error)
+        runs = [RunMetadata.load(run_folder(group.strategy, seed)) for seed in group.seeds]
+        metadata = RerankMetadata(runs[0].data, {run.seed: run.content for run in runs}, MAX_SYMBOLS, BEAM)
+    networks = {seed: metadata.networks[seed] for seed in group.seeds}
+    return replace(metadata, networks=networks, decoding=with_order(metadata.decoding, order))
+
+
+def with_order(decoding: Decoding, order: Order | None) -> Decoding:
+    """The same decoding with another default order, if one is given."""
+    return decoding if order is None else replace(decoding, order=order)
+
+
+def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> None:
+    """Copy what a group in models/ predicts with into a new folder; errors and `order` as for `group_metadata`."""
+    metadata = group_metadata(group, order)
     for seed in group.seeds:
-        shutil.copytree(run_folder(group.strategy, seed), folder / NETWORKS / str(seed))
+        network = folder / NETWORKS / str(seed)
+        network.mkdir(parents=True)
+        for name in NETWORK_FILES:
+            shutil.copyfile(run_folder(group.strategy, seed) / name, network / name)
     metadata.save(folder)
-    shutil.copyfile(group.reranker, folder / RERANKER)
     if metadata.decoding.order is Order.RERANK:
-        (folder / PREPARED).mkdir()
-        stores = (
-            f"{name}.{part}.npy" for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED) for part in ("ids", "offsets")
-        )
-        for name in (TRAIN, *stores):
-            shutil.copyfile(prepared.folder / name, folder / PREPARED / name)
+        shutil.copyfile(group.reranker, folder / RERANKER)
+        shutil.copytree(FOLDER, folder / FEATURES)
 
 
-@dataclass(frozen=True, eq=False)
-class Bundle:
-    """A loaded bundle. It predicts as `decoding` says unless asked for something else, and keeps what was compiled."""
+def bundle_content(folder: Path, order: Order) -> dict[str, bytes]:
+    """The files of a bundle that prediction in an order reads, by their paths in it."""
+    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    needed = (path for path in paths if order is Order.RERANK or path.parts[0] in (NETWORKS, METADATA))
+    return {path.as_posix(): (folder / path).read_bytes() for path in needed}
 
-    model: TrainedModel
-    decoding: Decoding
-    evidence: Evidence | None  # None without reranking
-    reranker: Reranker
 
-    @classmethod
-    def load(cls, folder: Path) -> "Bundle":
-        """Load what `write_bundle` wrote; raises `UserError` for anything else.
-
-        The folder is not needed any more afterwards, as long as the system lets a mapped file be deleted.
-        """
-        metadata = RerankMetadata.load(folder)
-        networks = sorted((folder / NETWORKS).glob("*"), key=lambda network: int(network.name))
-        if not networks:
-            raise UserError(f"{folder / NETWORKS} has no network in it")
-        model = TrainedModel.load(*networks)
-        evidence = None
-        if metadata.decoding.order is Order.RERANK:
-            stores = (StringStore.open(folder / PREPARED / name) for name in (TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED))
-            prepared = Prepared(folder / PREPARED, model.source_alphabet, model.target_alphabet, *stores)
-            evidence = learn_evidence(metadata.decoding, prepared, metadata.held_out)
-        return cls(model, metadata.decoding, evidence, Reranker.load(folder / RERANKER))
-
-    def chooser(self, n_best: int = 1, beam: int | None = None, order: Order | None = None) -> Chooser | OwnOrder:
-        """What chooses at least `n_best` candidates for a source, if the search finds as many.
-
-        beam is widened to `n_best`. Raises `UserError` for the order `rerank` where there is no reranker.
-        """
-        order = order or self.decoding.order
-        if order is Order.GREEDY:
-            return OwnOrder(self.model, n_best)
-        if order is Order.RERANK and self.evidence is None:
-            raise UserError(f"this model has no reranker, its order is {self.decoding.order}: ask for greedy or beam")
-        decoding = replace(self.decoding, order=order, beam_width=max(beam or self.decoding.beam_width, n_best))
-        return chooser(self.model, decoding, self.evidence, self.reranker)
+def bundle_digest(content: Mapping[str, bytes]) -> str:
+    """A digest of what decides predictions: networks and, if there is one, reranker and features."""
+    whole = hashlib.sha256()
+    for name, data in sorted(content.items()):
+        if name != METADATA or RERANKER in content:
+            whole.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\0".encode())
+    return whole.hexdigest()[:DIGITS]

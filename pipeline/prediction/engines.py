@@ -1,4 +1,4 @@
-"""What runs the tasks of a job: this process, or Ray on this machine or a cluster. What a task is they do not know."""
+"""Engines run the tasks of a job, whatever those are: in this process, or with Ray on this machine or a cluster."""
 
 import os
 import sys
@@ -14,29 +14,29 @@ from pipeline.errors import UserError
 from pipeline.parallel import THREADS
 
 RETRIES = 10  # of a task whose worker or node was lost
-AHEAD = 2  # tasks in hand for each core, so that none waits for the next
+AHEAD = 2  # tasks submitted for each core, so that none waits for the next
 
 Task: TypeAlias = Any
 Result: TypeAlias = Any
 Start = Callable[[Path], Callable[[Task], Result]]  # once in each worker, with a folder of its own
-NextTask = Callable[[], Task | None]  # None: there is none now; it is asked again after each result
+NextTask = Callable[[], Task | None]  # None: none for now; it is called again after each result
 
 
 class Engine(Protocol):
-    """Does tasks in workers that are started by `start` with the files of `content`; results come in any order.
+    """Does tasks in workers that `start` starts with the files of `content`; results come in any order.
 
-    `start` can be pickled. A task may be done twice, where the worker that did it first was lost.
+    `start` can be pickled. A task may be done twice if the worker that did it first was lost.
     """
 
     def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Result]:
-        """Every task's result."""
+        """The result of every task."""
 
 
 class LocalEngine:
-    """One task after the other, here."""
+    """Does one task after the other, in this process."""
 
     def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Result]:
-        """Every task's result, in their order."""
+        """The result of every task, in their order."""
         work = None
         while (task := next_task()) is not None:
             work = work or _started(start, content)
@@ -45,7 +45,7 @@ class LocalEngine:
 
 @dataclass(frozen=True)
 class RayEngine:
-    """A worker for each core of a Ray cluster; without an address, of this machine.
+    """A worker for each core of a Ray cluster, or of this machine if there is no address.
 
     The nodes of a cluster need this package, and see the same files at the same paths.
     """
@@ -53,15 +53,15 @@ class RayEngine:
     address: str | None = None
 
     def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Result]:
-        """Every task's result; nothing is started where there is no task.
+        """The result of every task; nothing is started if there is no task.
 
-        What a task raises is raised here, and `UserError` where its workers are lost again and again.
+        Errors of tasks are raised here, and `UserError` if workers are lost again and again.
         """
         if (task := next_task()) is None:
             return
-        with _cluster().connected(self.address) as ray, redirect_stdout(sys.stderr):  # where it says what it lost
+        with _cluster().connected(self.address) as ray, redirect_stdout(sys.stderr):  # where Ray reports lost workers
             key = os.urandom(8).hex()
-            shared = [ray.put(dict(content))]  # in a list, or every task would be given a copy
+            shared = [ray.put(dict(content))]  # in a list, or every task would get a copy
             alone = {"env_vars": dict.fromkeys(THREADS, "1")}
             remote = ray.remote(num_cpus=1, max_retries=RETRIES, runtime_env=alone)(_run)
             running: list[Any] = []
@@ -75,11 +75,11 @@ class RayEngine:
                 task = next_task()
 
 
-_work: dict[str, Callable[[Task], Result]] = {}  # of this process, if it is a worker of Ray: that of one job
+_work: dict[str, Callable[[Task], Result]] = {}  # in a worker of Ray: by the key of its job
 
 
 def _run(key: str, start: Start, shared: list[Any], task: Task) -> Result:
-    """In a worker of Ray, which does many tasks of a job."""
+    """Do a task in a worker of Ray, which does many of a job."""
     if key not in _work:
         import ray
 

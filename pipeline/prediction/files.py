@@ -1,7 +1,7 @@
-"""Batch prediction: shards of sources in, one Parquet file of predictions for each out, on an engine.
+"""Prediction of files: shards of sources in, one Parquet file of predictions for each out, on an engine.
 
-A shard is predicted slice by slice; a slice is written as a whole or not at all, and a shard's slices are put together
-when all are there. So a worker may be lost at any time, a slice be predicted twice, and the whole be started again.
+A shard is predicted slice by slice. Slices are written as a whole or not at all, and joined when all of a shard exist.
+So workers may be lost at any time, a slice may be predicted twice, and the whole may be started again.
 """
 
 import gc
@@ -15,24 +15,25 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.config.options import Symbols
 from pipeline.data.alphabet import split
 from pipeline.errors import UserError
+from pipeline.prediction.bundle import bundle_content, bundle_digest
 from pipeline.prediction.engines import Engine
-from pipeline.prediction.parquet import ENDING, Count, Label, PredictedRow, tidy, writing
-from pipeline.prediction.portable import Recipe, digest
-from pipeline.prediction.predictor import Chooser, OwnOrder
-from pipeline.prediction.shards import EXCERPT, SOURCE, Read, Shard, Slice, read, slices
+from pipeline.prediction.options import PredictionOptions
+from pipeline.prediction.parquet import ENDING, Count, Label, PredictedRow, remove_unfinished, writing
+from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.shards import EXCERPT, SOURCE, Row, Shard, Slice, read, slices
+from pipeline.runs.groups import RerankMetadata
 from pipeline.text import fault_of
 
-FORMAT = 1  # of the files; another one is not taken for finished
+FORMAT = 2  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
 LOCK = ".lock"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file to be written: the predictions for a slice, or else what stands in other files, in their order."""
+    """A file to be written: the predictions for a slice, or the rows of other files in their order."""
 
     path: Path
     label: Label
@@ -50,7 +51,7 @@ class Done:
 
 @dataclass
 class Summary:
-    """What a job came to; `count` is of all shards, those finished before as well."""
+    """The result of a job; `count` is of all shards, those finished before as well."""
 
     shards: int = 0
     finished_before: int = 0
@@ -65,23 +66,34 @@ class Summary:
 
 
 def predict_shards(
-    shards: Sequence[Shard], output: Path, folder: Path, recipe: Recipe, engine: Engine, column: str | None = None
+    shards: Sequence[Shard],
+    output: Path,
+    bundle: Path,
+    options: PredictionOptions,
+    engine: Engine,
+    column: str | None = None,
 ) -> Summary:
-    """Predict with a packed predictor; shards that are finished are left as they are.
+    """Predict with the predictor in a bundle; finished shards are left as they are.
 
-    Raises `UserError` where a shard cannot be read, a file is in the way that was made with another model or other
-    settings, or another process writes to the same folder. Finished slices and shards stay.
+    Raises `UserError` if a shard cannot be read, an existing file was made with another model or other settings, or
+    another process writes to the same folder. Finished slices and shards stay.
     """
-    content = recipe.content(folder)
-    settings = {"format": FORMAT, "model": digest(content), "column": column or SOURCE, **asdict(recipe)}
+    content = bundle_content(bundle, options.order)
+    settings = {
+        "format": FORMAT,
+        "model": bundle_digest(content),
+        "column": column or SOURCE,
+        **asdict(options),
+        "max_symbols": RerankMetadata.load(bundle).max_symbols,
+    }
     job = _Job(output.absolute(), settings, column)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / LOCK, timeout=0):
-            tidy(job.workspace)
-            job.look(shards)
-            for done in engine.results(partial(start, recipe, job.workspace), content, job.next_task):
-                job.note(done)
+            remove_unfinished(job.workspace)
+            job.plan(shards)
+            for done in engine.results(partial(start, options, job.workspace), content, job.next_task):
+                job.count(done)
             shutil.rmtree(job.workspace, ignore_errors=True)
     except Timeout:
         raise UserError(f"another process is predicting into {output}: wait for it, or give another --output") from None
@@ -90,68 +102,62 @@ def predict_shards(
     return job.summary
 
 
-def start(recipe: Recipe, workspace: Path, folder: Path) -> Callable[[Task], Done]:
-    """What does the tasks of a job, in a worker: loads the predictor once."""
-    chooser = recipe.load(folder)
+def start(options: PredictionOptions, workspace: Path, bundle: Path) -> Callable[[Task], Done]:
+    """In a worker: load the predictor once, and give the function that does tasks with it."""
+    predictor = Predictor.load(bundle, options.order)
     # Rows come by the thousand, and for each thousand Python would go through all that a model is made of.
     gc.collect()
     gc.freeze()
-    return partial(do, recipe, workspace, chooser)
+    return partial(write_file, options, workspace, predictor)
 
 
-def do(recipe: Recipe, workspace: Path, chooser: Chooser | OwnOrder, task: Task) -> Done:
+def write_file(options: PredictionOptions, workspace: Path, predictor: Predictor, task: Task) -> Done:
     """Write a task's file."""
     with writing(task.path, task.label, workspace) as writer:
         if task.piece:
-            for part in read(task.piece):
-                faults = [_fault(row, chooser.model.source_alphabet.kind, recipe.max_symbols) for row in part]
-                rows = predicted_rows(chooser, recipe.n_best, part, faults)
-                writer.add(rows, Count(len(part), len(part) - faults.count(None)))
+            for rows in read(task.piece):
+                faults = [_fault(row, predictor) for row in rows]
+                writer.add(
+                    _predicted(rows, faults, predictor, options), Count(len(rows), len(rows) - faults.count(None))
+                )
             if not task.label.input.items() >= task.piece.shard.state().items():
-                raise UserError(f"{task.piece.shard.path} was changed while it was read: start again")
+                raise UserError(f"{task.piece.shard.path} changed while it was read: start again")
         for path in task.parts:
-            found = Label.read(path)
-            if found is None:
-                raise UserError(f"{path} is gone or damaged: start again")
-            writer.add_file(path, found.count)
+            label = Label.read(path)
+            if label is None:
+                raise UserError(f"{path} is missing or damaged: start again")
+            writer.add_file(path, label.count)
     return Done(task.path, writer.count)
 
 
-def predicted_rows(
-    chooser: Chooser | OwnOrder, n_best: int, rows: Sequence[Read], faults: Sequence[str | None]
-) -> list[PredictedRow]:
-    """What is written for rows in their order: the best predictions of each, or its fault."""
-    usable = [row.source for row, fault in zip(rows, faults, strict=True) if fault is None and row.source is not None]
-    chosen = iter(chooser.choose(usable))
-    return [
-        predicted
-        for row, fault in zip(rows, faults, strict=True)
-        for predicted in (
-            [PredictedRow(_shortened(row.source), 1, None, None, None, fault)]
-            if fault is not None
-            else [
-                PredictedRow(row.source, rank, choice.text, choice.log_probability, choice.confidence, None)
-                for rank, choice in enumerate(next(chosen)[:n_best], start=1)
-            ]
-        )
-    ]
+def _predicted(
+    rows: Sequence[Row], faults: Sequence[str | None], predictor: Predictor, options: PredictionOptions
+) -> Iterator[PredictedRow]:
+    """The rows of the output, in order: the best predictions for each source, or its fault."""
+    usable = [row.source or "" for row, fault in zip(rows, faults, strict=True) if fault is None]
+    ranked = iter(predictor.predict(usable, options))
+    for row, fault in zip(rows, faults, strict=True):
+        if fault is None:
+            for rank, one in enumerate(next(ranked), start=1):
+                yield PredictedRow(row.source, rank, one.text, one.log_probability, one.confidence, None)
+        else:
+            is_long = row.source is not None and len(row.source) > EXCERPT
+            source = f"{row.source[:EXCERPT]}…" if row.source and is_long else row.source
+            yield PredictedRow(source, 1, None, None, None, fault)
 
 
-def _fault(row: Read, kind: Symbols, max_symbols: int) -> str | None:
+def _fault(row: Row, predictor: Predictor) -> str | None:
     """Why a row cannot be predicted for, None if it can."""
     if row.source is None or row.fault is not None:
         return row.fault
-    if len(row.source) > max_symbols and (symbols := len(split(row.source, kind))) > max_symbols:
-        return f"has {symbols:,} symbols, at most {max_symbols} are possible"
+    kind, most = predictor.model.source_alphabet.kind, predictor.max_symbols
+    if len(row.source) > most and (symbols := len(split(row.source, kind))) > most:
+        return f"has {symbols:,} symbols, at most {most} are possible"
     return fault_of(row.source)
 
 
-def _shortened(source: str | None) -> str | None:
-    return source if source is None or len(source) <= EXCERPT else f"{source[:EXCERPT]}…"
-
-
 class _Job:
-    """Which tasks are left, and what they came to."""
+    """The tasks that are left, and the counts of those that are done."""
 
     def __init__(self, output: Path, settings: dict[str, Any], column: str | None) -> None:
         self.summary = Summary()
@@ -159,30 +165,30 @@ class _Job:
         self._output, self._settings, self._column = output, settings, column
         self._tasks: Iterator[Task] = iter(())
         self._joins: deque[Task] = deque()
-        self._join_of: dict[Path, Task] = {}  # of slices in hand: what puts their shard together
-        self._missing: dict[Path, int] = {}  # slices of each shard that is to be put together
+        self._join_of: dict[Path, Task] = {}  # of slices being predicted: the task that joins their shard
+        self._missing: dict[Path, int] = {}  # slices of each shard that is to be joined
 
-    def look(self, shards: Sequence[Shard]) -> None:
-        """Find out which shards are finished; raises `UserError` where one cannot be predicted."""
+    def plan(self, shards: Sequence[Shard]) -> None:
+        """Find out which shards are finished; raises `UserError` if one cannot be predicted."""
         unfinished = []
         for shard in shards:
-            path, label = self._path(shard), self._label(shard)
-            next(slices(shard, self._column))  # raises where it has no sources
+            path, label = self._file(shard)
+            next(slices(shard, self._column))  # raises if it has no sources
             self.summary.shards += 1
             if path.exists() and self._is_finished(path, label):
                 self.summary.finished_before += 1
-                continue
-            unfinished.append(shard)
+            else:
+                unfinished.append(shard)
         self._tasks = self._tasks_of(unfinished)
 
     def next_task(self) -> Task | None:
-        """One more, if there is one before others are done."""
+        """One more task; None while all that are left wait for others."""
         if not self._joins and (task := next(self._tasks, None)) is not None:
             return task
         return self._joins.popleft() if self._joins else None
 
-    def note(self, done: Done) -> None:
-        """Count a finished shard, and have one put together whose last slice this was."""
+    def count(self, done: Done) -> None:
+        """Count a finished shard, and have one joined whose last slice this was."""
         if join := self._join_of.pop(done.path, None):
             self._missing[join.path] -= 1
             if not self._missing[join.path]:
@@ -194,19 +200,21 @@ class _Job:
 
     def _tasks_of(self, shards: Sequence[Shard]) -> Iterator[Task]:
         for shard in shards:
-            path, label = self._path(shard), self._label(shard)
+            path, label = self._file(shard)
             pieces = list(slices(shard, self._column))
             if len(pieces) == 1:
                 yield Task(path, label, pieces[0])
                 continue
-            parts = [self._parts(path) / f"{number:06}{ENDING}" for number in range(len(pieces))]
-            join = Task(path, label, parts=parts)
-            labels = [Label(label.settings, {**label.input, "slice": [piece.start, piece.stop]}) for piece in pieces]
             tasks = [
-                Task(*given)
-                for given in zip(parts, labels, pieces, strict=True)
-                if (found := Label.read(given[0])) is None or not found.is_of(given[1])
+                Task(
+                    self._parts(path) / f"{number:06}{ENDING}",
+                    Label(label.settings, {**label.input, "slice": [piece.start, piece.stop]}),
+                    piece,
+                )
+                for number, piece in enumerate(pieces)
             ]
+            join = Task(path, label, parts=[task.path for task in tasks])
+            tasks = [task for task in tasks if not task.label.is_of(task.path)]
             self._missing[path] = len(tasks)
             self._join_of |= dict.fromkeys((task.path for task in tasks), join)
             if not tasks:
@@ -214,27 +222,24 @@ class _Job:
             yield from tasks
 
     def _is_finished(self, path: Path, label: Label) -> bool:
-        """Whether a file is there already; raises `UserError` for one that would be lost."""
-        found = Label.read(path)
-        if found is None:
-            raise UserError(f"{path} is in the way, it is no file of predictions: give another --output, or delete it")
-        if found.settings != self._settings:
-            names = [name for name in self._settings if found.settings.get(name) != self._settings[name]]
-            said = ", ".join(
-                "another model" if name == "model" else f"{name} {found.settings.get(name)}, not {self._settings[name]}"
-                for name in names
+        """Whether an existing file is up to date; raises `UserError` for one that would be lost."""
+        existing = Label.read(path)
+        if existing is None:
+            raise UserError(f"{path} exists and is no file of predictions: give another --output, or delete it")
+        if existing.settings != self._settings:
+            differences = ", ".join(
+                "another model" if name == "model" else f"{name} {existing.settings.get(name)}, not {value}"
+                for name, value in self._settings.items()
+                if existing.settings.get(name) != value
             )
-            raise UserError(f"{path} was made with {said}: give another --output, or delete it")
-        if not found.is_of(label):
+            raise UserError(f"{path} was made with {differences}: give another --output, or delete it")
+        if not label.is_of(path):
             return False
-        self.summary.count += found.count
+        self.summary.count += existing.count
         return True
 
-    def _path(self, shard: Shard) -> Path:
-        return self._output / f"{shard.name}{ENDING}"
+    def _file(self, shard: Shard) -> tuple[Path, Label]:
+        return self._output / f"{shard.name}{ENDING}", Label(self._settings, shard.state())
 
     def _parts(self, path: Path) -> Path:
         return self.workspace / path.relative_to(self._output)
-
-    def _label(self, shard: Shard) -> Label:
-        return Label(self._settings, shard.state())

@@ -1,4 +1,4 @@
-"""Parquet files of predictions: each there as a whole or not at all, and saying what it was made of.
+"""Parquet files of predictions: each exists as a whole or not at all, and has a label that says what it was made of.
 
 A row has a source, and either a prediction with its rank, natural log probability and confidence, or an error that says
 why there is none.
@@ -6,7 +6,7 @@ why there is none.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 
 
 class PredictedRow(NamedTuple):
-    """One row of a file, as `SCHEMA`."""
+    """A row of a file, as `SCHEMA`."""
 
     source: str | None
     rank: int
@@ -59,7 +59,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Label:
-    """What a file was made of. settings: model and decoding. input: the state of the shard, and which part of it."""
+    """What a file is made of. settings: model and options. input: the state of the shard, and which part of it."""
 
     settings: Mapping[str, Any]
     input: Mapping[str, Any]
@@ -67,15 +67,16 @@ class Label:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """That of a whole file of predictions; None where there is none, or it is none of this version."""
+        """The label of an existing file; None if that is missing, or no file of predictions."""
         with suppress(OSError, pa.ArrowException, ValueError, KeyError, TypeError):
             content = json.loads((pq.read_metadata(path).metadata or {})[LABEL])
             return cls(content["settings"], content["input"], Count(**content["count"]))
         return None
 
-    def is_of(self, other: "Label") -> bool:
-        """Whether two files were made of the same."""
-        return self.settings == other.settings and self.input == other.input
+    def is_of(self, path: Path) -> bool:
+        """Whether an existing file was made of the same."""
+        other = Label.read(path)
+        return other is not None and (other.settings, other.input) == (self.settings, self.input)
 
 
 class Writer:
@@ -86,11 +87,10 @@ class Writer:
         self._tables: list[pa.Table] = []
         self.count = Count()
 
-    def add(self, rows: Sequence[PredictedRow], count: Count) -> None:
+    def add(self, rows: Iterable[PredictedRow], count: Count) -> None:
         """Add rows for so many sources."""
-        columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        self._tables.append(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
+        self._tables.append(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
         self.count += count
         if sum(table.num_rows for table in self._tables) >= ROW_GROUP:
             self.flush()
@@ -109,18 +109,18 @@ class Writer:
             self._tables = []
 
 
-def tidy(workspace: Path) -> None:
-    """Remove what processes that were killed have left there; nobody may be writing."""
+def remove_unfinished(workspace: Path) -> None:
+    """Remove files that killed processes have left; no other may be writing."""
     for path in workspace.glob(f"*{TEMPORARY}"):
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def writing(path: Path, label: Label, workspace: Path) -> Iterator[Writer]:
-    """A file that appears under its name when it is whole; raises `UserError` where it cannot be written.
+    """A file that appears under its name when it is whole; raises `UserError` if it cannot be written.
 
-    workspace: a folder of the same file system, for files that are not whole. Whoever else writes the same file at the
-    same time does not get in the way: the last one to finish stays.
+    workspace: a folder of the same file system, for unfinished files. Several processes may write the same file at the
+    same time: that of the last one to finish stays.
     """
     temporary = workspace / f"{uuid4().hex}{TEMPORARY}"
     try:

@@ -1,20 +1,160 @@
-"""From sources to chosen targets: a trained model's own order, or candidates ordered by all that speaks for them."""
+"""The one way from sources to ranked predictions: a trained model, the features of its data, and a reranker."""
 
 import math
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from pathlib import Path
 
 import numpy as np
 
 from pipeline.config.params import Decoding, Order
-from pipeline.data.prepared import Prepared
-from pipeline.model.inference import Prediction, TrainedModel
-from pipeline.reranking.features import Evidence, merged
-from pipeline.reranking.reranker import Choice, Reranker
+from pipeline.data.examples import Example
+from pipeline.errors import UserError
+from pipeline.model.inference import Hypothesis, TrainedModel
+from pipeline.model.search import uncompiled
+from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata, with_order
+from pipeline.prediction.options import PredictionOptions
+from pipeline.reranking.features import FOLDER, FeatureExtractor
+from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
-from pipeline.runs.groups import RunGroup
+from pipeline.runs.groups import RerankMetadata, RunGroup
+
+MODEL_ORDER = Reranker()
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Predicts as `decoding` says unless asked otherwise; what was compiled for one call serves the next.
+
+    features: None where candidates are never reranked. max_symbols: of a source, as in the data of the training; it is
+    for callers to check.
+    """
+
+    model: TrainedModel
+    decoding: Decoding
+    features: FeatureExtractor | None = None
+    reranker: Reranker = MODEL_ORDER
+    max_symbols: int = MAX_SYMBOLS
+
+    @classmethod
+    def of_runs(
+        cls,
+        group: RunGroup,
+        order: Order | None = None,
+        model: TrainedModel | None = None,
+        features: FeatureExtractor | None = None,
+    ) -> "Predictor":
+        """The predictor of a group in models/; raises `UserError` if a file is missing or damaged.
+
+        order: the default, None for that of the last `dvc repro` (`bundle.group_metadata` says more). Features are
+        loaded only if that is rerank. model, features: those of the group, if they are loaded already.
+        """
+        metadata = group_metadata(group, order)
+        predictor = cls(model or load_trained(group), metadata.decoding, max_symbols=metadata.max_symbols)
+        return predictor._with_reranker(metadata, features or FOLDER, group.reranker)
+
+    @classmethod
+    def load(cls, folder: Path, order: Order | None = None) -> "Predictor":
+        """The predictor in a bundle, which is not needed any more afterwards; `order` and errors as for `of_runs`."""
+        metadata = RerankMetadata.load(folder)
+        if not metadata.networks:
+            raise UserError(f"{folder} holds no network")
+        model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
+        predictor = cls(model, metadata.decoding, max_symbols=metadata.max_symbols)
+        predictor = replace(predictor, decoding=with_order(metadata.decoding, predictor.options(order).order))
+        return predictor._with_reranker(metadata, folder / FEATURES, folder / RERANKER)
+
+    def _with_reranker(
+        self, metadata: RerankMetadata, features: FeatureExtractor | Path, reranker: Path
+    ) -> "Predictor":
+        if self.decoding.order is not Order.RERANK:
+            return self
+        extractor = FeatureExtractor.load(features) if isinstance(features, Path) else features
+        if extractor.data != metadata.data:
+            raise UserError(f"{reranker} was fitted with other features than there are now: run `dvc repro`")
+        return replace(self, features=extractor, reranker=Reranker.load(reranker))
+
+    def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
+        """Options with the defaults of this predictor; raises `UserError` for what it cannot do."""
+        options = PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
+        if options.order is Order.RERANK and self.decoding.order is not Order.RERANK:
+            default = self.decoding.order
+            raise UserError(f"this model has no reranker, its order is {default}: ask for order greedy or beam")
+        return options
+
+    def predict(
+        self, sources: Sequence[str], options: PredictionOptions | None = None, compiled: bool = True
+    ) -> list[list[RankedPrediction]]:
+        """Up to `n_best` different predictions for each source, the best first.
+
+        compiled: False is quicker for a process that predicts a few sources and ends.
+        """
+        options = options or self.options()
+        if not sources:
+            return []
+        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        different = list(dict.fromkeys(normalized))
+        with nullcontext() if compiled else uncompiled():
+            hypotheses = self.model.predict(different, options.beam_width)
+            if options.order is Order.RERANK:
+                ranked = self._rerank(different, hypotheses)
+            else:
+                ranked = [list(map(_by_score, row)) for row in hypotheses]
+        by_source = {source: row[: options.n_best] for source, row in zip(different, ranked, strict=True)}
+        return [by_source[source] for source in normalized]
+
+    def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
+        """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.
+
+        The n-best lists are searched once.
+        """
+        different = list(dict.fromkeys(sources))
+        ranked = {Order.GREEDY: self.predict(different, PredictionOptions(Order.GREEDY))}
+        if self.decoding.order is not Order.GREEDY:
+            hypotheses = self.model.predict(different, self.decoding.beam_width)
+            ranked[Order.BEAM] = [list(map(_by_score, row)) for row in hypotheses]
+            if self.decoding.order is Order.RERANK:
+                ranked[Order.RERANK] = self._rerank(different, hypotheses)
+        places = {source: place for place, source in enumerate(different)}
+        return {order: [rows[places[source]][0] for source in sources] for order, rows in ranked.items()}
+
+    def fitted(self, examples: Sequence[Example]) -> "Predictor":
+        """The same predictor with a reranker fitted on development examples; their sources may repeat."""
+        if self.features is None:
+            return self
+        sources = [example.source for example in examples]
+        different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+        rows = np.array([different[source] for source in sources], dtype=np.int64)
+        lists = self._candidates(list(different), self.model.predict(list(different), self.decoding.beam_width))
+        matrix = self.features.features(list(different), lists).take(rows)
+        accepted = [example.accepted for example in examples]
+        n_best = [lists[row] for row in rows]
+        return replace(self, reranker=Reranker.fit(matrix, n_best, sources, accepted, self.decoding.seed))
+
+    def _rerank(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[RankedPrediction]]:
+        if self.features is None:
+            raise ValueError("this predictor was loaded without its features")
+        lists = self._candidates(sources, hypotheses)
+        return self.reranker.rerank(self.features.features(sources, lists), lists)
+
+    def _candidates(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
+        """What the search wrote and what the features add, all scored by the model, the most likely first."""
+        assert self.features is not None  # noqa: S101 -- for mypy
+        further = self.features.further_candidates(sources, hypotheses, self.decoding.neighbours)
+        pairs = [(source, text) for source, texts in zip(sources, further, strict=True) for text in texts]
+        if not pairs:
+            return list(hypotheses)
+        different = list(dict.fromkeys(pairs))
+        scores = dict(zip(different, self.model.log_probabilities(*zip(*different, strict=True)).tolist(), strict=True))
+        return [
+            sorted(
+                [*row, *(Hypothesis(text, scores[source, text]) for text in texts)],
+                key=lambda one: -one.log_probability,
+            )
+            for source, row, texts in zip(sources, hypotheses, further, strict=True)
+        ]
 
 
 def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:
@@ -22,7 +162,7 @@ def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> Tra
     return TrainedModel.load(*(run_folder(group.strategy, seed) for seed in group.seeds), instead_of=instead_of)
 
 
-def each_loaded(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
+def each_model(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
     """Each group with its model, which serves until the next is asked for: one architecture is compiled once."""
     models: dict[int, TrainedModel] = {}
     for group in groups:
@@ -31,99 +171,16 @@ def each_loaded(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedM
         yield group, models[members]
 
 
-OWN_ORDER = Reranker()
+def each_predictor(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, Predictor]]:
+    """Each group with its predictor, which serves until the next is asked for; features are loaded once."""
+    features = None
+    for group, model in each_model(groups):
+        predictor = Predictor.of_runs(group, model=model, features=features)
+        features = predictor.features
+        yield group, predictor
 
 
-@dataclass(frozen=True)
-class Chooser:
-    """A trained model, the evidence of pairs and target list, and a reranker fitted for the two.
-
-    beam: candidates that the search writes. neighbours: listed targets near the best of them that are added, at most.
-    """
-
-    model: TrainedModel
-    evidence: Evidence
-    beam: int
-    neighbours: int
-    reranker: Reranker = OWN_ORDER
-
-    def fitted(self, sources: Sequence[str], accepted: Sequence[Collection[str]], seed: int) -> "Chooser":
-        """The same with a reranker fitted on development items; they may repeat, as running text does."""
-        different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
-        lists = self.candidates(list(different))
-        rows = [different[source] for source in sources]
-        features = self.evidence.features(list(different), lists).take(np.array(rows, dtype=np.int64))
-        reranker = Reranker.fit(features, [lists[row] for row in rows], sources, accepted, seed)
-        return replace(self, reranker=reranker)
-
-    def choose(self, sources: Sequence[str]) -> list[list[Choice]]:
-        """All candidates of each source, the best first, each with the probability that it is right."""
-        normalized = [unicodedata.normalize("NFC", source) for source in sources]
-        different = list(dict.fromkeys(normalized))
-        if not different:
-            return []
-        lists = self.candidates(different)
-        chosen = self.reranker.rerank(self.evidence.features(different, lists), lists)
-        by_source = dict(zip(different, chosen, strict=True))
-        return [by_source[source] for source in normalized]
-
-    def candidates(self, sources: Sequence[str]) -> list[list[Prediction]]:
-        """What the beam wrote and what the evidence adds, all scored by the model, the most likely first."""
-        written = self.model.predict(sources, n_best=self.beam, beam=self.beam)
-        further = self.evidence.further_candidates(sources, written, self.neighbours)
-        pairs = [(source, text) for source, texts in zip(sources, further, strict=True) for text in texts]
-        if not pairs:
-            return written
-        different = list(dict.fromkeys(pairs))
-        scores = self.model.log_probabilities(*zip(*different, strict=True))
-        scored = dict(zip(different, scores.tolist(), strict=True))
-        return merged(written, further, [scored[pair] for pair in pairs])
-
-
-@dataclass(frozen=True)
-class OwnOrder:
-    """A trained model alone: what a beam of it wrote; a beam of 1 is greedy decoding. There is nothing to fit."""
-
-    model: TrainedModel
-    beam: int
-    reranker: ClassVar[Reranker] = OWN_ORDER
-
-    def fitted(self, sources: Sequence[str], accepted: Sequence[Collection[str]], seed: int) -> "OwnOrder":
-        """The same, as nothing is learned from development items."""
-        return self
-
-    def choose(self, sources: Sequence[str]) -> list[list[Choice]]:
-        """The candidates of each source, the most likely first; the model's probability stands for confidence."""
-        found = self.model.predict(sources, n_best=self.beam, beam=self.beam)
-        return [
-            [Choice(one.text, one.log_probability, min(1.0, math.exp(one.log_probability))) for one in row]
-            for row in found
-        ]
-
-
-def learn_evidence(decoding: Decoding, prepared: Prepared, held_out: bool) -> Evidence | None:
-    """What the pairs and the target list say, where the order asks for it; `held_out` as in `Evidence.learn`."""
-    return Evidence.learn(prepared, held_out) if decoding.order is Order.RERANK else None
-
-
-def chooser(
-    model: TrainedModel, decoding: Decoding, evidence: Evidence | None, reranker: Reranker = OWN_ORDER
-) -> Chooser | OwnOrder:
-    """What predicts with a model as `decoding` says; the order `rerank` needs evidence."""
-    match decoding.order:
-        case Order.GREEDY:
-            return OwnOrder(model, beam=1)
-        case Order.BEAM:
-            return OwnOrder(model, decoding.beam_width)
-        case Order.RERANK:
-            if evidence is None:
-                raise ValueError("the order 'rerank' needs evidence")
-            return Chooser(model, evidence, decoding.beam_width, decoding.neighbours, reranker)
-
-
-def fitted_chooser(
-    model: TrainedModel, decoding: Decoding, evidence: Evidence | None, prepared: Prepared
-) -> Chooser | OwnOrder:
-    """The same, with a reranker fitted on the development data where the order has one."""
-    sources, accepted = [item.source for item in prepared.dev], [item.accepted for item in prepared.dev]
-    return chooser(model, decoding, evidence).fitted(sources, accepted, decoding.seed)
+def _by_score(hypothesis: Hypothesis) -> RankedPrediction:
+    """The model's probability stands for confidence."""
+    confidence = min(1.0, math.exp(hypothesis.log_probability))
+    return RankedPrediction(hypothesis.text, hypothesis.log_probability, confidence)

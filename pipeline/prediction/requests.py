@@ -1,22 +1,22 @@
-"""A model behind requests: what one may ask for, and what it is answered. It knows neither MLflow nor HTTP."""
+"""A predictor behind requests: what they may ask for, and what they are answered. It knows neither MLflow nor HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.config.params import Decoding, Order
+from pipeline.config.params import Decoding
 from pipeline.data.alphabet import split
 from pipeline.errors import UserError
+from pipeline.prediction.options import PredictionOptions
 from pipeline.text import check_sources
 
 if TYPE_CHECKING:  # without tensorflow it says what may be asked for
-    from pipeline.prediction.bundle import Bundle
+    from pipeline.prediction.predictor import Predictor
 
-WIDEST = 100  # n_best and beam
-MOST_BEGINNINGS = 100_000  # strings of a request times beam: some ten seconds on two cores
+MOST_HYPOTHESES = 100_000  # strings of a request times beam width: some ten seconds on two cores
 
 
-class Row(NamedTuple):
+class Prediction(NamedTuple):
     """One prediction for one source; rank 1 is the best."""
 
     source: str
@@ -27,74 +27,57 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionRequest:
     """A request that can be answered."""
 
     sources: Sequence[str]
-    n_best: int
-    beam: int
-    order: Order
+    options: PredictionOptions
 
     @property
-    def beginnings(self) -> int:
-        """How many beginnings of strings are kept while searching: what the answer costs."""
-        return len(self.sources) * (self.n_best if self.order is Order.GREEDY else max(self.n_best, self.beam))
+    def hypotheses(self) -> int:
+        """How many hypotheses the search keeps: the cost of the answer."""
+        return len(self.sources) * self.options.beam_width
 
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """A bundle, and how many symbols a source may have: as many as in the data that it was trained on."""
+    """Answers requests with a predictor."""
 
-    bundle: "Bundle"
-    max_symbols: int
+    predictor: "Predictor"
 
-    def question(self, sources: Sequence[str], params: Mapping[str, Any]) -> Question:
-        """What is asked for; raises `UserError` with a sentence for what cannot be answered.
+    def parse(self, sources: Sequence[str], params: Mapping[str, Any]) -> PredictionRequest:
+        """Check a request; raises `UserError` with a sentence for one that cannot be answered.
 
-        params: `n_best`, how many rows each source gets, fewer where the search finds fewer; `beam`; `order`: greedy,
-        beam or rerank. By default it is one row, as the model was evaluated.
+        params: those of `defaults`. `n_best` is the number of predictions for each source; there are fewer if the
+        search finds fewer. A beam width of None stands for the default.
         """
-        given = defaults(self.bundle.decoding)
+        given = defaults(self.predictor.decoding)
         if unknown := [name for name in params if name not in given]:
             raise UserError(f"there is no parameter {unknown[0]!r}, only {', '.join(given)}")
-        given |= params
-        question = Question(sources, _width("n_best", given), _width("beam", given), _order(given))
-        if question.beginnings > MOST_BEGINNINGS:
-            width = question.beginnings // len(sources)
+        request = PredictionRequest(sources, self.predictor.options(**(given | params)))
+        if request.hypotheses > MOST_HYPOTHESES:
+            width = request.options.beam_width
             raise UserError(
                 f"{len(sources):,} strings are too many for one request: "
-                f"with beam {width} at most {MOST_BEGINNINGS // width:,}"
+                f"with beam width {width} at most {MOST_HYPOTHESES // width:,}"
             )
         check_sources(sources)
-        kind = self.bundle.model.source_alphabet.kind
+        kind, most = self.predictor.model.source_alphabet.kind, self.predictor.max_symbols
         for number, source in enumerate(sources, start=1):
-            if (symbols := len(split(source, kind))) > self.max_symbols:
-                raise UserError(f"source {number} has {symbols:,} symbols, at most {self.max_symbols} are possible")
-        return question
+            if (symbols := len(split(source, kind))) > most:
+                raise UserError(f"source {number} has {symbols:,} symbols, at most {most} are possible")
+        return request
 
-    def answer(self, question: Question) -> list[Row]:
+    def answer(self, request: PredictionRequest) -> list[Prediction]:
         """Predictions for all sources, decoded together: the best of each source first."""
-        found = self.bundle.chooser(question.n_best, question.beam, question.order).choose(question.sources)
+        ranked = self.predictor.predict(request.sources, request.options)
         return [
-            Row(source, rank, choice.text, choice.log_probability, choice.confidence)
-            for source, choices in zip(question.sources, found, strict=True)
-            for rank, choice in enumerate(choices[: question.n_best], start=1)
+            Prediction(source, rank, one.text, one.log_probability, one.confidence)
+            for source, row in zip(request.sources, ranked, strict=True)
+            for rank, one in enumerate(row, start=1)
         ]
 
 
 def defaults(decoding: Decoding) -> dict[str, Any]:
-    """The parameters of a request that gives none."""
-    return {"n_best": 1, "beam": decoding.beam_width, "order": decoding.order.value}
-
-
-def _width(name: str, given: Mapping[str, Any]) -> int:
-    value = given[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= WIDEST:
-        raise UserError(f"{name} is {value!r}, but must be a whole number from 1 to {WIDEST}")
-    return value
-
-
-def _order(given: Mapping[str, Any]) -> Order:
-    if given["order"] not in list(Order):
-        raise UserError(f"order is {given['order']!r}, but must be one of {', '.join(Order)}")
-    return Order(given["order"])
+    """The parameters of a request with their defaults. That of the beam width, None, depends on order and n_best."""
+    return {"n_best": 1, "beam_width": None, "order": decoding.order.value}

@@ -1,6 +1,6 @@
 """Shards: files of sources, found by a pattern and read slice by slice, whatever their size.
 
-A slice is so much of a shard as one worker reads at a time. What is predicted for it is left to `prediction`.
+A slice is the part of a shard that one worker reads at a time. Predicting is left to `files`.
 """
 
 import codecs
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from glob import glob, has_magic
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
@@ -20,16 +20,16 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 
-SOURCE = "source"  # the column that is read where none is named
+SOURCE = "source"  # the column that is read if none is named
 SLICE_ROWS = 2**17  # of Parquet: some ten seconds of greedy decoding by a core
 SLICE_BYTES = 2**21  # of text: about as many rows
-LONGEST_LINE = 2**20  # bytes; of a longer one no more is kept in memory
-EXCERPT = 200  # characters that are kept of what cannot be read
+LONGEST_LINE = 2**20  # bytes; no more of a line is kept in memory
+EXCERPT = 200  # characters that are kept of a source that cannot be used
 ROWS_AT_ONCE = 2**13
 
 
 class Format(StrEnum):
-    """How a shard is written, told by its name."""
+    """The format of a shard, by the ending of its name."""
 
     PARQUET = "parquet"
     TSV = "tsv"
@@ -45,8 +45,8 @@ ENDINGS = {
 }
 
 
-class Read(NamedTuple):
-    """One row: a source, or why it has none that can be used."""
+class Row(NamedTuple):
+    """A row of a shard: a source, or why it has none that can be used."""
 
     source: str | None
     fault: str | None = None
@@ -54,7 +54,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard:
-    """name: its path below the folder that the pattern starts from, without the ending."""
+    """A file of sources. name: its path below the folder that the pattern starts from, without the ending."""
 
     path: Path
     name: str
@@ -62,23 +62,23 @@ class Shard:
 
     @property
     def is_packed(self) -> bool:
-        """Whether it can be read from its beginning alone."""
+        """Whether the file is compressed and can only be read from its start."""
         return self.path.suffix == ".gz"
 
     def state(self) -> dict[str, int]:
-        """What is different once the file was changed: its size in bytes and when it was written, in nanoseconds."""
+        """Size in bytes and time of the last change in nanoseconds: they differ once the file has changed."""
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
-        return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+        return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows `start` to `stop` of a Parquet file; of a text file the lines that begin at these bytes.
+    """Rows `start` to `stop` of a Parquet file, or the lines of a text file that begin at these bytes.
 
-    stop: None for the end of the file. cell: of a line, which is the source.
+    stop: None for the end of the file. cell: the one of a line that is the source.
     """
 
     shard: Shard
@@ -89,10 +89,9 @@ class Slice:
 
 
 def find_shards(pattern: str) -> list[Shard]:
-    """The files that a pattern such as `shards/**/*.parquet` names, in the order of their names.
+    """The files that a pattern such as `shards/**/*.parquet` matches, in the order of their names.
 
-    Raises `UserError` where there are none, one is of an unknown format or above that folder, or two have the same
-    name.
+    Raises `UserError` if there are none, one has an unknown format or lies above the folder, or two have the same name.
     """
     parts = Path(pattern).parts
     if Path(pattern).is_file():
@@ -102,12 +101,12 @@ def find_shards(pattern: str) -> list[Shard]:
         paths = sorted(path for path in map(Path, glob(pattern, recursive=True)) if path.is_file())
     if not paths:
         hint = f", which is a folder: name its files, '{pattern}/*.parquet'" if Path(pattern).is_dir() else ""
-        raise UserError(f"--input {pattern}{hint or ' names no file: correct it, and put patterns in quotes'}")
+        raise UserError(f"--input {pattern}{hint or ' matches no file: correct it, and put patterns in quotes'}")
     shards: dict[str, Shard] = {}
     for path in paths:
         ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
         if ending is None:
-            raise UserError(f"{path}: its format is not known by its name, which should end in {', '.join(ENDINGS)}")
+            raise UserError(f"{path}: unknown format, its name must end in {', '.join(ENDINGS)}")
         below = path.relative_to(base)
         if ".." in below.parts:  # its predictions would be written outside of the output
             raise UserError(f"--input {pattern} goes up again after a wildcard: name the folder that holds all files")
@@ -119,10 +118,10 @@ def find_shards(pattern: str) -> list[Shard]:
 
 
 def slices(shard: Shard, column: str | None = None) -> Iterator[Slice]:
-    """All of a shard, at least one slice; what can only be read from its beginning is one.
+    """All of a shard, at least one slice; a compressed file is one.
 
-    column: of Parquet or TSV, by default `source`, or the first of a TSV without that. Raises `UserError` if it is not
-    there.
+    column: of Parquet or TSV, by default `source`, or the first of a TSV without that. Raises `UserError` if it is
+    missing.
     """
     match shard.format:
         case Format.PARQUET:
@@ -139,34 +138,28 @@ def slices(shard: Shard, column: str | None = None) -> Iterator[Slice]:
                 yield Slice(shard, begin, begin + SLICE_BYTES if begin + SLICE_BYTES < size else None, cell=cell)
 
 
-def read(piece: Slice) -> Iterator[list[Read]]:
+def read(piece: Slice) -> Iterator[list[Row]]:
     """The rows of a slice in their order, up to `ROWS_AT_ONCE` at a time.
 
-    Raises `UserError` where the file cannot be read; a single row that cannot says so itself.
+    Raises `UserError` if the file cannot be read; a single row that cannot be read has a fault.
     """
     rows = _parquet_rows(piece) if piece.shard.format is Format.PARQUET else _text_rows(piece)
-    part: list[Read] = []
     try:
-        for row in rows:
-            part.append(row)
-            if len(part) == ROWS_AT_ONCE:
-                yield part
-                part = []
+        while part := list(islice(rows, ROWS_AT_ONCE)):
+            yield part
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise UserError(f"{piece.shard.path} cannot be read: {error}") from error
-    if part:
-        yield part
 
 
 def _check_parquet(shard: Shard, column: str) -> int:
-    """How many rows there are; raises `UserError` if the column is not there or not of strings."""
+    """The number of rows; raises `UserError` if the column is missing or not of strings."""
     try:
         with pq.ParquetFile(shard.path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{shard.path} cannot be read as Parquet: {error}") from error
     if column not in schema.names:
-        raise UserError(f"{shard.path} has no column '{column}' (there: {', '.join(schema.names)}): use --column")
+        raise UserError(f"{shard.path} has no column '{column}' (it has {', '.join(schema.names)}): use --column")
     kind = schema.field(column).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -174,7 +167,7 @@ def _check_parquet(shard: Shard, column: str) -> int:
     return int(rows)
 
 
-def _parquet_rows(piece: Slice) -> Iterator[Read]:
+def _parquet_rows(piece: Slice) -> Iterator[Row]:
     stop = cast(int, piece.stop)
     # Buffered, or all pages of a row group would be in memory at once.
     with pq.ParquetFile(piece.shard.path, buffer_size=2**20) as file:
@@ -193,11 +186,11 @@ def _parquet_rows(piece: Slice) -> Iterator[Read]:
             first += len(batch)
             if len(here):
                 texts = here.column(0).cast(pa.large_string(), safe=False).cast(pa.large_binary())
-                yield from (Read(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
+                yield from (Row(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
 
 
 def _find_cell(shard: Shard, column: str | None) -> tuple[int, int]:
-    """Where the first row begins, in bytes, and which of its cells is the source."""
+    """The byte at which the first row begins, and the number of the cell that is the source."""
     if shard.format is Format.TEXT:
         if column:
             raise UserError(
@@ -217,7 +210,7 @@ def _find_cell(shard: Shard, column: str | None) -> tuple[int, int]:
     return 0, 0
 
 
-def _text_rows(piece: Slice) -> Iterator[Read]:
+def _text_rows(piece: Slice) -> Iterator[Row]:
     stop = math.inf if piece.stop is None else piece.stop
     with _opened(piece.shard) as file:
         place = piece.start
@@ -230,14 +223,14 @@ def _text_rows(piece: Slice) -> Iterator[Read]:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                 place += _skip_line(file)
-                beginning = line[:EXCERPT].decode(errors="replace")
-                yield Read(f"{beginning}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
+                excerpt = line[:EXCERPT].decode(errors="replace")
+                yield Row(f"{excerpt}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
             else:
                 yield _cell(line.removesuffix(b"\n").removesuffix(b"\r"), piece)
 
 
 def _skip_line(file: IO[bytes]) -> int:
-    """Go on to the next line; how many bytes were left of this one."""
+    """Skip to the next line; the number of bytes that were left of this one."""
     skipped = 0
     while part := file.readline(LONGEST_LINE):
         skipped += len(part)
@@ -246,20 +239,20 @@ def _skip_line(file: IO[bytes]) -> int:
     return skipped
 
 
-def _cell(line: bytes, piece: Slice) -> Read:
+def _cell(line: bytes, piece: Slice) -> Row:
     if piece.shard.format is Format.TEXT:
         return _decoded(line)
     cells = line.split(b"\t")
     if piece.cell < len(cells):
         return _decoded(cells[piece.cell])
-    return Read(None, f"is missing: the line has {len(cells)} columns")
+    return Row(None, f"is missing: the line has {len(cells)} columns")
 
 
-def _decoded(text: bytes) -> Read:
+def _decoded(text: bytes) -> Row:
     try:
-        return Read(text.decode())
+        return Row(text.decode())
     except UnicodeDecodeError as error:
-        return Read(text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}")
+        return Row(text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}")
 
 
 def _opened(shard: Shard) -> IO[bytes]:

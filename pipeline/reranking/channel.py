@@ -4,18 +4,18 @@ A target symbol in its context gives a piece of the source; `alignment` cuts the
 probability of a source is the sum over all ways to cut it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from pipeline.data.alignment import Alignment, Edits
 from pipeline.data.alphabet import END, PADDING, START
 from pipeline.data.store import Rows, StringStore
 
-NEIGHBOURS = (-1, 1, -2, 2)  # each longer context takes in one more of these places, relative to the symbol
+CONTEXT = (-1, 1, -2, 2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times weighs n against so much for the next shorter one
 LONGEST_PIECE = 4  # source symbols; longer pieces are left to the edits
 LARGEST_KEY = 2**63
@@ -27,10 +27,31 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
-    """Contexts of one length: sorted keys int64 [C], and how often each gave each piece, float [C, P + 1]."""
+    """Contexts of one length, and how often each gave each piece: a sparse matrix of C rows.
+
+    keys: int64 [C], sorted. Row c has `counts[i]` in column `pieces[i]`, for i from `offsets[c]` to `offsets[c + 1]`.
+    """
 
     keys: Integers
-    counts: csr_array
+    offsets: Integers
+    pieces: Integers
+    counts: Integers
+
+    @classmethod
+    def of(cls, contexts: Integers, pieces: Integers, different: int) -> "Contexts":
+        """Count row-aligned contexts and pieces; there are so many different pieces."""
+        keys, rows = np.unique(contexts, return_inverse=True)
+        cells, counts = np.unique(rows * different + pieces, return_counts=True)
+        offsets = np.searchsorted(cells, np.arange(len(keys) + 1) * different)
+        return cls(keys, offsets, cells % different, counts)
+
+    def rows(self, places: Integers, width: int) -> Reals:
+        """Some rows as a dense matrix, float64 [len(places), width]."""
+        starts, sizes = self.offsets[places], np.diff(self.offsets)[places]
+        cells = np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+        dense = np.zeros((len(places), width))
+        dense[np.repeat(np.arange(len(places)), sizes), self.pieces[cells]] = self.counts[cells]
+        return dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +78,37 @@ class Channel:
             keys[inside] = keys[inside] * source_symbols + sources.ids[(alignment.starts + place)[inside]]
         counted = lengths <= longest
         pieces, numbers = np.unique(np.append(0, keys[counted]), return_inverse=True)
-        levels = []
-        for context in _contexts(targets.padded(np.arange(len(targets))), target_symbols):
-            known, rows = np.unique(context[counted], return_inverse=True)
-            counts = csr_array(
-                (np.ones(len(rows)), (rows, numbers[1:])), shape=(len(known), len(pieces) + 1), dtype=np.float64
-            )
-            levels.append(Contexts(known, counts))
+        contexts = _contexts(targets.padded(np.arange(len(targets))), target_symbols)
+        levels = (Contexts.of(context[counted], numbers[1:], len(pieces)) for context in contexts)
         return cls(alignment.edits, pieces, tuple(levels))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it by name, for `of_arrays`."""
+        levels = ((f"level_{number}", level) for number, level in enumerate(self.levels))
+        parts = [("edits", self.edits), *levels]
+        return {"pieces": self.pieces} | {f"{part}.{name}": a for part, of in parts for name, a in vars(of).items()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Channel":
+        """The inverse of `arrays`; raises KeyError where one is missing."""
+        levels = sum(name.endswith(".keys") for name in arrays)
+        return cls(
+            Edits(**{name: arrays[f"edits.{name}"] for name in Edits.__annotations__}),
+            arrays["pieces"],
+            tuple(
+                Contexts(**{name: arrays[f"level_{number}.{name}"] for name in Contexts.__annotations__})
+                for number in range(levels)
+            ),
+        )
 
     def log_probabilities(self, sources: StringStore, targets: StringStore) -> Reals:
         """Natural logarithm of p(source | target) for row-aligned pairs, float64 [rows]; -inf if only one is empty."""
-        found = np.full(len(sources), -np.inf)
+        scores = np.full(len(sources), -np.inf)
         source_lengths, target_lengths = np.diff(sources.offsets), np.diff(targets.offsets)
-        found[(source_lengths == 0) & (target_lengths == 0)] = 0.0
+        scores[(source_lengths == 0) & (target_lengths == 0)] = 0.0
         for rows in _similar_rows(source_lengths, target_lengths):
-            found[rows] = self._forward(sources.padded(rows), targets.padded(rows))
-        return found
+            scores[rows] = self._forward(sources.padded(rows), targets.padded(rows))
+        return scores
 
     def _forward(self, source_ids: NDArray[np.int32], target_ids: NDArray[np.int32]) -> Reals:
         """int32 [B, S] and [B, T] -> float64 [B]. The cells of a target symbol are kept relative to the largest."""
@@ -107,13 +142,13 @@ class Channel:
         """For length 1, 2, ... the piece that starts at each place of the sources; P where it is none."""
         V = len(self.edits.first)
         ids = source_ids.astype(np.int64)
-        keys, found = np.zeros_like(ids), []
+        keys, spans = np.zeros_like(ids), []
         for length in range(1, min(_longest_piece(V), ids.shape[1]) + 1):
             keys = keys[:, : ids.shape[1] + 1 - length] * V + ids[:, length - 1 :]
             places = np.minimum(np.searchsorted(self.pieces, keys), len(self.pieces) - 1)
             inside = (self.pieces[places] == keys) & (ids[:, length - 1 :] != PADDING)
-            found.append(np.where(inside, places, len(self.pieces)))
-        return found
+            spans.append(np.where(inside, places, len(self.pieces)))
+        return spans
 
     def _tables(self, target_ids: NDArray[np.int32]) -> tuple[NDArray[np.float32], Reals, Integers]:
         """For every different context the counted share of each piece, and what is left for the edits.
@@ -130,9 +165,9 @@ class Channel:
             wanted = context[different]
             places = np.minimum(np.searchsorted(level.keys, wanted), len(level.keys) - 1)
             known = np.flatnonzero(level.keys[places] == wanted)
-            counts = level.counts[places[known]]
+            counts = level.rows(places[known], shares.shape[1])
             keep = STRENGTH / (STRENGTH + counts.sum(axis=1))
-            shares[known] = (shares[known] + counts.toarray() / STRENGTH) * keep[:, None]
+            shares[known] = (shares[known] + counts / STRENGTH) * keep[:, None]
             rest[known] *= keep
         return shares, rest, number
 
@@ -148,14 +183,14 @@ def _contexts(ids: NDArray[np.int32], base: int) -> Iterator[Integers]:
     """The contexts of every symbol, the shortest first: numbers in base V, rows one behind the other."""
     B, T = ids.shape
     inside = ids != PADDING
-    reach = max(abs(place) for place in NEIGHBOURS)
+    reach = max(abs(place) for place in CONTEXT)
     wide = np.full((B, T + 2 * reach), PADDING, dtype=np.int64)
     wide[:, reach : reach + T] = ids
     wide[:, reach - 1] = START
     wide[np.arange(B), reach + inside.sum(axis=1)] = END
     keys = ids[inside].astype(np.int64)
     yield keys
-    for length, place in enumerate(NEIGHBOURS, start=2):
+    for length, place in enumerate(CONTEXT, start=2):
         if base**length >= LARGEST_KEY:
             break
         keys = keys * base + wide[:, reach + place : reach + place + T][inside]

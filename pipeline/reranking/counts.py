@@ -1,4 +1,4 @@
-"""How often strings were seen, without keeping the strings: ten million take 160 MB."""
+"""How often strings occur, without keeping the strings: ten million take 160 MB."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,19 @@ ROWS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
-    """keys: uint64 [n], sorted fingerprints. counts: int64 [n]."""
+class Counts:
+    """How often each string occurs. keys: uint64 [n], sorted fingerprints. counts: int64 [n]."""
 
     keys: Fingerprints
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, seen: Fingerprints) -> "Tally":
+    def of(cls, strings: Fingerprints) -> "Counts":
         """Count equal fingerprints."""
-        return cls(*np.unique(seen, return_counts=True))
+        return cls(*np.unique(strings, return_counts=True))
 
     def __getitem__(self, wanted: Fingerprints) -> NDArray[np.int64]:
-        """How often each was seen, int64 [len(wanted)]."""
+        """How often each of `wanted` occurs, int64 [len(wanted)]."""
         if not len(self.keys):
             return np.zeros(len(wanted), dtype=np.int64)
         places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)

@@ -1,28 +1,39 @@
-"""What speaks for a candidate beside the network: features of (source, candidate), and further candidates.
+"""Features of (source, candidate) beside the network's score, and candidates that the search did not write.
 
-Everything is learned from the training pairs and the unpaired targets. How much each feature counts is learned by
-`reranker` from dev.
+All of it is learned from the training pairs and the unpaired targets, once, by the stage `features`. How much each
+feature counts is learned by `reranker` from dev.
 """
 
+import hashlib
+import json
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from pipeline.data.alignment import same_symbols
-from pipeline.data.alphabet import Alphabet
+from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import StringStore
-from pipeline.model.inference import Prediction
+from pipeline.data.store import DAMAGE, StringStore
+from pipeline.errors import UserError
+from pipeline.hashing import file_digest
 from pipeline.reranking.channel import Channel
-from pipeline.reranking.counts import Tally, fingerprints
+from pipeline.reranking.counts import Counts, fingerprints
 from pipeline.reranking.language_model import CharacterLanguageModel
 from pipeline.reranking.neighbours import Neighbourhood, comparable
 
-NEIGHBOURS = 8
+FOLDER = Path("models/features")
+ARRAYS, METADATA = "features.npz", "features.json"
+FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
+DIGEST = "sha256"  # of metadata and files
+
 POOL = 200_000  # targets among which neighbours are looked for
 MODEL_RANGE, CHANNEL_RANGE = 15.0, 30.0  # nats below the best of a list; what lies deeper is all the same
 FEATURES = (
@@ -39,11 +50,25 @@ FEATURES = (
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
-NBest = Sequence[Sequence[Prediction]]
+
+
+class Candidate(Protocol):
+    """A possible target of a source, with its score by the network: a natural log probability."""
+
+    @property
+    def text(self) -> str:
+        """The target."""
+
+    @property
+    def log_probability(self) -> float:
+        """Natural logarithm, at most 0."""
+
+
+NBest = Sequence[Sequence[Candidate]]
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class FeatureMatrix:
     """Features of the candidates of N sources, one behind the other.
 
     values: float64 [candidates, features]. Source i has rows `offsets[i]` to `offsets[i + 1]`, at least one.
@@ -55,66 +80,122 @@ class Features:
     def rows(self, sources: Integers) -> Integers:
         """The candidates of some of the sources, int64 [M], in that order; a source may come again."""
         starts, sizes = self.offsets[sources], np.diff(self.offsets)[sources]
-        ends = np.cumsum(sizes)
-        rows: Integers = np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
-        return rows
+        return np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
 
-    def take(self, sources: Integers) -> "Features":
+    def take(self, sources: Integers) -> "FeatureMatrix":
         """The features of these sources alone."""
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[sources])])
-        return Features(self.values[self.rows(sources)], offsets)
+        return FeatureMatrix(self.values[self.rows(sources)], offsets)
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """What pairs and unpaired targets say.
+class FeatureExtractor:
+    """What pairs and unpaired targets say of candidates: learned once, saved, and loaded by whatever predicts.
 
-    listed: None where dev and test targets were held out of the list: there, that a candidate is listed would prove it
-    wrong, which is a property of the split and not of the language.
+    data: digest of the prepared data it was learned from. listed: None where dev and test targets were held out of the
+    list: there, that a candidate is listed would prove it wrong, a property of the split and not of the language.
     """
 
+    data: str
     source_alphabet: Alphabet
     target_alphabet: Alphabet
-    same: Integers
-    pairs: Tally
-    paired_sources: Tally
-    paired_targets: Tally
+    pairs: Counts
+    paired_sources: Counts
+    paired_targets: Counts
     targets_of_source: dict[str, list[str]]  # the most frequent first
     length_ratio: float
     language_model: CharacterLanguageModel
     channel: Channel
-    listed: Tally | None
+    listed: Counts | None
     neighbourhood: Neighbourhood | None
 
     @classmethod
-    def learn(cls, prepared: Prepared, held_out: bool) -> "Evidence":
+    def learn(cls, prepared: Prepared, held_out: bool) -> "FeatureExtractor":
         """Count, and learn language model and channel.
 
         held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`).
         """
         sources, targets = prepared.train_sources, prepared.train_targets
-        same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
         source_keys, target_keys = fingerprints(sources), fingerprints(targets)
-        seen: dict[str, dict[str, int]] = {}
+        by_source: dict[str, Counter[str]] = {}
         for example in prepared.train:
-            counts = seen.setdefault(example.source, {})
-            counts[example.target] = counts.get(example.target, 0) + 1
+            by_source.setdefault(example.source, Counter())[example.target] += 1
         return cls(
+            data=prepared.digest,
             source_alphabet=prepared.source_alphabet,
             target_alphabet=prepared.target_alphabet,
-            same=same,
-            pairs=Tally.of(_paired(source_keys, target_keys)),
-            paired_sources=Tally.of(source_keys),
-            paired_targets=Tally.of(target_keys),
-            targets_of_source={source: sorted(row, key=lambda key: -row[key]) for source, row in seen.items()},
+            pairs=Counts.of(_paired(source_keys, target_keys)),
+            paired_sources=Counts.of(source_keys),
+            paired_targets=Counts.of(target_keys),
+            targets_of_source={source: [text for text, _ in row.most_common()] for source, row in by_source.items()},
             length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
             language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
             channel=Channel.learn(sources, targets, prepared.alignment),
-            listed=None if held_out else Tally.of(fingerprints(prepared.targets)),
+            listed=None if held_out else Counts.of(fingerprints(prepared.targets)),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
         )
 
-    def further_candidates(self, sources: Sequence[str], n_best: NBest, count: int = NEIGHBOURS) -> list[list[str]]:
+    def save(self, folder: Path) -> None:
+        """Write arrays and metadata into a folder; the same features give identical bytes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_alphabets(folder, self.source_alphabet, self.target_alphabet)
+        parts: dict[str, dict[str, NDArray[Any]]] = {
+            "pairs": vars(self.pairs),
+            "paired_sources": vars(self.paired_sources),
+            "paired_targets": vars(self.paired_targets),
+            "language_model": self.language_model.arrays(),
+            "channel": self.channel.arrays(),
+            "listed": {} if self.listed is None else vars(self.listed),
+            "neighbourhood": {} if self.neighbourhood is None else self.neighbourhood.arrays(),
+        }
+        arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
+        with (folder / ARRAYS).open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        content = {
+            "data": self.data,
+            "held_out": self.listed is None,
+            "length_ratio": self.length_ratio,
+            "targets_of_source": self.targets_of_source,
+        }
+        text = json.dumps({**content, DIGEST: _digest(content, folder)}, ensure_ascii=False, indent=0)
+        (folder / METADATA).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+    @classmethod
+    def load(cls, folder: Path = FOLDER) -> "FeatureExtractor":
+        """Read what `save` wrote; raises `UserError` where a file is missing or a bit of one has changed."""
+        try:
+            content = json.loads((folder / METADATA).read_bytes().decode())
+            if content.pop(DIGEST, None) != _digest(content, folder):
+                raise ValueError("their content is not what this version writes")
+            with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+                parts: dict[str, dict[str, NDArray[Any]]] = {}
+                for path in arrays.files:
+                    part, name = path.split("/")
+                    parts.setdefault(part, {})[name] = arrays[path]
+            source_alphabet, target_alphabet = load_alphabets(folder)
+            return cls(
+                **{name: content[name] for name in ("data", "length_ratio", "targets_of_source")},
+                source_alphabet=source_alphabet,
+                target_alphabet=target_alphabet,
+                pairs=Counts(**parts["pairs"]),
+                paired_sources=Counts(**parts["paired_sources"]),
+                paired_targets=Counts(**parts["paired_targets"]),
+                language_model=CharacterLanguageModel.of_arrays(parts["language_model"], len(target_alphabet)),
+                channel=Channel.of_arrays(parts["channel"]),
+                listed=Counts(**parts["listed"]) if "listed" in parts else None,
+                neighbourhood=Neighbourhood.of_arrays(parts["neighbourhood"]) if "neighbourhood" in parts else None,
+            )
+        except (AttributeError, *DAMAGE) as error:
+            raise UserError(
+                f"{folder} holds no features, or damaged ones ({error}): run `dvc repro features`"
+            ) from error
+
+    @cached_property
+    def same(self) -> Integers:
+        """For each target id the source id of the same symbol, or 0: int64 [target V]."""
+        return same_symbols(self.source_alphabet, self.target_alphabet)
+
+    def further_candidates(self, sources: Sequence[str], n_best: NBest, count: int) -> list[list[str]]:
         """Candidates that the search did not write, to be scored by the network as well.
 
         The targets that the pairs give this very source; the source itself, where it is listed; and of the listed
@@ -122,7 +203,7 @@ class Evidence:
         """
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         lists = {source: row for source, row in zip(normalized, n_best, strict=True) if row}
-        found = {source: list(self.targets_of_source.get(source, ())) for source in lists}
+        further = {source: list(self.targets_of_source.get(source, ())) for source in lists}
         if self.listed is not None and self.neighbourhood is not None:
             different = list(lists)
             listed = self.listed[fingerprints(StringStore.of(different, self.target_alphabet))] > 0
@@ -130,15 +211,15 @@ class Evidence:
             near = self.neighbourhood.near(best)
             likely = self._likeliest(different, self.neighbourhood, near, count)
             for source, is_listed, rows in zip(different, listed, likely, strict=True):
-                found[source] += [source] if is_listed else []
-                found[source] += [self.target_alphabet.decode(self.neighbourhood.ids(row)) for row in rows]
+                further[source] += [source] if is_listed else []
+                further[source] += [self.target_alphabet.decode(self.neighbourhood.ids(row)) for row in rows]
         written = {source: {candidate.text for candidate in row} for source, row in lists.items()}
         return [
-            [text for text in dict.fromkeys(found.get(source, ())) if text not in written[source]]
+            [text for text in dict.fromkeys(further.get(source, ())) if text not in written[source]]
             for source in normalized
         ]
 
-    def features(self, sources: Sequence[str], n_best: NBest) -> Features:
+    def features(self, sources: Sequence[str], n_best: NBest) -> FeatureMatrix:
         """The features `FEATURES` of every candidate; every source needs at least one."""
         sizes = [len(row) for row in n_best]
         if not all(sizes):
@@ -179,7 +260,7 @@ class Evidence:
             "length": lengths,
             "length_ratio": np.abs(_length_ratio(source_lengths, lengths) - self.length_ratio),
         }
-        return Features(np.column_stack([columns[name] for name in FEATURES]).astype(np.float64), offsets)
+        return FeatureMatrix(np.column_stack([columns[name] for name in FEATURES]).astype(np.float64), offsets)
 
     def _edits(self, source_ids: StringStore, ids: StringStore) -> Reals:
         if not self.same.any():
@@ -205,19 +286,9 @@ class Evidence:
         ]
 
 
-def merged(
-    n_best: NBest, further: Sequence[Sequence[str]], log_probabilities: Sequence[float]
-) -> list[list[Prediction]]:
-    """The lists with the further candidates in them, most likely first.
-
-    log_probabilities: of all further candidates one behind the other, by the same network.
-    """
-    scores = iter(log_probabilities)
-    lists = [
-        [*row, *(Prediction(text, float(next(scores))) for text in texts)]
-        for row, texts in zip(n_best, further, strict=True)
-    ]
-    return [sorted(row, key=lambda candidate: -candidate.log_probability) for row in lists]
+def _digest(content: Mapping[str, Any], folder: Path) -> str:
+    files = "".join(file_digest(folder / name) for name in FILES)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode() + files.encode()).hexdigest()
 
 
 def _paired(source_keys: NDArray[np.uint64], target_keys: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -5,18 +5,15 @@ techniques for language modeling", equations 27 to 29). An n-gram is one number 
 lowest digit: dividing by V leaves the context, the remainder by a power of V the next shorter n-gram.
 """
 
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from zipfile import BadZipFile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.alphabet import END, PADDING, START
+from pipeline.data.alphabet import END, START
 from pipeline.data.store import StringStore
-from pipeline.errors import UserError
 
 ORDER = 6
 LARGEST_NGRAM = 2**63
@@ -86,58 +83,38 @@ class CharacterLanguageModel:
 
     def log_probabilities(self, strings: StringStore) -> Reals:
         """Natural logarithm of the probability of each row and of its end, float64 [rows]."""
-        found = np.zeros(len(strings))
+        totals = np.zeros(len(strings))
         for start in range(0, len(strings), ROWS_AT_ONCE):
             rows = np.arange(start, min(start + ROWS_AT_ONCE, len(strings)))
             stream, row = _stream(strings, rows, len(self.levels))
             predicted = np.flatnonzero(stream != START)
             scores = np.log(self._probabilities(stream, predicted))
-            found[rows] = np.bincount(row[predicted], scores, len(rows))
-        return found
+            totals[rows] = np.bincount(row[predicted], scores, len(rows))
+        return totals
 
-    def next_symbol(self, beginning: Sequence[int] | NDArray[np.uint16]) -> Reals:
-        """Probability of each id to follow the ids of a beginning, float64 [V]; END is that nothing follows."""
-        order, V = len(self.levels), self.alphabet_size
-        context = np.concatenate([np.full(order, START), beginning])[len(beginning) + 1 :]
-        streams = np.column_stack([np.tile(context, (V, 1)), np.arange(V)])
-        probabilities = self._probabilities(streams.ravel(), np.arange(1, V + 1) * order - 1)
-        probabilities[[PADDING, START]] = 0.0
-        return probabilities
-
-    def save(self, path: Path) -> None:
-        """Write all of it as one .npz file; the same model gives the same bytes."""
-        arrays = {
-            f"{item.name}_{length}": getattr(level, item.name)
-            for length, level in enumerate(self.levels, start=1)
-            for item in fields(level)
-        }
-        with path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, alphabet_size=self.alphabet_size, **arrays)
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The levels by name, for `of_arrays`."""
+        levels = enumerate(self.levels, start=1)
+        return {f"{name}_{length}": array for length, level in levels for name, array in vars(level).items()}
 
     @classmethod
-    def load(cls, path: Path) -> "CharacterLanguageModel":
-        """Read what `save` wrote; raises `UserError` for anything else."""
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                order = (len(content.files) - 1) // len(fields(Level))
-                levels = [
-                    Level(*(content[f"{item.name}_{length}"] for item in fields(Level)))
-                    for length in range(1, order + 1)
-                ]
-                return cls(int(content["alphabet_size"]), tuple(levels))
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} holds no language model ({error}): run the stage that wrote it again") from error
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], alphabet_size: int) -> "CharacterLanguageModel":
+        """The inverse of `arrays`; raises KeyError where one is missing."""
+        names = list(Level.__annotations__)
+        lengths = range(1, len(arrays) // len(names) + 1)
+        levels = (Level(**{name: arrays[f"{name}_{length}"] for name in names}) for length in lengths)
+        return cls(alphabet_size, tuple(levels))
 
     def _probabilities(self, stream: Integers, places: Integers) -> Reals:
         """Probability of the symbol at each of `places` after those before it."""
         V = self.alphabet_size
-        found = np.full(len(places), 1.0 / (V - 2))  # END, unknown and the symbols
+        probabilities = np.full(len(places), 1.0 / (V - 2))  # END, unknown and the symbols
         for length, level in enumerate(self.levels, start=1):
             ngrams = _keys(stream, places, V, length)
-            found = _look_up(level.ngrams, level.shares, ngrams, 0.0) + found * _look_up(
+            probabilities = _look_up(level.ngrams, level.shares, ngrams, 0.0) + probabilities * _look_up(
                 level.contexts, level.backoffs, ngrams // V, 1.0
             )
-        return found
+        return probabilities
 
 
 def _stream(strings: StringStore, rows: Integers, order: int) -> tuple[Integers, Integers]:
@@ -173,9 +150,9 @@ def _count(strings: StringStore, base: int, order: int) -> tuple[Integers, Integ
 
 
 def _shorter(ngrams: Integers, counts: Integers, base: int, length: int) -> tuple[Integers, Integers]:
-    """N-grams of `length` symbols, and after how many different symbols each was seen.
+    """N-grams of `length` symbols, and after how many different symbols each occurs.
 
-    At the start of a string there is no symbol before to differ: there, how often each was seen.
+    At the start of a string there is no symbol before to differ: there, how often each occurs.
     """
     shorter, places = np.unique(ngrams % base**length, return_inverse=True)
     at_start = shorter // base ** (length - 1) == START
@@ -188,8 +165,9 @@ def _discounts(counts: Integers) -> tuple[float, ...]:
     if not (once and twice and thrice):
         return DISCOUNTS
     share = once / (once + 2 * twice)
-    found = (1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four_times / thrice)
-    return found if all(0 < value < number for number, value in enumerate(found, start=1)) else DISCOUNTS
+    estimated = (1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four_times / thrice)
+    in_range = all(0 < value < number for number, value in enumerate(estimated, start=1))
+    return estimated if in_range else DISCOUNTS
 
 
 def _look_up(keys: Integers, values: NDArray[np.float32], wanted: Integers, default: float) -> Reals:

@@ -1,7 +1,9 @@
 """Which strings of a list are a few edits from a given one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +31,20 @@ class Neighbourhood:
         strings = sorted(dict.fromkeys(comparable(_take(store, rows))), key=lambda string: (len(string), string))
         return cls(strings, np.array([len(string) for string in strings], dtype=np.int64))
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The strings as ids, for `of_arrays`."""
+        return {"ids": self.take(np.arange(len(self.strings))).ids, "lengths": self.lengths}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Neighbourhood":
+        """The inverse of `arrays`; raises KeyError where one is missing."""
+        lengths = arrays["lengths"]
+        return cls(comparable(StringStore(arrays["ids"], np.concatenate([[0], np.cumsum(lengths)]))), lengths)
+
     def near(self, queries: StringStore, edits: int = 2) -> list[Rows]:
         """For each query the rows at a distance of at most `edits` symbols, itself included."""
         strings = comparable(queries)
-        found: list[Rows] = [np.zeros(0, dtype=np.int64)] * len(strings)
+        near: list[Rows] = [np.zeros(0, dtype=np.int64)] * len(strings)
         lengths = np.diff(queries.offsets)
         for length in np.unique(lengths):
             start, end = np.searchsorted(self.lengths, [length - edits, length + edits + 1])
@@ -49,8 +61,8 @@ class Neighbourhood:
                     workers=-1,
                 )
                 for i, row in zip(some, distances, strict=True):
-                    found[i] = start + np.flatnonzero(row <= edits)
-        return found
+                    near[i] = start + np.flatnonzero(row <= edits)
+        return near
 
     def take(self, rows: Rows) -> StringStore:
         """Some of the strings as a store."""

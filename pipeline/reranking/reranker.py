@@ -1,10 +1,12 @@
 """Choice among the candidates of a source: how much each feature counts, learned from dev.
 
 A conditional logit (McFadden 1974, "Conditional logit analysis of qualitative choice behavior"): a candidate is right
-with a probability proportional to exp(weights . features). The weights are drawn towards the network's own order,
-log probability 1 and all else 0. Boosted trees then correct its scores where features count together. By
-cross-validation on dev each of the two has to beat what is simpler, the trees clearly, or is left out: where dev is too
-small or nothing is to be gained, the network's own order stays. What the features are belongs to `evidence`.
+with a probability proportional to exp(weights . features). The weights are drawn towards ranking by the network's
+score: log probability 1 and all else 0. Boosted trees then correct its scores where features count together. By
+cross-validation on dev each of the two has to beat what is simpler, the trees clearly, or is left out: if dev is too
+small or nothing is to be gained, candidates stay in the order of the network's scores.
+
+Fitting takes scikit-learn and scipy.optimize, ranking does not: they are imported where they are used.
 """
 
 import json
@@ -14,21 +16,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from sklearn.model_selection import KFold
 
 from pipeline.errors import UserError
-from pipeline.reranking.calibration import Calibration
-from pipeline.reranking.features import FEATURES, Features, NBest
+from pipeline.reranking.features import FEATURES, FeatureMatrix, NBest
 from pipeline.reranking.trees import Trees
 
 FOLDS = 5
-FEWEST_SOURCES = 20  # different ones with a right candidate; with fewer the network's own order stays
+FEWEST_SOURCES = 20  # different ones with a right candidate; with fewer nothing is fitted
 FEWEST_FOR_TREES = 1000
-STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the pull towards the network's own order; tried by cross-validation
-UNCALIBRATED = Calibration()
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)  # of the pull towards the network's scores; tried by cross-validation
 COLUMNS = 2 * len(FEATURES) + 4  # of the trees
-OWN_ORDER = np.array([float(name == "log_probability") for name in FEATURES])
+MODEL_SCORE = np.array([float(name == "log_probability") for name in FEATURES])
+SURE = 1e-6  # a probability closer to 0 or 1 is taken for that close
 
 Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
@@ -37,8 +36,8 @@ Folds = Sequence[tuple[Integers, Integers]]
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A candidate in its new place. confidence: the probability, in [0, 1], that it is right."""
+class RankedPrediction:
+    """A candidate in its place. confidence: the probability, in [0, 1], that it is right."""
 
     text: str
     log_probability: float
@@ -46,23 +45,63 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Reranker:
-    """weights: one for each of `FEATURES`. strength: of the pull they were fitted with, None for the own order.
+class Calibration:
+    """Maps a probability to the share that is right: a line between the log odds of both.
 
-    trees: what corrects the scores, if anything. own_accuracy, accuracy: of the first candidate, in the network's order
-    and in cross-validation, as fractions of the dev items; None without dev.
+    Source: Platt 1999, "Probabilistic outputs for support vector machines". Slope 1 and intercept 0 change nothing.
     """
 
-    weights: tuple[float, ...] = tuple(OWN_ORDER.tolist())
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @classmethod
+    def fit(cls, probabilities: Reals, right: Booleans) -> "Calibration":
+        """Fit float64 [n] to bool [n]; changes nothing if all or none are right."""
+        from sklearn.linear_model import LogisticRegression
+
+        if right.all() or not right.any():
+            return cls()
+        fitted = LogisticRegression(C=1.0).fit(_log_odds(probabilities)[:, None], right)
+        return cls(max(float(fitted.coef_[0, 0]), 0.0), float(fitted.intercept_[0]))
+
+    def __call__(self, probabilities: Reals) -> Reals:
+        """Probabilities to calibrated ones, float64 [n]; their order stays."""
+        log_odds = self.slope * _log_odds(probabilities) + self.intercept
+        return np.exp(-np.logaddexp(0.0, -log_odds))
+
+
+UNCALIBRATED = Calibration()
+
+
+def _log_odds(probabilities: Reals) -> Reals:
+    clipped = np.clip(probabilities, SURE, 1 - SURE)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+@dataclass(frozen=True)
+class Reranker:
+    """Ranks the candidates of each source by their features.
+
+    weights: one for each of `FEATURES`. strength: of the pull they were fitted with, None where candidates stay in the
+    order of the network's scores. trees: what corrects the scores, if anything. model_accuracy, accuracy: of the first
+    candidate, in the network's order and in cross-validation, as fractions of the dev items; None without dev.
+    """
+
+    weights: tuple[float, ...] = tuple(MODEL_SCORE.tolist())
     strength: float | None = None
     trees: Trees | None = None
     calibration: Calibration = UNCALIBRATED
-    own_accuracy: float | None = None
+    model_accuracy: float | None = None
     accuracy: float | None = None
 
     @classmethod
     def fit(
-        cls, features: Features, n_best: NBest, sources: Sequence[str], accepted: Sequence[Collection[str]], seed: int
+        cls,
+        features: FeatureMatrix,
+        n_best: NBest,
+        sources: Sequence[str],
+        accepted: Sequence[Collection[str]],
+        seed: int,
     ) -> "Reranker":
         """Learn from the lists of the dev items, row-aligned all four; `accepted` is what counts as right for each.
 
@@ -71,10 +110,12 @@ class Reranker:
         """
         if not len(sources):
             return cls()
+        from sklearn.model_selection import KFold
+
         items = _Items.of(features, n_best, sources, accepted)
-        weights, strength, trees = OWN_ORDER, None, None
+        weights, strength, trees = MODEL_SCORE, None, None
         scores = items.values @ weights
-        own_accuracy = accuracy = items.accuracy(scores)
+        model_accuracy = accuracy = items.accuracy(scores)
         different = len(set(items.groups[items.answerable]))
         if different >= FEWEST_SOURCES:
             folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(items.groups))
@@ -91,9 +132,9 @@ class Reranker:
                     accuracy, scores = items.accuracy(held_out), held_out
         first = items.first(scores)
         calibration = Calibration.fit(_shares(scores, items.offsets)[first], items.right[first])
-        return cls(tuple(weights.tolist()), strength, trees, calibration, own_accuracy, accuracy)
+        return cls(tuple(weights.tolist()), strength, trees, calibration, model_accuracy, accuracy)
 
-    def rerank(self, features: Features, n_best: NBest) -> list[list[Choice]]:
+    def rerank(self, features: FeatureMatrix, n_best: NBest) -> list[list[RankedPrediction]]:
         """The lists in their new order, each candidate with its confidence; what is equal stays in its order."""
         scores = features.values @ np.array(self.weights)
         if self.trees is not None:
@@ -102,7 +143,9 @@ class Reranker:
         ranked = []
         for row, start, end in zip(n_best, features.offsets[:-1], features.offsets[1:], strict=True):
             order = np.argsort(-scores[start:end], kind="stable")
-            ranked.append([Choice(row[i].text, row[i].log_probability, float(confidences[start + i])) for i in order])
+            ranked.append(
+                [RankedPrediction(row[i].text, row[i].log_probability, float(confidences[start + i])) for i in order]
+            )
         return ranked
 
     def save(self, path: Path) -> None:
@@ -112,7 +155,7 @@ class Reranker:
             "strength": self.strength,
             "trees": None if self.trees is None else self.trees.content(),
             "calibration": {"slope": self.calibration.slope, "intercept": self.calibration.intercept},
-            "own_accuracy": self.own_accuracy,
+            "model_accuracy": self.model_accuracy,
             "accuracy": self.accuracy,
         }
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
@@ -132,7 +175,7 @@ class Reranker:
                 _number(content["strength"]),
                 None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
                 Calibration(**content["calibration"]),
-                _number(content["own_accuracy"]),
+                _number(content["model_accuracy"]),
                 _number(content["accuracy"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -144,7 +187,7 @@ def _number(value: float | None) -> float | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Items(Features):
+class _Items(FeatureMatrix):
     """Features of the candidates of all items, and which are right; items of a group share the source."""
 
     right: Booleans
@@ -152,7 +195,7 @@ class _Items(Features):
 
     @classmethod
     def of(
-        cls, features: Features, n_best: NBest, sources: Sequence[str], accepted: Sequence[Collection[str]]
+        cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Sequence[Collection[str]]
     ) -> "_Items":
         right = [candidate.text in some for row, some in zip(n_best, accepted, strict=True) for candidate in row]
         groups = np.unique(np.array(sources, dtype=object), return_inverse=True)[1]
@@ -185,10 +228,12 @@ class _Items(Features):
 
 
 def _fit_weights(items: _Items, strength: float) -> Reals:
-    """Maximize the probability of right candidates, less strength / 2 times the squared distance from the own order.
+    """Maximize the probability of right candidates, less strength / 2 times the squared distance from `MODEL_SCORE`.
 
     The distance is measured in standard deviations of the features within lists, so that their units do not matter.
     """
+    from scipy.optimize import minimize
+
     items = items.some(np.flatnonzero(items.answerable))
     starts, sizes = items.offsets[:-1], np.diff(items.offsets)
     means = np.add.reduceat(items.values, starts) / sizes[:, None]
@@ -196,7 +241,7 @@ def _fit_weights(items: _Items, strength: float) -> Reals:
     scale = centred.std(axis=0)
     varies = scale > 1e-9
     scaled = centred[:, varies] / scale[varies]
-    own = (OWN_ORDER * scale)[varies]
+    centre = (MODEL_SCORE * scale)[varies]
 
     # Not matrix products: on a busy machine those this small wait for threads far longer than they compute.
     def loss(weights: Reals) -> tuple[float, Reals]:
@@ -206,13 +251,13 @@ def _fit_weights(items: _Items, strength: float) -> Reals:
         right_odds = odds * items.right
         total, right_total = np.add.reduceat(odds, starts), np.add.reduceat(right_odds, starts)
         surplus = odds / np.repeat(total, sizes) - right_odds / np.repeat(right_total, sizes)
-        away = weights - own
+        away = weights - centre
         value = np.log(total / right_total).sum() + strength / 2 * away @ away
         return float(value), np.einsum("c,cf->f", surplus, scaled) + strength * away
 
-    weights = OWN_ORDER.copy()
-    found = minimize(loss, own, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
-    weights[varies] = found.x / scale[varies]
+    weights = MODEL_SCORE.copy()
+    fitted = minimize(loss, centre, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    weights[varies] = fitted.x / scale[varies]
     return weights
 
 

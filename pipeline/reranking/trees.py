@@ -1,16 +1,18 @@
 """Gradient-boosted decision trees over rows of features, fitted by scikit-learn and kept as plain arrays.
 
-scikit-learn can only pickle what it has fitted, and a pickle runs code when it is read.
+scikit-learn can only pickle what it has fitted, and a pickle runs code when it is read; skops reads no pickles, but
+every prediction would import scikit-learn, which takes longer than the prediction. Only fitting imports it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 ROUNDS = 300  # trees
 LEARNING_RATE = 0.05
@@ -46,6 +48,8 @@ class Trees:
 
         Source: Friedman 2001, "Greedy function approximation: a gradient boosting machine".
         """
+        from threadpoolctl import threadpool_limits
+
         if not right.any() or not wrong.any():
             raise ValueError("trees are fitted to rows some of which were right and some wrong")
         both = np.concatenate([np.flatnonzero(right > 0), np.flatnonzero(wrong > 0)])
@@ -59,20 +63,20 @@ class Trees:
         base = np.repeat(roots, [len(some) for some in nodes])
         all_ = np.concatenate(nodes)
         leaf = all_["is_leaf"].astype(bool)
-        own = np.arange(len(all_))
+        itself = np.arange(len(all_))
         return cls(
             start=float(fitted._baseline_prediction[0, 0]),
             roots=roots.astype(np.int64),
             columns=all_["feature_idx"].astype(np.int64),
             thresholds=all_["num_threshold"].astype(np.float64),
-            left=np.where(leaf, own, base + all_["left"]),
-            right=np.where(leaf, own, base + all_["right"]),
+            left=np.where(leaf, itself, base + all_["left"]),
+            right=np.where(leaf, itself, base + all_["right"]),
             values=np.where(leaf, all_["value"], 0.0),
         )
 
     def __call__(self, rows: Reals) -> Reals:
         """Log odds of rows float64 [n, columns], float64 [n]."""
-        found = np.full(len(rows), self.start)
+        log_odds = np.full(len(rows), self.start)
         for root in self.roots.tolist():
             node, here = np.full(len(rows), root), np.arange(len(rows))
             while len(here):
@@ -80,11 +84,11 @@ class Trees:
                 low = rows[here, self.columns[inner]] <= self.thresholds[inner]
                 node[here] = np.where(low, self.left[inner], self.right[inner])
                 here = here[self.left[node[here]] != node[here]]
-            found += self.values[node]
-        return found
+            log_odds += self.values[node]
+        return log_odds
 
     def content(self) -> dict[str, Any]:
-        """Itself as numbers and lists, for JSON."""
+        """The trees as numbers and lists, for JSON."""
         return {name: value if name == "start" else value.tolist() for name, value in vars(self).items()}
 
     @classmethod
@@ -99,10 +103,10 @@ class Trees:
             right=_integers(content["right"]),
             values=np.array(content["values"], dtype=np.float64),
         )
-        nodes, own = len(trees.columns), np.arange(len(trees.columns))
+        nodes, itself = len(trees.columns), np.arange(len(trees.columns))
         sizes = {len(part) for part in (trees.thresholds, trees.left, trees.right, trees.values)}
-        leaf = (trees.left == own) & (trees.right == own)
-        onward = (trees.left > own) & (trees.right > own) & (trees.left < nodes) & (trees.right < nodes)
+        leaf = (trees.left == itself) & (trees.right == itself)
+        onward = (trees.left > itself) & (trees.right > itself) & (trees.left < nodes) & (trees.right < nodes)
         inside = (trees.columns >= 0) & (trees.columns < columns)
         if sizes != {nodes} or not (inside & (leaf | onward)).all():
             raise ValueError("its trees do not hang together")
@@ -111,8 +115,10 @@ class Trees:
         return trees
 
 
-def estimator(seed: int) -> HistGradientBoostingClassifier:
-    """What fits the trees, not yet fitted."""
+def estimator(seed: int) -> "HistGradientBoostingClassifier":
+    """The classifier that fits the trees, not yet fitted."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
         learning_rate=LEARNING_RATE,
         max_iter=ROUNDS,

@@ -1,6 +1,6 @@
-"""The folder models/rerank: a reranker for every run and every ensemble, and what all of them were fitted with.
+"""Groups of runs, and the folder models/rerank/STRATEGY: a reranker for each group, and what all were fitted with.
 
-Networks are left to `networks`: what only names or copies files needs no tensorflow.
+Networks are left to `prediction`: what only names or copies files needs no tensorflow.
 """
 
 import json
@@ -12,27 +12,41 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline.config.params import Decoding, Params
 from pipeline.errors import UserError
-from pipeline.runs.folders import MODELS, RunMetadata, run_folder
+from pipeline.runs.folders import METADATA as RUN_METADATA
+from pipeline.runs.folders import MODELS, PRETRAIN, RunMetadata, run_folder
 
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
-METADATA = "record.json"
+METADATA = "metadata.json"
+DEFAULT_STRATEGY = "tandem"  # the one that predicts if it is trained
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RerankMetadata:
-    """record.json: what the rerankers were fitted with, and thus are good for.
+    """metadata.json: what the rerankers of a strategy were fitted with, and thus belong to.
 
-    data: digest of the prepared data. seeds: those of every ensemble. held_out: as in `Evidence.learn`.
+    data: digest of the prepared data. networks: digest of each seed's run, `RunMetadata.content`. max_symbols: of a
+    source, as in the data that the networks were trained on. decoding: how they predict unless asked otherwise.
     """
 
     data: str
-    seeds: tuple[int, ...]
-    held_out: bool
+    networks: dict[int, str]
+    max_symbols: int
     decoding: Decoding
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, those of the ensemble."""
+        return tuple(sorted(self.networks))
+
     @classmethod
-    def load(cls, folder: Path = RERANKERS) -> "RerankMetadata":
+    def of(cls, strategy: str, params: Params, data: str) -> "RerankMetadata":
+        """Metadata for rerankers fitted now; raises `UserError` if a run was not trained on the data of that digest."""
+        runs = RunGroup(strategy, params.seeds).run_metadata(data)
+        return cls(data, {run.seed: run.content for run in runs}, params.prepare.max_symbols, params.decoding)
+
+    @classmethod
+    def load(cls, folder: Path) -> "RerankMetadata":
         """Read what `save` wrote; raises `UserError` for anything else."""
         try:
             return TypeAdapter(cls).validate_json((folder / METADATA).read_bytes())
@@ -40,18 +54,49 @@ class RerankMetadata:
             reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
             raise UserError(f"{folder / METADATA} cannot be used ({reason}): run `dvc repro`") from error
 
-    def save(self, folder: Path = RERANKERS) -> None:
-        """Write the record."""
+    def save(self, folder: Path) -> None:
+        """Write metadata.json."""
         content = TypeAdapter(RerankMetadata).dump_python(self, mode="json")
         (folder / METADATA).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """What predicts: a run of a strategy, or several seeds of it as an ensemble."""
+    """A run of a strategy, or several seeds of it as an ensemble."""
 
     strategy: str
     seeds: tuple[int, ...]
+
+    @classmethod
+    def choose(cls, strategy: str | None = None, seed: int | None = None, ensemble: bool = False) -> "RunGroup":
+        """A group of the runs in models/; raises `UserError` if there is none such.
+
+        By default it is the strategy `tandem` or, if that is not trained, the one with the highest dev accuracy; and of
+        its seeds the one with the highest dev accuracy.
+        """
+        accuracies: dict[str, dict[int, float]] = {}
+        for path in MODELS.glob(f"*/*/{RUN_METADATA}"):
+            run = RunMetadata.load(path.parent)
+            accuracies.setdefault(path.parts[-3], {})[int(path.parts[-2])] = run.dev_word_accuracy
+        accuracies.pop(PRETRAIN, None)
+        best = max(sorted(accuracies), key=lambda name: max(accuracies[name].values()), default=DEFAULT_STRATEGY)
+        strategy = strategy or (DEFAULT_STRATEGY if DEFAULT_STRATEGY in accuracies else best)
+        if strategy not in accuracies:
+            trained = ", ".join(sorted(accuracies)) or "none"
+            raise UserError(
+                f"no trained run of strategy '{strategy}' in {MODELS} (trained: {trained}): run `dvc repro`"
+            )
+        seeds = sorted(accuracies[strategy])
+        if ensemble:
+            try:
+                return cls(strategy, RerankMetadata.load(RERANKERS / strategy).seeds)
+            except UserError:
+                return cls(strategy, tuple(seeds))
+        seed = max(seeds, key=lambda seed: accuracies[strategy][seed]) if seed is None else seed
+        if seed not in seeds:
+            trained = ", ".join(map(str, seeds))
+            raise UserError(f"no run of strategy '{strategy}' with seed {seed} in {MODELS} (trained: {trained})")
+        return cls(strategy, (seed,))
 
     @property
     def is_ensemble(self) -> bool:
@@ -65,31 +110,31 @@ class RunGroup:
 
     @property
     def reranker(self) -> Path:
-        """Where its reranker is kept."""
+        """The file with its reranker; metadata.json stands beside it."""
         return RERANKERS / self.strategy / f"{self.name}.json"
 
     @property
     def predictions(self) -> Path:
-        """Where its predictions for the test set stand, below the folder of reports."""
+        """The file with its predictions for the test set, below the folder of reports."""
         return Path("predictions") / f"{self.strategy}-{self.name}.tsv"
 
-    def records(self, data: str) -> list[RunMetadata]:
-        """What each run spent and reached; raises `UserError` if one was not trained on the data of that digest."""
-        records = []
-        for seed in self.seeds:
-            folder = run_folder(self.strategy, seed)
-            metadata = RunMetadata.load(folder)
-            if metadata.data != data:
+    def run_metadata(self, data: str) -> list[RunMetadata]:
+        """Metadata of each run; raises `UserError` if one was not trained on the data of that digest."""
+        runs = [RunMetadata.load(run_folder(self.strategy, seed)) for seed in self.seeds]
+        for run in runs:
+            if run.data != data:
+                folder = run_folder(self.strategy, run.seed)
                 raise UserError(f"{folder} was trained on other data than data/prepared now holds: run `dvc repro`")
-            records.append(metadata)
-        return records
+        return runs
 
-    def rerank_metadata(self, data: str) -> RerankMetadata:
-        """What its reranker was fitted with; raises `UserError` if that, or a run, is not of the data of a digest."""
-        metadata = RerankMetadata.load()
-        if metadata.data != data:
-            raise UserError(f"{RERANKERS} was made with other data than data/prepared now holds: run `dvc repro`")
-        self.records(data)
+    def rerank_metadata(self) -> RerankMetadata:
+        """Metadata of its reranker; raises `UserError` if that was fitted with other networks than models/ holds."""
+        folder = self.reranker.parent
+        metadata = RerankMetadata.load(folder)
+        for seed in self.seeds:
+            run = RunMetadata.load(run_folder(self.strategy, seed))
+            if (run.data, run.content) != (metadata.data, metadata.networks.get(seed)):
+                raise UserError(f"{folder} was fitted with other networks than those in {MODELS}: run `dvc repro`")
         return metadata
 
 

@@ -1,8 +1,8 @@
 """A model over HTTP: the ASGI application that says what a request must be and answers it.
 
-It speaks the protocol of MLflow's own server, JSON or CSV sent to /invocations, and is stricter: whatever cannot be
-used, a misspelt name too, is a status from 400 to 499 with a sentence, and never a guess. Bodies, the time that they
-take to come, requests in hand and decodings at a time are bounded, and so is memory.
+It speaks the protocol of MLflow's own server, JSON or CSV sent to /invocations, and is stricter: invalid requests,
+including unknown parameter names, get a 4xx with a reason. Size and time of a body, concurrent requests and concurrent
+decodings are limited, and with them memory.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from starlette.routing import Route
 
 from pipeline.config.params import STRICT
 from pipeline.errors import UserError
-from pipeline.prediction.requests import Question, Service
+from pipeline.prediction.requests import PredictionRequest, Service
 from pipeline.tracking.models import load_model
 
 LARGEST_BODY = 8 * 2**20  # bytes
-BODY_SECONDS = 30  # that a body may take to come
-MOST_IN_HAND = 64  # requests; who comes on top is told to come again
-LONG = 2_000  # beginnings: what asks for more waits in a line of its own, about a quarter of a second's work
+BODY_SECONDS = 30  # for a body to arrive
+MOST_CONCURRENT = 64  # requests; above, the server answers 503
+LONG = 2_000  # hypotheses, about a quarter of a second's work: requests for more wait in a queue of their own
 LONGEST_REASON = 500  # characters
 
 SHAPE = 'a request is {"inputs": [strings], "params": {"n_best": 1, ...}}, params may be left out'
@@ -59,39 +59,39 @@ def application(service: Service) -> Starlette:
 
 
 class Invocations:
-    """The requests in hand. Short ones are decoded one at a time, and beside them long ones one at a time."""
+    """Concurrent requests. Short ones are decoded one at a time, and beside them long ones one at a time."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._in_hand = 0
-        self._reading, self._short, self._long = (asyncio.Semaphore(1) for _ in range(3))
+        self._concurrent = 0
+        self._parsing, self._short, self._long = (asyncio.Semaphore(1) for _ in range(3))
 
     async def answer(self, request: Request) -> Response:
         """Predictions for a request; raises HTTPException for one that is not answered."""
-        if self._in_hand >= MOST_IN_HAND:
-            reason = f"{MOST_IN_HAND} requests are in hand already: come again in a second"
+        if self._concurrent >= MOST_CONCURRENT:
+            reason = f"{MOST_CONCURRENT} requests are being answered: try again in a second"
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
-        self._in_hand += 1
+        self._concurrent += 1
         try:
             read = _reader(request)
-            body = await _received(request)
-            async with self._reading:  # thousands of strings take their time, and a hundredfold of their bytes
-                question = await asyncio.to_thread(self._question, read, body)
+            body = await _receive(request)
+            async with self._parsing:  # thousands of strings take their time, and a hundredfold of their bytes
+                parsed = await asyncio.to_thread(self._parse, read, body)
             del body
-            async with self._long if question.beginnings > LONG else self._short:
-                content = await asyncio.to_thread(self._content, question)
+            async with self._long if parsed.hypotheses > LONG else self._short:
+                content = await asyncio.to_thread(self._content, parsed)
             return Response(content, media_type=JSON)
         except UserError as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
         finally:
-            self._in_hand -= 1
+            self._concurrent -= 1
 
-    def _question(self, read: Callable[[bytes], Body], body: bytes) -> Question:
-        given = read(body)
-        return self._service.question(given.inputs, given.params or {})
+    def _parse(self, read: Callable[[bytes], Body], body: bytes) -> PredictionRequest:
+        content = read(body)
+        return self._service.parse(content.inputs, content.params or {})
 
-    def _content(self, question: Question) -> bytes:
-        rows = [row._asdict() for row in self._service.answer(question)]
+    def _content(self, parsed: PredictionRequest) -> bytes:
+        rows = [row._asdict() for row in self._service.answer(parsed)]
         return json.dumps({"predictions": rows}, allow_nan=False).encode()
 
 
@@ -100,21 +100,21 @@ def read_json(body: bytes) -> Body:
     try:
         return _BODY.validate_json(body)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    match found["type"], found["loc"]:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    match first["type"], first["loc"]:
         case "json_invalid", _:
-            raise UserError(f"{found['msg']}: {SHAPE}")
+            raise UserError(f"{first['msg']}: {SHAPE}")
         case "unexpected_keyword_argument", (name, *_):
             raise UserError(f"there is no {name!r} in a request: {SHAPE}")
         case _, ("inputs", int(number), *_):
-            raise UserError(f"source {number + 1} is no string: {SHAPE}")
+            raise UserError(f"source {number + 1} is not a string: {SHAPE}")
         case _, place:
             what = ".".join(map(str, place)) or "the body"
-            raise UserError(f"{what}: {found['msg'].lower()}: {SHAPE}")
+            raise UserError(f"{what}: {first['msg'].lower()}: {SHAPE}")
 
 
 def read_csv(body: bytes) -> Body:
-    """The request in a CSV body, one column under whatever header; raises `UserError` for anything else."""
+    """The request in a CSV body, one column under any header; raises `UserError` for anything else."""
     try:
         rows = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -123,7 +123,7 @@ def read_csv(body: bytes) -> Body:
         raise UserError("the body is empty: CSV has a header and a source in each row below it")
     for number, row in enumerate(rows, start=1):
         if len(row) > 1:
-            raise UserError(f"row {number} has {len(row)} columns, but sources are the only one")
+            raise UserError(f"row {number} has {len(row)} columns, but there must be one, the sources")
     return Body([row[0] if row else "" for row in rows[1:]])
 
 
@@ -131,18 +131,18 @@ READERS = {JSON: read_json, CSV: read_csv}
 
 
 def _reader(request: Request) -> Callable[[bytes], Body]:
-    """What reads a body of this type."""
+    """The reader for the content type of a request; raises HTTPException for other types."""
     kind, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
     if kind not in READERS or not set(parameters) <= {"", "charset=utf-8", 'charset="utf-8"'}:
         reason = f"the content type is {kind!r}, but must be {JSON} or {CSV}, in UTF-8"
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body is compressed: send it as it is")
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body is compressed: send it uncompressed")
     return READERS[kind]
 
 
-async def _received(request: Request) -> bytes:
-    """The body. What is too large is received to its end, since who still sends does not listen, and not kept."""
+async def _receive(request: Request) -> bytes:
+    """The body. One that is too large is received to its end, because a sending client does not listen, and dropped."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -154,7 +154,7 @@ async def _received(request: Request) -> bytes:
                 else:
                     parts.clear()
     except TimeoutError:
-        reason = f"the body took more than {BODY_SECONDS} seconds to come"
+        reason = f"the body took more than {BODY_SECONDS} seconds to arrive"
         raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, reason, {"Connection": "close"}) from None
     except ClientDisconnect:
         raise HTTPException(HTTPStatus.BAD_REQUEST, "the body broke off") from None
@@ -169,29 +169,29 @@ async def _ping(request: Request) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- of no other it is told
-    return _told(error.status_code, str(error.detail), error.headers)
+    assert isinstance(error, HTTPException)  # noqa: S101 -- no other gets here
+    return _error(error.status_code, str(error.detail), error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _told(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed: its log says why")
+    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error, see the log of the server")
 
 
-def _told(status: int, reason: str, headers: Any = None) -> Response:
-    """A reason in the form of MLflow's server."""
+def _error(status: int, reason: str, headers: Any = None) -> Response:
+    """A reason in the format of MLflow's server."""
     content = {"error_code": HTTPStatus(status).name, "message": textwrap.shorten(reason, LONGEST_REASON)}
     return Response(json.dumps(content), status, headers, JSON)
 
 
 HOST = "127.0.0.1"
 CONNECTIONS = 1_000  # at a time
-GRACE = 10  # seconds that requests in hand have when the server is told to end
+GRACE = 10  # seconds for running requests when the server is shut down
 
 
 def serve(address: str, port: int) -> None:
-    """Answer with a model until told to end; raises `UserError` if there is none there, or the port is in use.
+    """Answer with a model until shut down; raises `UserError` if there is no model, or the port is in use.
 
-    address: as MLflow knows it, or a folder.
+    address: a folder, or a model URI of MLflow.
     """
     service = load_model(address)
     warm_up(service)
@@ -209,7 +209,7 @@ def serve(address: str, port: int) -> None:
 
 
 def listener_at(port: int) -> socket.socket:
-    """A socket of this machine alone; raises `UserError` if the port is in use."""
+    """A socket that only this machine reaches; raises `UserError` if the port is in use."""
     # Where the protocol is not named asyncio does not set TCP_NODELAY, and small answers wait for 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -218,11 +218,11 @@ def listener_at(port: int) -> socket.socket:
         listener.listen(CONNECTIONS)
     except OSError as error:
         listener.close()
-        raise UserError(f"nothing can be served on port {port} ({error.strerror}): give another --port") from error
+        raise UserError(f"port {port} cannot be used ({error.strerror}): give another --port") from error
     return listener
 
 
 def warm_up(service: Service) -> None:
-    """Let the first request not wait for what is compiled once."""
-    symbols = [symbol for symbol in service.bundle.model.source_alphabet.symbols if symbol.strip()]
-    service.answer(service.question(symbols[:1], {}))
+    """Compile now, so that the first request does not wait for it."""
+    symbols = [symbol for symbol in service.predictor.model.source_alphabet.symbols if symbol.strip()]
+    service.answer(service.parse(symbols[:1], {}))

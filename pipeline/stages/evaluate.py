@@ -11,7 +11,7 @@ from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_
 from pipeline.evaluation.examples import examples
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns, EvaluationResults, focus_of
 from pipeline.keys import decisive_parameters
-from pipeline.prediction.predictor import each_loaded, learn_evidence, load_trained
+from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 from pipeline.training.noise import learned_noise
@@ -23,14 +23,13 @@ REWRITES = 1000  # of the learned noise, at most
 def main() -> None:
     """Write reports/evaluation, reports/predictions and reports/metrics.json."""
     params, prepared = load_params(), Prepared.open(PREPARED)
-    held_out = params.prepare.hold_out_targets
-    if RerankMetadata.load() != RerankMetadata(prepared.digest, params.seeds, held_out, params.decoding):
-        raise UserError(f"{RERANKERS} was made with other data or parameters than there are now: run `dvc repro`")
-    evidence = learn_evidence(params.decoding, prepared, held_out)
+    for strategy in params.strategies:
+        if RerankMetadata.load(RERANKERS / strategy) != RerankMetadata.of(strategy, params, prepared.digest):
+            raise UserError(f"{RERANKERS / strategy} was made with other data or parameters: run `dvc repro`")
     groups = [*single_runs(params), *ensembles(params)]
     results = {
-        group: evaluate(group, model, params, prepared, evidence)
-        for group, model in each_loaded(watched(groups, "evaluate"))
+        group: evaluate(group, predictor, params, prepared)
+        for group, predictor in each_predictor(watched(groups, "evaluate"))
     }
     runs = [result for group, result in results.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)

@@ -1,9 +1,12 @@
-"""Stage `rerank`: how much everything that speaks for a candidate counts, learned on dev for every run and ensemble."""
+"""Stage `rerank STRATEGY`: how much each feature counts, learned on dev for each run and the ensemble of a strategy."""
 
-from pipeline.config.params import load_params
+import argparse
+
+from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
-from pipeline.prediction.predictor import each_loaded, fitted_chooser, learn_evidence
+from pipeline.prediction.predictor import Predictor, each_model
+from pipeline.reranking.features import FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
@@ -11,26 +14,28 @@ from pipeline.stages import watched
 
 @explain_user_errors
 def main() -> None:
-    """Fit a reranker to each and write it; without `decoding.order: rerank` it is the model's own order."""
+    """Fit and write a reranker for each; without `decoding.order: rerank` it keeps the order of the model's scores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("strategy")
+    strategy = parser.parse_args().strategy
     params, prepared = load_params(), Prepared.open(PREPARED)
-    decoding, held_out = params.decoding, params.prepare.hold_out_targets
-    evidence = learn_evidence(decoding, prepared, held_out)
-    groups = [*single_runs(params), *ensembles(params)]
-    for group, model in each_loaded(watched(groups, "rerank")):
-        group.records(prepared.digest)
-        reranker = fitted_chooser(model, decoding, evidence, prepared).reranker
-        group.reranker.parent.mkdir(parents=True, exist_ok=True)
+    metadata = RerankMetadata.of(strategy, params, prepared.digest)
+    features = FeatureExtractor.load() if params.decoding.order is Order.RERANK else None
+    groups = [group for group in (*single_runs(params), *ensembles(params)) if group.strategy == strategy]
+    (RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
+    for group, model in each_model(watched(groups, f"rerank {strategy}")):
+        reranker = Predictor(model, params.decoding, features).fitted(prepared.dev).reranker
         reranker.save(group.reranker)
         print(summary(group, reranker), flush=True)
-    RerankMetadata(prepared.digest, params.seeds, held_out, decoding).save(RERANKERS)
+    metadata.save(RERANKERS / strategy)
 
 
 def summary(group: RunGroup, reranker: Reranker) -> str:
     """What was learned, in a line."""
     title = f"{group.strategy} {group.name}"
-    if reranker.own_accuracy is None or reranker.accuracy is None:
-        return f"{title}  keeps the model's own order"
-    return f"{title}  dev accuracy {reranker.own_accuracy:.1%}, reranked {reranker.accuracy:.1%} (cross-validated)"
+    if reranker.model_accuracy is None or reranker.accuracy is None:
+        return f"{title}  keeps the order of the model's scores"
+    return f"{title}  dev accuracy {reranker.model_accuracy:.1%}, reranked {reranker.accuracy:.1%} (cross-validated)"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from pipeline.prediction.requests import Service, defaults
 from pipeline.runs.groups import RerankMetadata
 
 BUNDLE = "bundle"  # the one artifact
-MAX_SYMBOLS = "max_symbols"  # the one setting: `prepare.max_symbols` of the data that the model was trained on
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
 REQUIREMENTS = (
@@ -39,10 +38,7 @@ REQUIREMENTS = (
     "pydantic",
     "RapidFuzz",
     "ruamel.yaml",
-    "scikit-learn",
-    "scipy",
     "tensorflow",
-    "threadpoolctl",
 )
 
 OUTPUTS = {
@@ -59,9 +55,9 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
-        from pipeline.prediction.bundle import Bundle  # here, because saving a model takes no tensorflow
+        from pipeline.prediction.predictor import Predictor  # here, because saving a model takes no tensorflow
 
-        self._service = Service(Bundle.load(Path(context.artifacts[BUNDLE])), int(context.model_config[MAX_SYMBOLS]))
+        self._service = Service(Predictor.load(Path(context.artifacts[BUNDLE])))
 
     # MLflow checks the input by its type hint: a number or null among the strings is an error and not made a string.
     def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -70,13 +66,13 @@ class ServedModel(PythonModel):
         An invalid request raises MlflowException with a reason, status 400 over HTTP.
         """
         try:
-            rows = self._service.answer(self._service.question(model_input, params or {}))
+            rows = self._service.answer(self._service.parse(model_input, params or {}))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame(rows, columns=list(OUTPUTS))
 
 
-def save_model(folder: Path, bundle: Path, max_symbols: int, example: str, model: Model) -> None:
+def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
     """Write a bundle as an MLflow model into a new folder.
 
     example: a source that shows what sources look like. model: its identity in MLflow; its description is added here.
@@ -88,7 +84,6 @@ def save_model(folder: Path, bundle: Path, max_symbols: int, example: str, model
             folder,
             python_model=__file__,
             artifacts={BUNDLE: str(bundle)},
-            model_config={MAX_SYMBOLS: max_symbols},
             code_paths=[str(_copied_modules(Path(place)))],
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             mlflow_model=model,

@@ -4,7 +4,6 @@ The content of a model's folder is left to `flavor`.
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,13 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipeline.config.params import Order, Params
+from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.prediction.bundle import Bundle, write_bundle
-from pipeline.prediction.portable import Recipe, _recipe
+from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.requests import Service
-from pipeline.runs.groups import RerankMetadata, RunGroup
+from pipeline.runs.groups import RunGroup
 from pipeline.tracking.client import reason_of, use_project_store
 from pipeline.tracking.runs import Run
 
@@ -39,15 +37,14 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
     """
     models = {group: _model_of(child) for group, child in children.items()}
     if missing := [group for group, model in models.items() if model is None and children[group].run_id]:
-        prepared = Prepared.open()
-        log = partial(_log, params=params, example=prepared.train[0].source)
+        log = partial(_log, example=Prepared.open().train[0].source)
         for group in missing:
             connection, run_id = children[group].connection, children[group].run_id
             if not connection.is_open:
                 return
             with TemporaryDirectory() as place:
                 bundle = Path(place) / "bundle"
-                write_bundle(bundle, group, prepared)
+                write_bundle(bundle, group)
                 models[group] = connection.attempt("log the model", partial(log, run_id, bundle))
     best = max(children, key=lambda group: accuracies[group])
     if (model := models[best]) is not None:
@@ -60,40 +57,30 @@ def load_model(uri: str) -> Service:
 
     The modules of this package read its data; no code of its folder is run.
     """
-    with model_bundle(uri) as (bundle, max_symbols):
-        return Service(Bundle.load(bundle), max_symbols)
+    from pipeline.prediction.predictor import Predictor  # tensorflow, which logging models does without
+
+    with model_bundle(uri) as bundle:
+        return Service(Predictor.load(bundle))
 
 
 @contextmanager
-def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
-    """Find the bundle of a model, and how many symbols a source may have; raises as `load_model` does."""
+def model_bundle(uri: str) -> Iterator[Path]:
+    """Find the bundle of a model; raises as `load_model` does."""
     with TemporaryDirectory() as place:
         try:
             use_project_store()
             import mlflow
 
-            from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS
+            from pipeline.tracking.flavor import BUNDLE
 
             folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
             flavor = mlflow.models.Model.load(folder).flavors["python_function"]
             bundle = folder / flavor["artifacts"][BUNDLE]["path"]
             if not bundle.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"its {BUNDLE} lies outside of it")
-            max_symbols = int(flavor["config"][MAX_SYMBOLS])
         except Exception as error:
             raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
-        yield bundle, max_symbols
-
-
-def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
-    """Copy a logged model into a new folder; raises `UserError` where there is none."""
-
-    with model_bundle(uri) as (bundle, max_symbols):
-        shutil.copytree(bundle, folder)
-    decoding = RerankMetadata.load(folder).decoding
-    if order is Order.RERANK and decoding.order is not Order.RERANK:
-        raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
-    return _recipe(order or decoding.order, beam or decoding.beam_width, n_best, max_symbols)
+        yield bundle
 
 
 def _model_of(child: Run) -> "LoggedModel | None":
@@ -107,7 +94,7 @@ def _model_of(child: Run) -> "LoggedModel | None":
     return child.connection.attempt("find the model", find) if child.run_id else None
 
 
-def _log(run_id: str, bundle: Path, client: "MlflowClient", params: Params, example: str) -> "LoggedModel":
+def _log(run_id: str, bundle: Path, client: "MlflowClient", example: str) -> "LoggedModel":
     """Make a model of a bundle, with the tags, parameters and metrics of its run."""
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
@@ -119,7 +106,7 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", params: Params, exam
     model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, tags, run.data.params)
     card = Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
     with TemporaryDirectory() as place:
-        save_model(Path(place), bundle, params.prepare.max_symbols, example, card)
+        save_model(Path(place), bundle, example, card)
         client.log_model_artifacts(model.model_id, place)
     for name in run.data.metrics:
         if name.startswith(REACHED):

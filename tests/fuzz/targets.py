@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModelContext
 
 from pipeline.config.options import Symbols
-from pipeline.config.params import Data, Prepare, load_params
+from pipeline.config.params import Data, Order, Prepare, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.cmudict import read_cmudict
 from pipeline.data.corpus import read_corpus, read_pairs, read_targets
@@ -22,13 +22,13 @@ from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.bundle import write_bundle
-from pipeline.prediction.predictor import OwnOrder
+from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import RunMetadata, load_history, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata
 from pipeline.stages.prepare import summarise
 from pipeline.text import check_sources
-from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS, ServedModel
+from pipeline.tracking.flavor import BUNDLE, ServedModel
 from tests.conftest import PROJECT
 from tests.support.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
 from tests.support.small_project import RUNS, make_project
@@ -58,15 +58,14 @@ class Targets:
             shutil.copytree(self.project / PREPARED, self.folder / "prepared")
         if name in ("served", "sources"):
             with chdir(self.project):
-                write_bundle(self.folder / "bundle", RUNS[-1], Prepared.open())
+                write_bundle(self.folder / "bundle", RUNS[-1])
             self._served = ServedModel()
-            settings = {MAX_SYMBOLS: 12}
-            self._served.load_context(PythonModelContext({BUNDLE: str(self.folder / "bundle")}, settings))
-            self._model = OwnOrder(TrainedModel.load(self.project / run_folder("tandem", 0)), beam=2)
+            self._served.load_context(PythonModelContext({BUNDLE: str(self.folder / "bundle")}, {}))
+            self._predictor = Predictor.load(self.folder / "bundle", Order.BEAM)
         if name == "model":
             self._files = [
                 *(path for path in (self.project / run_folder("tandem", 0)).iterdir() if path.is_file()),
-                self.project / RERANKERS / "record.json",
+                self.project / RERANKERS / "tandem" / "metadata.json",
                 self.project / RUNS[-1].reranker,
             ]
             self._trained = TrainedModel.load(self.project / run_folder("tandem", 0))
@@ -88,7 +87,7 @@ class Targets:
             "prepared": [b"\0\1a", b"\3A\ta\n"],
             "prepare": [b"a\tb\nc\td\ne\tf\0b\nd\nf\ng\n"],
             "sources": [b"F AO\nK"],
-            "served": [b'{"inputs": ["F AO"], "params": {"n_best": 3, "beam": 4, "order": "beam"}}'],
+            "served": [b'{"inputs": ["F AO"], "params": {"n_best": 3, "beam_width": 4, "order": "beam"}}'],
             "model": [bytes([number, 0, 9, 65, 66]) for number in range(8)],
         }[name]
         texts = [source.encode("utf-8", "surrogatepass") for source in BAD_SOURCES]
@@ -183,8 +182,8 @@ class Targets:
                 _or_user_error(RunMetadata.load, run)
             case "history.csv":
                 _or_user_error(load_history, run)
-            case "record.json":
-                _or_user_error(RerankMetadata.load, self.project / RERANKERS)
+            case "metadata.json":
+                _or_user_error(RerankMetadata.load, self.project / RERANKERS / "tandem")
             case _:
                 _or_user_error(Reranker.load, self.project / RUNS[-1].reranker)
                 loaded = _or_user_error(lambda: TrainedModel.load(run, instead_of=self._trained))
@@ -237,7 +236,7 @@ class Targets:
 
     def _predict(self, sources: list[str]) -> None:
         check_sources(sources)
-        for choices in self._model.choose(sources):
+        for choices in self._predictor.predict(sources):
             for choice in choices:
                 choice.text.encode()  # it can be printed
 

@@ -69,7 +69,7 @@ def test_wrong_candidates_are_predictions_that_are_not_accepted() -> None:
     keras.utils.set_random_seed(0)
     network = Network(small_model(), Sizes(len(PHONEMES), len(LETTERS), 4))
     predictor = TrainedModel((network,), PHONEMES, LETTERS)
-    written = [found.text for found in predictor.predict(["B EH T"], n_best=4)[0]]
+    written = [found.text for found in predictor.predict(["B EH T"], 4)[0]]
     (wrong,) = wrong_candidates([Example("B EH T", written[1], (written[2],))], predictor, 4)
     assert wrong == [written[0], written[3]]
     assert wrong_candidates([Example("B EH T", "bet")], predictor, 0) == [[]]

@@ -15,19 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config.params import Order, load_params
-from pipeline.data.prepared import Prepared
+from pipeline.config.params import Order
 from pipeline.errors import UserError
 from pipeline.prediction import files as batch
 from pipeline.prediction import shards
-from pipeline.prediction.bundle import write_bundle
+from pipeline.prediction.bundle import NETWORK_FILES, bundle_content, bundle_digest, write_bundle
 from pipeline.prediction.engines import Engine, LocalEngine, NextTask, Start, write_files
 from pipeline.prediction.files import Summary, predict_shards
+from pipeline.prediction.options import PredictionOptions
 from pipeline.prediction.parquet import Count, Label
-from pipeline.prediction.portable import Recipe, digest, pack_runs, recipe_of
+from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.shards import find_shards
-from pipeline.runs.groups import RunGroup
-from pipeline.tracking.models import pack_model
+from pipeline.tracking.models import model_bundle
 from tests.conftest import PROJECT, Call
 from tests.support.clusters import two_nodes
 from tests.support.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
@@ -49,19 +48,19 @@ class WarmEngine:
     """This process, which keeps predictors from test to test: compiling one takes a second."""
 
     def __init__(self) -> None:
-        self._choosers: dict[object, Any] = {}
+        self._predictors: dict[object, Predictor] = {}
         self.stop_after: int | None = None  # results
         self.written: list[Path] = []
 
     def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Any]:
-        recipe, workspace = cast("partial[Any]", start).args
-        key = recipe, digest(dict(content))
+        options, workspace = cast("partial[Any]", start).args
+        key = options.order, bundle_digest(content)
         while (task := next_task()) is not None:
-            if key not in self._choosers:
+            if key not in self._predictors:
                 with TemporaryDirectory() as folder:
                     write_files(content, Path(folder))
-                    self._choosers[key] = recipe.load(Path(folder))
-            done = batch.do(recipe, workspace, self._choosers[key], task)
+                    self._predictors[key] = Predictor.load(Path(folder), options.order)
+            done = batch.write_file(options, workspace, self._predictors[key], task)
             self.written.append(done.path)
             yield done
             if len(self.written) == self.stop_after:
@@ -79,26 +78,20 @@ def engine(warm: WarmEngine) -> Engine:
     return warm
 
 
-def pack(folder: Path, runs: RunGroup, order: Order | None, beam: int | None, n_best: int) -> Recipe:
-    recipe, note = recipe_of(runs, load_params().prepare.max_symbols, order, beam, n_best)
-    assert note is None
-    pack_runs(folder, runs, recipe)
-    return recipe
-
-
 @pytest.fixture
 def predict(project: Path, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Predict:
     """Predict for what a pattern below `tmp_path` names, in this process, into the folder `out` there."""
     monkeypatch.chdir(project)
 
     def run(
-        pattern: str, order: Order | None = Order.BEAM, n_best: int = 1, beam: int = 2, column: str | None = None
+        pattern: str, order: Order = Order.BEAM, n_best: int = 1, beam_width: int = 2, column: str | None = None
     ) -> Summary:
-        packed = tmp_path / "packed"
-        shutil.rmtree(packed, ignore_errors=True)
-        recipe = pack(packed, RUNS[-1], order, beam, n_best)
-        found = find_shards(f"{tmp_path}/{pattern}")
-        return predict_shards(found, tmp_path / "out", packed, recipe, engine, column)
+        bundle = tmp_path / "bundle"
+        shutil.rmtree(bundle, ignore_errors=True)
+        write_bundle(bundle, RUNS[-1])
+        options = PredictionOptions(order, 1 if order is Order.GREEDY else beam_width, n_best)
+        matching = find_shards(f"{tmp_path}/{pattern}")
+        return predict_shards(matching, tmp_path / "out", bundle, options, engine, column)
 
     return run
 
@@ -125,15 +118,16 @@ def test_every_source_gets_its_prediction_in_order(
 ) -> None:
     monkeypatch.chdir(project)
     write(tmp_path / "a.txt")
-    recipe = pack(tmp_path / "packed", RUNS[-1], Order.BEAM, 2, 1)
-    given = (find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "packed", recipe)
+    options = PredictionOptions(Order.BEAM, 2)
+    write_bundle(tmp_path / "bundle", RUNS[-1])
+    given = (find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "bundle", options)
     assert predict_shards(*given, LocalEngine()) == Summary(1, 0, Count(60, 0))
     found = table(tmp_path / "out" / "a.parquet")
     assert [row["source"] for row in found] == SOURCES
-    expected = [choices[0] for choices in Recipe(Order.BEAM, 2, 1, 60).load(tmp_path / "packed").choose(SOURCES)]
-    assert [row["prediction"] for row in found] == [choice.text for choice in expected]
-    assert [row["log_probability"] for row in found] == pytest.approx([choice.log_probability for choice in expected])
-    assert [row["confidence"] for row in found] == pytest.approx([choice.confidence for choice in expected])
+    expected = [row[0] for row in Predictor.load(tmp_path / "bundle").predict(SOURCES, options)]
+    assert [row["prediction"] for row in found] == [one.text for one in expected]
+    assert [row["log_probability"] for row in found] == pytest.approx([one.log_probability for one in expected])
+    assert [row["confidence"] for row in found] == pytest.approx([one.confidence for one in expected])
     assert {(row["rank"], row["error"]) for row in found} == {(1, None)}
 
 
@@ -147,12 +141,12 @@ def test_n_best_gives_several_ranked_rows(predict: Predict, tmp_path: Path) -> N
 
 def test_the_reranker_chooses_where_the_last_repro_did(predict: Predict, tmp_path: Path) -> None:
     write(tmp_path / "a.txt", ["F AO"])
-    predict("a.txt", order=None)
+    predict("a.txt", order=Order.RERANK)
     assert table(tmp_path / "out" / "a.parquet")[0]["prediction"] == "for"  # the pairs say so, the network does not
 
 
 def test_what_cannot_be_used_costs_its_own_row_alone(predict: Predict, tmp_path: Path) -> None:
-    sources = ["F AO", None, " ", "F\tK", "F " * 61 + "F", "K\0", "K"]
+    sources = ["F AO", None, " ", "F\tK", "F " * MAX_SYMBOLS + "F", "K\0", "K"]
     pq.write_table(pa.table({"source": pa.array(sources, pa.string())}), tmp_path / "a.parquet")
     assert predict("a.parquet").count == Count(7, 5)
     found = table(tmp_path / "out" / "a.parquet")
@@ -161,7 +155,7 @@ def test_what_cannot_be_used_costs_its_own_row_alone(predict: Predict, tmp_path:
         "is null",
         "is empty",
         "has a tab, line break or NUL in it",
-        "has 62 symbols, at most 60 are possible",
+        f"has {MAX_SYMBOLS + 1} symbols, at most {MAX_SYMBOLS} are possible",
         "has a tab, line break or NUL in it",
         None,
     ]
@@ -220,15 +214,17 @@ def test_finished_slices_are_kept(
     assert [row["source"] for row in table(tmp_path / "out" / "a.parquet")] == SOURCES
 
 
-def test_other_settings_and_files_in_the_way_are_told(predict: Predict, tmp_path: Path) -> None:
+def test_other_settings_and_other_files_are_refused(predict: Predict, tmp_path: Path) -> None:
     write(tmp_path / "a.txt", ["F"])
     predict("a.txt")
-    with pytest.raises(UserError, match=r"a.parquet was made with beam 2, not 3: give another --output, or delete it"):
-        predict("a.txt", beam=3)
-    with pytest.raises(UserError, match=r"a.parquet was made with order beam, not greedy, beam 2, not 1"):
+    with pytest.raises(
+        UserError, match=r"a.parquet was made with beam_width 2, not 3: give another --output, or delete"
+    ):
+        predict("a.txt", beam_width=3)
+    with pytest.raises(UserError, match=r"a.parquet was made with order beam, not greedy, beam_width 2, not 1"):
         predict("a.txt", order=Order.GREEDY)
     (tmp_path / "out" / "a.parquet").write_bytes(b"mine")
-    with pytest.raises(UserError, match=r"a.parquet is in the way, it is no file of predictions"):
+    with pytest.raises(UserError, match=r"a.parquet exists and is no file of predictions"):
         predict("a.txt")
     assert (tmp_path / "out" / "a.parquet").read_bytes() == b"mine"
 
@@ -250,17 +246,23 @@ def test_whatever_shards_are_called_their_predictions_lie_in_the_output(predict:
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert predict("in/*.txt").shards == len(HOSTILE_NAMES)
     made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
-    written = {path for path in made if not path.is_relative_to(tmp_path / "packed")}
+    written = {path for path in made if not path.is_relative_to(tmp_path / "bundle")}
     assert written == {tmp_path / "out" / f"{name}.parquet" for name in HOSTILE_NAMES} | {tmp_path / "out" / ".lock"}
     assert predict("in/*.txt").finished_before == len(HOSTILE_NAMES)
 
 
-def test_another_model_is_told(predict: Predict, project: Path, tmp_path: Path) -> None:
+def test_another_model_is_refused(predict: Predict, project: Path, tmp_path: Path) -> None:
     write(tmp_path / "a.txt", ["F"])
     predict("a.txt")
-    recipe = pack(tmp_path / "other", RUNS[0], Order.BEAM, 2, 1)
+    write_bundle(tmp_path / "other", RUNS[0])
     with pytest.raises(UserError, match=r"a.parquet was made with another model: give another --output"):
-        predict_shards(find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "other", recipe, LocalEngine())
+        predict_shards(
+            find_shards(f"{tmp_path}/a.txt"),
+            tmp_path / "out",
+            tmp_path / "other",
+            PredictionOptions(Order.BEAM, 2),
+            LocalEngine(),
+        )
 
 
 def test_nothing_is_predicted_before_all_shards_were_looked_at(predict: Predict, tmp_path: Path) -> None:
@@ -281,28 +283,25 @@ def test_one_process_at_a_time_writes_to_a_folder(predict: Predict, tmp_path: Pa
 
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    from pipeline.prediction.parquet import tidy, writing
+    from pipeline.prediction.parquet import remove_unfinished, writing
 
     with pytest.raises(ZeroDivisionError), writing(tmp_path / "a.parquet", Label({}, {}), tmp_path / "work") as writer:
         writer.add([], Count(1 // 0))
     (tmp_path / "work" / "left.unfinished").touch()
-    tidy(tmp_path / "work")
+    remove_unfinished(tmp_path / "work")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_packed_model_has_nothing_that_its_predictions_do_not_need(project: Path, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        write_bundle(tmp_path / "bundle", RUNS[-1], Prepared.open())
-        recipe = pack(tmp_path / "packed", RUNS[-1], Order.GREEDY, None, 1)
-    assert {Path(name).name for name in recipe.content(tmp_path / "packed")} == {
-        "network.json",
-        "network.weights.h5",
-        "source_alphabet.json",
-        "target_alphabet.json",
-    }
-    content = recipe.content(tmp_path / "bundle")
-    assert content == recipe.content(tmp_path / "packed")  # so that a file says the same of a run and its logged model
+def test_a_worker_gets_what_its_predictions_need_and_the_order_decides_no_more_than_that(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    write_bundle(tmp_path / "logged", RUNS[-1])
+    write_bundle(tmp_path / "greedy", RUNS[-1], Order.GREEDY)
+    logged, greedy = (bundle_content(tmp_path / name, Order.GREEDY) for name in ("logged", "greedy"))
+    assert {Path(name).name for name in logged} == {"metadata.json", *NETWORK_FILES}
+    assert bundle_digest(logged) == bundle_digest(greedy)  # so that a file says the same of a run and its logged model
+    assert bundle_digest(bundle_content(tmp_path / "logged", Order.RERANK)) != bundle_digest(logged)
 
 
 def tandem(folder: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -359,14 +358,13 @@ def test_a_cluster_that_loses_a_worker_and_a_node_predicts_every_row_once_as_one
 def test_ray_on_this_machine_predicts_with_a_logged_model_as_one_process_does(project: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
     model = save_small_model(tmp_path)
-    recipe = pack_model(tmp_path / "packed", str(model), None, None, 2)
-    assert recipe == Recipe(Order.RERANK, 2, 2, MAX_SYMBOLS)
     write(tmp_path / "a.txt", [*SOURCES, "K K K K K K"])
     asked = ("--model", model, "--input", tmp_path / "a.txt", "--n-best", "2")
     summary = "1 shards are predicted: 61 sources, of which 1 could not be used (column error says why)\n"
     assert finished(tandem(project, *asked, "--output", tmp_path / "ray", "--engine", "ray")) == summary
     found = find_shards(str(tmp_path / "a.txt"))
-    predict_shards(found, tmp_path / "local", tmp_path / "packed", recipe, LocalEngine())
+    with model_bundle(str(model)) as bundle:
+        predict_shards(found, tmp_path / "local", bundle, PredictionOptions(Order.RERANK, 2, 2), LocalEngine())
     assert pq.read_table(tmp_path / "ray" / "a.parquet") == pq.read_table(tmp_path / "local" / "a.parquet")
 
 
@@ -375,7 +373,7 @@ def test_ray_on_this_machine_predicts_with_a_logged_model_as_one_process_does(pr
     [
         (["--output", "out"], "--output needs --input with the name of a file, or a pattern"),
         (["--output", "out", "--input", "-"], "--output needs --input with the name of a file, or a pattern"),
-        (["--output", "out", "--input", "x.txt"], "--input x.txt names no file"),
+        (["--output", "out", "--input", "x.txt"], "--input x.txt matches no file"),
         (["--output", "out", "--input", "x.txt", "--address", "y"], "give --engine ray as well"),
         (["--input", "x.txt", "--engine", "ray"], "are for prediction into files: give --output as well"),
     ],

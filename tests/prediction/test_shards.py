@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.prediction import shards
-from pipeline.prediction.shards import Read, Slice, find_shards, read, slices
+from pipeline.prediction.shards import Row, Slice, find_shards, read, slices
 
 LINES = ["F AO", "K", "", "été", "F AO R K", "K" * 30, "x"]
 
 
-def rows(path: Path, column: str | None = None) -> list[Read]:
+def rows(path: Path, column: str | None = None) -> list[Row]:
     """All rows of a file, slice by slice."""
     (shard,) = find_shards(str(path))
     return [row for piece in slices(shard, column) for part in read(piece) for row in part]
@@ -91,14 +91,14 @@ def test_another_column_can_be_named(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_said_in_its_own_row(tmp_path: Path) -> None:
     assert rows(write(tmp_path / "a.txt", b"F\n\xff\nK\n")) == [
-        Read("F"),
-        Read("\N{REPLACEMENT CHARACTER}", "is not UTF-8 at its byte 1"),
-        Read("K"),
+        Row("F"),
+        Row("\N{REPLACEMENT CHARACTER}", "is not UTF-8 at its byte 1"),
+        Row("K"),
     ]
-    assert rows(parquet(tmp_path / "b.parquet", ["F", None, "K"])) == [Read("F"), Read(None, "is null"), Read("K")]
+    assert rows(parquet(tmp_path / "b.parquet", ["F", None, "K"])) == [Row("F"), Row(None, "is null"), Row("K")]
     assert rows(write(tmp_path / "c.tsv", b"number\tsource\n1\tF\n2\n")) == [
-        Read("F"),
-        Read(None, "is missing: the line has 1 columns"),
+        Row("F"),
+        Row(None, "is missing: the line has 1 columns"),
     ]
 
 
@@ -108,11 +108,11 @@ def test_an_endless_line_costs_a_row_and_no_memory(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(shards, "SLICE_BYTES", size)
         found = rows(write(tmp_path / "a.txt", b"F\n" + b"K" * 100 + b"\nshort\n12345678\n1234567\n"))
         assert found == [
-            Read("F"),
-            Read("KKKKKKKK…", "is in a line of more than 8 bytes"),
-            Read("short"),
-            Read("12345678…", "is in a line of more than 8 bytes"),  # with its end it has 9
-            Read("1234567"),
+            Row("F"),
+            Row("KKKKKKKK…", "is in a line of more than 8 bytes"),
+            Row("short"),
+            Row("12345678…", "is in a line of more than 8 bytes"),  # with its end it has 9
+            Row("1234567"),
         ]
 
 
@@ -137,14 +137,14 @@ def test_a_name_with_brackets_is_a_file_and_no_pattern(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "pattern", "message"),
     [
-        (["a.txt"], "b*", "names no file: correct it, and put patterns in quotes"),
-        (["a.csv"], "*", "a.csv: its format is not known by its name, which should end in .parquet, .tsv"),
+        (["a.txt"], "b*", "matches no file: correct it, and put patterns in quotes"),
+        (["a.csv"], "*", "a.csv: unknown format, its name must end in .parquet, .tsv"),
         (["a.txt", "a.tsv"], "a.*", "a.txt would both be written to a.parquet: rename one"),
         (["in/a.txt"], "in", "is a folder: name its files"),
         (["in/sub/a.txt", "b.txt"], "in/*/../../b.txt", "goes up again after a wildcard"),
     ],
 )
-def test_files_that_cannot_be_shards_are_told(names: list[str], pattern: str, message: str, tmp_path: Path) -> None:
+def test_files_that_cannot_be_shards_are_refused(names: list[str], pattern: str, message: str, tmp_path: Path) -> None:
     for name in names:
         write(tmp_path / name, b"F\n")
     with pytest.raises(UserError, match=message.replace("*", r"\*")):
@@ -152,7 +152,7 @@ def test_files_that_cannot_be_shards_are_told(names: list[str], pattern: str, me
 
 
 def test_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a.parquet has no column 'source' \(there: number, word\): use --column"):
+    with pytest.raises(UserError, match=r"a.parquet has no column 'source' \(it has number, word\): use --column"):
         sources(parquet(tmp_path / "a.parquet", LINES, "word"))
     with pytest.raises(UserError, match="column 'number' is of type int64, sources are strings"):
         sources(tmp_path / "a.parquet", "number")

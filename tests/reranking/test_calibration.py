@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit, logit
 
 from pipeline.evaluation.metrics import expected_calibration_error, reliability_curve
-from pipeline.reranking.calibration import Calibration
+from pipeline.reranking.reranker import Calibration
 
 
 def test_the_reliability_curve_by_hand() -> None:

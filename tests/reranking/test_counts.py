@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
-from pipeline.reranking import counts as tally
-from pipeline.reranking.counts import Tally, fingerprints
+from pipeline.reranking import counts
+from pipeline.reranking.counts import Counts, fingerprints
 
 ABC = Alphabet(Symbols.CHARACTERS, tuple("abc"))
 
 
 @settings(deadline=None)
 @given(st.lists(st.text("abc", max_size=4)), st.lists(st.text("abc", max_size=4)))
-def test_a_tally_counts_like_a_dictionary(seen: list[str], asked: list[str]) -> None:
-    found = Tally.of(fingerprints(StringStore.of(seen, ABC)))[fingerprints(StringStore.of(asked, ABC))]
-    assert found.tolist() == [Counter(seen)[string] for string in asked]
+def test_counts_are_those_of_a_dictionary(seen: list[str], asked: list[str]) -> None:
+    counted = Counts.of(fingerprints(StringStore.of(seen, ABC)))[fingerprints(StringStore.of(asked, ABC))]
+    assert counted.tolist() == [Counter(seen)[string] for string in asked]
 
 
 def test_different_strings_have_different_fingerprints() -> None:
@@ -33,5 +33,5 @@ def test_a_fingerprint_does_not_depend_on_the_other_rows(monkeypatch: pytest.Mon
     strings = ["abc", "", "ca", "abc", "b"]
     whole = fingerprints(StringStore.of(strings, ABC))
     np.testing.assert_array_equal(whole, [fingerprints(StringStore.of([string], ABC))[0] for string in strings])
-    monkeypatch.setattr(tally, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(counts, "ROWS_AT_ONCE", 2)
     np.testing.assert_array_equal(fingerprints(StringStore.of(strings, ABC)), whole)

@@ -9,17 +9,17 @@ from scipy.optimize import approx_fprime
 
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import expected_calibration_error
-from pipeline.model.inference import Prediction
-from pipeline.reranking.features import FEATURES, Features
-from pipeline.reranking.reranker import FEWEST_SOURCES, OWN_ORDER, Reranker, _fit_weights, _Items
+from pipeline.model.inference import Hypothesis
+from pipeline.reranking.features import FEATURES, FeatureMatrix
+from pipeline.reranking.reranker import FEWEST_SOURCES, MODEL_SCORE, Reranker, _fit_weights, _Items
 
 LISTED, TRAINED, MODEL = (FEATURES.index(name) for name in ("listed", "trained", "log_probability"))
-Lists = list[list[Prediction]]
+Lists = list[list[Hypothesis]]
 
 
 def toy(
     items: int, seed: int, listed_weight: float = 4.0, candidates: int = 4
-) -> tuple[Features, Lists, list[str], list[set[str]]]:
+) -> tuple[FeatureMatrix, Lists, list[str], list[set[str]]]:
     """Items whose right candidate is drawn by model score and membership in the list."""
     rng = np.random.default_rng(seed)
     values = np.zeros((items * candidates, len(FEATURES)))
@@ -30,12 +30,12 @@ def toy(
     logs = values[:, MODEL].reshape(items, candidates)
     order = np.argsort(-logs, axis=1)
     rows = (np.arange(items)[:, None] * candidates + order).ravel()
-    lists = [[Prediction(f"c{i}", float(logs[item, i])) for i in order[item]] for item in range(items)]
-    features = Features(values[rows], np.arange(items + 1) * candidates)
+    lists = [[Hypothesis(f"c{i}", float(logs[item, i])) for i in order[item]] for item in range(items)]
+    features = FeatureMatrix(values[rows], np.arange(items + 1) * candidates)
     return features, lists, [f"s{item}" for item in range(items)], [{f"c{i}"} for i in right]
 
 
-def accuracy(reranker: Reranker, data: tuple[Features, Lists, list[str], list[set[str]]]) -> float:
+def accuracy(reranker: Reranker, data: tuple[FeatureMatrix, Lists, list[str], list[set[str]]]) -> float:
     features, lists, _, accepted = data
     ranked = reranker.rerank(features, lists)
     return float(np.mean([row[0].text in some for row, some in zip(ranked, accepted, strict=True)]))
@@ -55,7 +55,7 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
     varying = [MODEL, LISTED]
 
     def loss(some: np.ndarray) -> float:
-        all_ = OWN_ORDER.copy()
+        all_ = MODEL_SCORE.copy()
         all_[varying] = some
         scores = (items.values @ all_).reshape(200, -1)
         right = items.right.reshape(200, -1)
@@ -64,7 +64,7 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
     np.testing.assert_allclose(approx_fprime(weights[varying], loss, 1e-6), 0, atol=0.05)
 
 
-def test_a_strong_pull_keeps_the_own_order_and_a_weak_one_lets_go() -> None:
+def test_a_strong_pull_keeps_the_models_order_and_a_weak_one_lets_go() -> None:
     features, lists, sources, accepted = toy(200, seed=0)
     items = _Items.of(features, lists, sources, accepted)
     pulled = [_fit_weights(items, strength)[LISTED] for strength in (1e9, 100.0, 1.0)]
@@ -78,7 +78,7 @@ def test_units_of_features_do_not_matter() -> None:
     values[:, LISTED] *= 1000
     weights, scaled = (
         _fit_weights(_Items.of(some, lists, sources, accepted), 10.0)
-        for some in (features, Features(values, features.offsets))
+        for some in (features, FeatureMatrix(values, features.offsets))
     )
     assert scaled[LISTED] * 1000 == pytest.approx(weights[LISTED], rel=1e-3)
 
@@ -89,8 +89,10 @@ def test_several_right_candidates_count_together() -> None:
     assert np.isfinite(_fit_weights(_Items.of(features, lists, sources, both), 1.0)).all()
 
 
-def test_without_dev_the_own_order_stays() -> None:
-    reranker = Reranker.fit(Features(np.zeros((0, len(FEATURES))), np.zeros(1, dtype=np.int64)), [], [], [], seed=0)
+def test_without_dev_the_models_order_stays() -> None:
+    reranker = Reranker.fit(
+        FeatureMatrix(np.zeros((0, len(FEATURES))), np.zeros(1, dtype=np.int64)), [], [], [], seed=0
+    )
     assert reranker == Reranker()
     features, lists, *_ = toy(10, seed=0)
     assert [[choice.text for choice in row] for row in reranker.rerank(features, lists)] == [
@@ -99,9 +101,9 @@ def test_without_dev_the_own_order_stays() -> None:
 
 
 @pytest.mark.parametrize("items", [1, FEWEST_SOURCES - 1])
-def test_with_a_tiny_dev_the_own_order_stays(items: int) -> None:
+def test_with_a_tiny_dev_the_models_order_stays(items: int) -> None:
     reranker = Reranker.fit(*toy(items, seed=0), seed=0)
-    assert reranker.weights == tuple(OWN_ORDER)
+    assert reranker.weights == tuple(MODEL_SCORE)
     assert reranker.strength is None
 
 
@@ -110,7 +112,7 @@ def test_a_source_that_comes_again_and_again_is_one() -> None:
     assert Reranker.fit(features, lists, ["same"] * 500, accepted, seed=0).strength is None
 
 
-def together(items: int, seed: int) -> tuple[Features, Lists, list[str], list[set[str]]]:
+def together(items: int, seed: int) -> tuple[FeatureMatrix, Lists, list[str], list[set[str]]]:
     """Items whose right candidate is the one that is either listed or trained, not both and not neither."""
     features, lists, sources, _ = toy(items, seed)
     rng = np.random.default_rng(seed)
@@ -135,8 +137,8 @@ def test_trees_that_gain_no_more_than_chance_are_left_out() -> None:
 
 
 def test_won_and_lost_items_are_weighed_against_chance() -> None:
-    features = Features(np.zeros((40, len(FEATURES))), np.arange(21) * 2)
-    lists = [[Prediction("a", 0.0), Prediction("b", 0.0)]] * 20
+    features = FeatureMatrix(np.zeros((40, len(FEATURES))), np.arange(21) * 2)
+    lists = [[Hypothesis("a", 0.0), Hypothesis("b", 0.0)]] * 20
     items = _Items.of(features, lists, [str(item) for item in range(20)], [{"b"}] * 7 + [{"a"}] * 13)
     first = np.tile([1.0, 0.0], 20)
     won = first.copy()
@@ -148,21 +150,21 @@ def test_won_and_lost_items_are_weighed_against_chance() -> None:
     assert not items.clearly_better(mixed, than=first)
 
 
-def test_where_nothing_beats_the_own_order_it_stays() -> None:
+def test_where_nothing_beats_the_models_order_it_stays() -> None:
     features, lists, sources, _ = toy(200, seed=0)
     first = [{row[0].text} for row in lists]
-    assert Reranker.fit(features, lists, sources, first, seed=0).weights == tuple(OWN_ORDER)
+    assert Reranker.fit(features, lists, sources, first, seed=0).weights == tuple(MODEL_SCORE)
 
 
-def test_where_no_candidate_is_right_the_own_order_stays() -> None:
+def test_where_no_candidate_is_right_the_models_order_stays() -> None:
     features, lists, sources, _ = toy(200, seed=0)
     reranker = Reranker.fit(features, lists, sources, [{"?"}] * 200, seed=0)
-    assert reranker.weights == tuple(OWN_ORDER)
+    assert reranker.weights == tuple(MODEL_SCORE)
     assert reranker.accuracy == 0
 
 
 def test_confidence_keeps_its_word_on_new_items_even_where_lists_lack_the_right_candidate() -> None:
-    def with_misses(seed: int) -> tuple[Features, Lists, list[str], list[set[str]]]:
+    def with_misses(seed: int) -> tuple[FeatureMatrix, Lists, list[str], list[set[str]]]:
         features, lists, sources, accepted = toy(3000, seed)
         return features, lists, sources, [some if item % 4 else {"?"} for item, some in enumerate(accepted)]
 
@@ -184,8 +186,8 @@ def test_confidence_falls_from_place_to_place() -> None:
 
 
 def test_equal_candidates_keep_their_order() -> None:
-    lists = [[Prediction("a", -1.0), Prediction("b", -1.0)]]
-    [row] = Reranker().rerank(Features(np.zeros((2, len(FEATURES))), np.array([0, 2])), lists)
+    lists = [[Hypothesis("a", -1.0), Hypothesis("b", -1.0)]]
+    [row] = Reranker().rerank(FeatureMatrix(np.zeros((2, len(FEATURES))), np.array([0, 2])), lists)
     assert [choice.text for choice in row] == ["a", "b"]
 
 

@@ -16,8 +16,8 @@ from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.bundle import write_bundle
-from pipeline.prediction.predictor import OWN_ORDER
-from pipeline.reranking.features import FEATURES
+from pipeline.reranking.features import FEATURES, FOLDER, FeatureExtractor
+from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import RunMetadata, content_digest, run_folder, save_metadata
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 from pipeline.tracking.flavor import save_model
@@ -26,8 +26,9 @@ from tests.conftest import PROJECT, small_model
 PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))
 SOURCES = ["F AO", "K", "K AO F", "F AO"]
 ACCURACIES = {("supervised", 0): 0.25, ("tandem", 0): 0.5, ("tandem", 1): 0.375}  # on dev
-MAX_SYMBOLS = 5  # of a source that a saved model takes
+MAX_SYMBOLS = 5  # of a source
 RUNS = tuple(RunGroup(strategy, (seed,)) for strategy, seed in ACCURACIES)
+TRUSTS_PAIRS = Reranker(weights=tuple(100.0 * (name == "pair_share") for name in FEATURES))
 
 
 def make_project(folder: Path, order: Order = Order.RERANK) -> None:
@@ -36,10 +37,9 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
     corpus = Corpus(train, [Example("R AO", "dev")], [Example("R", "test")], ["fork", "for", "ko"], 0, None, "made up")
     write_prepared(folder / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
     prepared = Prepared.open(folder / PREPARED)
-    (folder / RERANKERS).mkdir(parents=True)
+    FeatureExtractor.learn(prepared, held_out=False).save(folder / FOLDER)
     decoding = Decoding(order=order, beam_width=2, neighbours=2, ensemble=False, seed=0)
-    RerankMetadata(prepared.digest, (0, 1), held_out=False, decoding=decoding).save(folder / RERANKERS)
-    weights = tuple(100.0 * (name == "pair_share") for name in FEATURES)
+    networks: dict[str, dict[int, str]] = {}
     for number, ((strategy, seed), accuracy) in enumerate(ACCURACIES.items()):
         keras.utils.set_random_seed(number)
         network = Network(small_model(), Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), 6))
@@ -47,12 +47,13 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         save_network(network, run)
         save_alphabets(run, prepared.source_alphabet, prepared.target_alphabet)
         (run / "history.csv").write_text(f"step,dev_word_accuracy\n10,{accuracy}\n", encoding="utf-8")
-        save_metadata(
-            RunMetadata(strategy, seed, "key", content_digest(run), prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5), run
-        )
-        reranker = folder / RunGroup(strategy, (seed,)).reranker
-        reranker.parent.mkdir(exist_ok=True)
-        replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25).save(reranker)
+        content = content_digest(run)
+        save_metadata(RunMetadata(strategy, seed, "key", content, prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5), run)
+        networks.setdefault(strategy, {})[seed] = content
+        (folder / RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
+        replace(TRUSTS_PAIRS, accuracy=accuracy + 0.25).save(folder / RunGroup(strategy, (seed,)).reranker)
+        RerankMetadata(prepared.digest, networks[strategy], MAX_SYMBOLS, decoding).save(folder / RERANKERS / strategy)
+    TRUSTS_PAIRS.save(folder / RunGroup("tandem", (0, 1)).reranker)
     shutil.copy(PROJECT / "params.yaml", folder)
 
 
@@ -61,6 +62,6 @@ def save_small_model(root: Path) -> Path:
     make_project(root / "a project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root / "a project")
-        write_bundle(root / "bundle", RUNS[-1], Prepared.open())
-        save_model(root / "model", root / "bundle", MAX_SYMBOLS, "F AO", Model())
+        write_bundle(root / "bundle", RUNS[-1])
+        save_model(root / "model", root / "bundle", "F AO", Model())
     return root / "model"

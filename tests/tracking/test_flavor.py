@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
 
 from pipeline.config.params import Order
-from pipeline.prediction.bundle import Bundle
+from pipeline.prediction.predictor import Predictor
 from pipeline.tracking.flavor import OUTPUTS
 from tests.conftest import PROJECT
 from tests.support.servers import free_port, running
@@ -36,8 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(folder: Path) -> Bundle:
-    return Bundle.load(folder / "artifacts" / "bundle")
+def predictor(folder: Path) -> Predictor:
+    return Predictor.load(folder / "artifacts" / "bundle")
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,12 @@ def model(folder: Path) -> PyFuncModel:
     return mlflow.pyfunc.load_model(str(folder))
 
 
-def table(bundle: Bundle, sources: list[str], n_best: int = 1, **options: Any) -> pd.DataFrame:
+def table(predictor: Predictor, sources: list[str], n_best: int = 1, **options: Any) -> pd.DataFrame:
+    ranked = predictor.predict(sources, predictor.options(n_best=n_best, **options))
     rows = [
-        (source, rank, choice.text, choice.log_probability, choice.confidence)
-        for source, choices in zip(sources, bundle.chooser(n_best, **options).choose(sources), strict=True)
-        for rank, choice in enumerate(choices[:n_best], start=1)
+        (source, rank, one.text, one.log_probability, one.confidence)
+        for source, predictions in zip(sources, ranked, strict=True)
+        for rank, one in enumerate(predictions, start=1)
     ]
     return pd.DataFrame(rows, columns=list(OUTPUTS))
 
@@ -60,23 +61,23 @@ def answer(model: PyFuncModel, sources: Any, **params: Any) -> pd.DataFrame:
     return found
 
 
-def test_a_list_of_strings_gets_a_table_of_ranked_predictions(model: PyFuncModel, bundle: Bundle) -> None:
+def test_a_list_of_strings_gets_a_table_of_ranked_predictions(model: PyFuncModel, predictor: Predictor) -> None:
     found = answer(model, SOURCES, n_best=2)
     assert found["source"].tolist() == [source for source in SOURCES for _ in range(2)]
     assert found["rank"].tolist() == [1, 2] * len(SOURCES)
     assert found["prediction"][0] == "for"  # the pairs say so, the untrained network does not
-    pd.testing.assert_frame_equal(found, table(bundle, SOURCES, n_best=2))
+    pd.testing.assert_frame_equal(found, table(predictor, SOURCES, n_best=2))
 
 
 def test_so_does_a_column_of_strings(model: PyFuncModel) -> None:
     pd.testing.assert_frame_equal(answer(model, pd.DataFrame({"source": SOURCES})), answer(model, SOURCES))
 
 
-def test_a_request_can_ask_for_another_order_and_beam(model: PyFuncModel, bundle: Bundle) -> None:
+def test_a_request_can_ask_for_another_order_and_beam_width(model: PyFuncModel, predictor: Predictor) -> None:
     greedy = answer(model, SOURCES, order="greedy")
-    pd.testing.assert_frame_equal(greedy, table(bundle, SOURCES, order=Order.GREEDY))
-    beam = answer(model, SOURCES, order="beam", beam=4, n_best=3)
-    pd.testing.assert_frame_equal(beam, table(bundle, SOURCES, n_best=3, beam=4, order=Order.BEAM))
+    pd.testing.assert_frame_equal(greedy, table(predictor, SOURCES, order=Order.GREEDY))
+    beam = answer(model, SOURCES, order="beam", beam_width=4, n_best=3)
+    pd.testing.assert_frame_equal(beam, table(predictor, SOURCES, n_best=3, beam_width=4, order=Order.BEAM))
     assert greedy["prediction"][0] != answer(model, SOURCES)["prediction"][0]
 
 
@@ -87,7 +88,7 @@ def test_no_string_gets_no_row(model: PyFuncModel) -> None:
 
 def test_a_later_request_compiles_nothing_anew(model: PyFuncModel) -> None:
     def compiled() -> dict[object, Any]:
-        return dict(model.unwrap_python_model()._service.bundle.model._compiled)
+        return dict(model.unwrap_python_model()._service.predictor.model._compiled)
 
     answer(model, SOURCES)
     before = compiled()
@@ -105,13 +106,17 @@ def test_a_later_request_compiles_nothing_anew(model: PyFuncModel) -> None:
         (["F\tAO"], {}, "source 1, 'F\\tAO', has a tab, line break or NUL in it"),
         (["\ud800"], {}, "source 1, '\\ud800', has bytes in it that are not Unicode text"),
         (["F AO", "F F F F F F"], {}, "source 2 has 6 symbols, at most 5 are possible"),
-        (["F"] * 50_001, {}, "50,001 strings are too many for one request: with beam 2 at most 50,000"),
-        (["F"] * 1_001, {"n_best": 100}, "1,001 strings are too many for one request: with beam 100 at most 1,000"),
+        (["F"] * 50_001, {}, "50,001 strings are too many for one request: with beam width 2 at most 50,000"),
+        (
+            ["F"] * 1_001,
+            {"n_best": 100},
+            "1,001 strings are too many for one request: with beam width 100 at most 1,000",
+        ),
         (["F"], {"n_best": 0}, "n_best is 0, but must be a whole number from 1 to 100"),
         (["F"], {"n_best": 101}, "n_best is 101, but must be a whole number from 1 to 100"),
         (["F"], {"n_best": None}, "n_best is None, but must be a whole number from 1 to 100"),
         (["F"], {"n_best": "3"}, "Can not safely convert `<class 'str'>` to `DataType.long`"),
-        (["F"], {"beam": 1000}, "beam is 1000, but must be a whole number from 1 to 100"),
+        (["F"], {"beam_width": 1000}, "beam_width is 1000, but must be a whole number from 1 to 100"),
         (["F"], {"order": "best"}, "order is 'best', but must be one of greedy, beam, rerank"),
     ],
 )
@@ -129,7 +134,7 @@ def test_the_signature_says_what_goes_in_what_comes_out_and_what_can_be_asked_fo
     assert signature.inputs.to_dict() == [{"type": "string", "required": True}]
     assert signature.outputs.input_names() == ["source", "rank", "prediction", "log_probability", "confidence"]
     params = {param.name: param.default for param in signature.params.params}
-    assert params == {"n_best": 1, "beam": 2, "order": "rerank"}
+    assert params == {"n_best": 1, "beam_width": None, "order": "rerank"}
     assert model.input_example == ["F AO"]
 
 
@@ -143,24 +148,22 @@ def third_party_imports(folder: Path) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
     distributions = packages_distributions()
-    return {name for package in found - {folder.name} for name in distributions.get(package, [])}
+    return {name for package in found - {"pipeline"} for name in distributions.get(package, [])}
 
 
 def test_its_requirements_are_what_its_modules_import_at_exact_versions(folder: Path) -> None:
     lines = (folder / "requirements.txt").read_text(encoding="utf-8").split()
     names = {line.split("==")[0] for line in lines}
     assert lines == [f"{line.split('==')[0]}=={version(line.split('==')[0])}" for line in lines]
-    assert names - {"mlflow-skinny"} == third_party_imports(folder / "code" / "pipeline") - {
-        "mlflow",
-        "mlflow-skinny",
-        "mlflow-tracing",
-    }
+    by_fitting_and_logs_alone = {"scikit-learn", "scipy", "threadpoolctl", "rich"}
+    with_others = {"mlflow", "mlflow-tracing", "pydantic_core"}
+    assert names == third_party_imports(folder) - by_fitting_and_logs_alone - with_others
 
 
 def test_it_carries_the_modules_that_predict_and_no_others(folder: Path) -> None:
     package = folder / "code" / "pipeline"
     names = {path.relative_to(package).as_posix() for path in package.rglob("*")}
-    assert {"__init__.py", "serving/flavor.py", "model/search.py", "reranking/evidence.py"} <= names
+    assert {"__init__.py", "prediction/predictor.py", "model/search.py", "reranking/features.py"} <= names
     others = {"cli.py", "tracking", "training/phase.py", "stages", "publishing", "batch", "sweeps", "__pycache__"}
     assert not others & names
 
@@ -183,15 +186,17 @@ def predict_in(python: Path, folder: Path, place: Path) -> tuple[str, pd.DataFra
 
 
 @pytest.mark.slow
-def test_beside_an_installed_package_it_runs_its_own_modules(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+def test_beside_an_installed_package_it_runs_its_own_modules(
+    folder: Path, predictor: Predictor, tmp_path: Path
+) -> None:
     file, found = predict_in(Path(sys.executable), folder, tmp_path)
     assert Path(file).is_relative_to(folder)
-    pd.testing.assert_frame_equal(found, table(bundle, SOURCES, n_best=3))
+    pd.testing.assert_frame_equal(found, table(predictor, SOURCES, n_best=3))
 
 
 @pytest.mark.slow
 def test_it_predicts_the_same_in_a_fresh_environment_of_its_own_requirements(
-    folder: Path, bundle: Bundle, tmp_path: Path
+    folder: Path, predictor: Predictor, tmp_path: Path
 ) -> None:
     venv.create(tmp_path / "fresh", with_pip=True)
     python = tmp_path / "fresh" / "bin" / "python"
@@ -199,7 +204,7 @@ def test_it_predicts_the_same_in_a_fresh_environment_of_its_own_requirements(
     subprocess.run(install, check=True)
     file, found = predict_in(python, folder, tmp_path)
     assert Path(file).is_relative_to(folder)
-    pd.testing.assert_frame_equal(found, table(bundle, SOURCES, n_best=3), rtol=1e-4)
+    pd.testing.assert_frame_equal(found, table(predictor, SOURCES, n_best=3), rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -222,23 +227,23 @@ def ask(address: str, body: str, kind: str = "application/json") -> tuple[int, A
 
 
 @pytest.mark.slow
-def test_over_http_strings_get_the_same_rows(address: str, bundle: Bundle) -> None:
+def test_over_http_strings_get_the_same_rows(address: str, predictor: Predictor) -> None:
     status, found = ask(address, json.dumps({"inputs": SOURCES, "params": {"n_best": 2}}))
     assert status == 200
-    pd.testing.assert_frame_equal(pd.DataFrame(found["predictions"]), table(bundle, SOURCES, n_best=2))
+    pd.testing.assert_frame_equal(pd.DataFrame(found["predictions"]), table(predictor, SOURCES, n_best=2))
     status, found = ask(address, "source\nF AO\nK\n", "text/csv")
     assert status == 200
     assert [row["source"] for row in found["predictions"]] == ["F AO", "K"]
 
 
 @pytest.mark.slow
-def test_requests_at_the_same_time_get_each_their_own_rows(address: str, bundle: Bundle) -> None:
+def test_requests_at_the_same_time_get_each_their_own_rows(address: str, predictor: Predictor) -> None:
     bodies = [json.dumps({"inputs": SOURCES, "params": {"n_best": 1 + number % 4}}) for number in range(12)]
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda body: ask(address, body), bodies))
     for number, (status, found) in enumerate(answers):
         assert status == 200
-        expected = table(bundle, SOURCES, n_best=1 + number % 4)
+        expected = table(predictor, SOURCES, n_best=1 + number % 4)
         pd.testing.assert_frame_equal(pd.DataFrame(found["predictions"]), expected)
 
 
@@ -254,7 +259,10 @@ def test_requests_at_the_same_time_get_each_their_own_rows(address: str, bundle:
         ('{"inputs": ["F F F F F F"]}', "source 1 has 6 symbols, at most 5 are possible"),
         ('{"inputs": ["F"], "params": {"n_best": 0}}', "n_best is 0, but must be a whole number from 1 to 100"),
         ('{"inputs": ["F"], "params": {"n_best": 2.5}}', "n_best is 2.5, but must be a whole number from 1 to 100"),
-        ('{"inputs": ["F"], "params": {"n_bset": 3}}', "there is no parameter 'n_bset', only n_best, beam, order"),
+        (
+            '{"inputs": ["F"], "params": {"n_bset": 3}}',
+            "there is no parameter 'n_bset', only n_best, beam_width, order",
+        ),
         ('{"inputs": ["F"], "params": {"order": "best"}}', "must be one of greedy, beam, rerank"),
         ('{"dataframe_records": [{"source": "F"}]}', "inputs: field required"),
         ('["F AO"]', "the body: input should be an object"),

@@ -203,7 +203,7 @@ def test_loading_a_model_runs_no_code_of_its_folder(project: Path, tmp_path: Pat
     for module in modules:
         module.write_text("raise SystemExit('this was run')", encoding="utf-8")
     assert len(modules) > 10
-    assert load_model(str(folder)).bundle.chooser().choose(["F AO"])[0][0].text == "for"
+    assert load_model(str(folder)).predictor.predict(["F AO"])[0][0].text == "for"
 
 
 @pytest.mark.parametrize(

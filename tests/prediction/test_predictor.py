@@ -1,0 +1,130 @@
+"""Predictors: ranked predictions in each order, and rerankers fitted on dev."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config.options import Symbols
+from pipeline.config.params import Decoding, Order
+from pipeline.data.alphabet import save_alphabets
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
+from pipeline.data.prepared import Prepared, write_prepared
+from pipeline.model.backend import keras
+from pipeline.model.inference import TrainedModel
+from pipeline.model.network import Network, Sizes, save_network
+from pipeline.prediction.options import PredictionOptions
+from pipeline.prediction.predictor import Predictor
+from pipeline.reranking.features import FeatureExtractor
+from tests.conftest import PROJECT, small_model
+from tests.support.small_project import RUNS, make_project
+
+SOURCES = ["abc", "dd", "abc", "cadb"]
+RERANK = Decoding(order=Order.RERANK, beam_width=3, neighbours=4, ensemble=False, seed=0)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Words of a to d; a source writes d for a and a for d."""
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcd"), size=rng.integers(1, 5))) for _ in range(200)]
+    pairs = [Example(word.translate(str.maketrans("ad", "da")), word) for word in words]
+    folder = tmp_path_factory.mktemp("prepared")
+    corpus = Corpus(pairs[:60], pairs[60:130], pairs[130:150], words[100:], 0, None, "made up")
+    write_prepared(folder, corpus, Symbols.CHARACTERS, Symbols.CHARACTERS)
+    return Prepared.open(folder)
+
+
+@pytest.fixture(scope="module")
+def predictor(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """An untrained model, its weights scaled up so that the distributions are far from even; nothing is fitted."""
+    keras.utils.set_random_seed(0)
+    network = Network(small_model(), Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), 6))
+    network.set_weights([3 * weight for weight in network.get_weights()])
+    folder = tmp_path_factory.mktemp("run")
+    save_network(network, folder)
+    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
+    return Predictor(TrainedModel.load(folder), RERANK, FeatureExtractor.learn(prepared, held_out=False))
+
+
+def test_without_a_fitted_reranker_candidates_stay_in_the_order_of_the_models_scores(predictor: Predictor) -> None:
+    rows = predictor.predict(SOURCES, predictor.options(n_best=100, beam_width=3))
+    for row, hypotheses in zip(rows, predictor.model.predict(SOURCES, 100), strict=True):
+        scores = [one.log_probability for one in row]
+        assert scores == sorted(scores, reverse=True)
+        assert {one.text for one in hypotheses} <= {one.text for one in row}
+
+
+def test_a_reranker_learns_from_dev_that_the_pairs_know_better(prepared: Prepared, predictor: Predictor) -> None:
+    dev, test = prepared.train[:40], prepared.train[40:]
+    unfitted = replace(predictor, decoding=replace(RERANK, neighbours=0))
+    fitted = unfitted.fitted(dev)
+    sources = [example.source for example in test]
+    right = [
+        np.mean([row[0].text == example.target for row, example in zip(one.predict(sources), test, strict=True)])
+        for one in (unfitted, fitted)
+    ]
+    assert right[0] < 0.2
+    assert right[1] > 0.9
+    assert all(0 <= one.confidence <= 1 for row in fitted.predict(SOURCES) for one in row)
+
+
+def test_greedy_predictions_are_those_of_the_model_alone(predictor: Predictor) -> None:
+    greedy = predictor.predict(SOURCES, PredictionOptions(Order.GREEDY))
+    assert [[(one.text, one.log_probability) for one in row] for row in greedy] == [
+        [(one.text, one.log_probability) for one in row] for row in predictor.model.predict(SOURCES)
+    ]
+
+
+def test_without_reranking_the_probability_is_the_confidence(predictor: Predictor) -> None:
+    for row in predictor.predict(SOURCES, PredictionOptions(Order.BEAM, 3, 3)):
+        assert len(row) == 3
+        confidences = [one.confidence for one in row]
+        assert confidences == sorted(confidences, reverse=True)
+        assert confidences == pytest.approx([np.exp(one.log_probability) for one in row])
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_only_reranking_learns_from_dev(prepared: Prepared, predictor: Predictor, order: Order) -> None:
+    features = predictor.features if order is Order.RERANK else None
+    fitted = Predictor(predictor.model, replace(RERANK, order=order), features).fitted(prepared.dev)
+    assert (fitted.reranker.accuracy is not None) == (order is Order.RERANK)
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_predictions_in_each_order_are_those_of_each_order(predictor: Predictor, order: Order) -> None:
+    best = replace(predictor, decoding=replace(RERANK, order=order)).predict_in_each_order(SOURCES)
+    assert list(best) == list(Order)[: list(Order).index(order) + 1]
+    for each, predictions in best.items():
+        asked = PredictionOptions.resolve(RERANK, each)
+        assert predictions == [row[0] for row in predictor.predict(SOURCES, asked)]
+
+
+def test_without_compiling_predictions_are_the_same_but_for_rounding(predictor: Predictor) -> None:
+    rows, compiled = predictor.predict(SOURCES, compiled=False), predictor.predict(SOURCES)
+    assert [[one.text for one in row] for row in rows] == [[one.text for one in row] for row in compiled]
+    for row, other in zip(rows, compiled, strict=True):
+        assert [one.log_probability for one in row] == pytest.approx([one.log_probability for one in other], abs=1e-5)
+
+
+def test_no_sources_have_no_predictions(predictor: Predictor) -> None:
+    assert predictor.predict([]) == []
+
+
+def test_predicting_imports_neither_what_fits_nor_what_draws_nor_what_tracks(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(PROJECT)!r})
+        from pipeline.prediction.predictor import Predictor
+        from pipeline.runs.groups import RunGroup
+        Predictor.of_runs(RunGroup("tandem", {RUNS[-1].seeds})).predict(["F AO"])
+        unwanted = "sklearn", "scipy.optimize", "pandas", "matplotlib", "mlflow"
+        print([name for name in unwanted if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True, text=True)
+    assert done.stdout == "[]\n"
