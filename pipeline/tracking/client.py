@@ -1,4 +1,4 @@
-"""The way to MLflow: which store is in use, and the runs of a comparison there, found and made by their tags.
+"""The way to MLflow: which store is in use, and the runs of a comparison in it, known by their tags.
 
 What a run holds is left to `pipeline.tracking.runs`.
 """
@@ -86,9 +86,9 @@ def runs_page(root: Path, experiment: str) -> str:
     """The part of the UI's address, after host and port, that shows the runs of an experiment."""
     find_artifacts(root, experiment)
     with alone(root, "mlflow"):  # it may make the store
-        found = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
+        entry = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
     # Without its type of workflow, the UI opens on the traces of language models.
-    place = f"/{found.experiment_id}/runs" if found else ""
+    place = f"/{entry.experiment_id}/runs" if entry else ""
     return f"/#/experiments{place}?workflowType=machine_learning"
 
 
@@ -186,7 +186,7 @@ class Connection:
         return self._existing({KIND: CHILD, PARENT_ID: parent}) if parent else []
 
     def open_parent(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Id of the parent run without outputs, now running, made with these if there is none; empty without MLflow."""
+        """Id of the parent run without outputs, now running; it is made if missing. Empty without MLflow."""
 
         def take(client: "MlflowClient") -> str:
             for run in self._search(client, {KIND: self.parent_kind}):
@@ -244,10 +244,10 @@ class Connection:
 
     def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
         def find(client: "MlflowClient") -> list[ExistingRun]:
-            found = [(run.info, run.data.tags) for run in self._search(client, tags)]
+            existing = [(run.info, run.data.tags) for run in self._search(client, tags)]
             return [
                 ExistingRun(run.run_id, run.status, tags, run.artifact_uri, bool(client.list_artifacts(run.run_id)))
-                for run, tags in found
+                for run, tags in existing
             ]
 
         return self.attempt("find the runs of the comparison", find) or []
@@ -329,7 +329,7 @@ def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:
         location = None if is_server(tracking_uri(root)) else (root / ARTIFACTS).as_uri()
         return str(client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"}))
     if experiment.lifecycle_stage == "deleted":
-        raise RuntimeError(f"experiment {name!r} was deleted there: restore it, or change tracking.experiment")
+        raise RuntimeError(f"experiment {name!r} is deleted: restore it, or change tracking.experiment")
     return str(experiment.experiment_id)
 
 

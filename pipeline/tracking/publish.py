@@ -185,9 +185,9 @@ def _parent_metrics(metrics: Metrics) -> Iterator[tuple[str, float]]:
             yield f"{name}_{order}_accuracy", interval["mean"]
         if row["calibration_error"] is not None:
             yield f"{name}_calibration_error", row["calibration_error"]
-    for name, found in metrics[COMPARISONS].items():
-        yield f"{name}_difference", found["difference"]
-        yield f"{name}_p_value", found["p_value"]
+    for name, paired in metrics[COMPARISONS].items():
+        yield f"{name}_difference", paired["difference"]
+        yield f"{name}_p_value", paired["p_value"]
 
 
 def numbers(content: Mapping[str, Any], prefix: str) -> dict[str, float]:

@@ -246,7 +246,7 @@ class Comparison(Run):
         return comparison
 
     def resume(self) -> None:
-        """Make the parent run without outputs the one to write to, a new one if there is none; it is RUNNING then."""
+        """Write to the parent run without outputs from now on, a new one if there is none; it is RUNNING then."""
         self.run_id = self.connection.open_parent(flatten(self._params), {"mlflow.source.name": "dvc.yaml"})
 
     def start(self, name: str, seed: int) -> Child:
