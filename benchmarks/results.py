@@ -147,10 +147,10 @@ class Board(Run):
     def complete(self, results: Results, runs: Iterable[tuple[Cell, str]] | None = None) -> None:
         """Publish those of `runs`, by default of all in the CSV, that have no complete child yet."""
         metrics = results.metrics()
-        finished = {run.child for run in self.connection.children(self.run_id) if run.status == "FINISHED"}
+        existing = {run.child for run in self.connection.children(self.run_id) if run.status == "FINISHED"}
         for cell, strategy in metrics if runs is None else runs:
             name = f"{cell.corpus} {cell.size} {strategy}"
-            if (name, cell.fold) in finished:
+            if (name, cell.fold) in existing:
                 continue
             run_id = self.connection.new_child(self.run_id, name, cell.fold, {})
             if run_id:  # the default name says "seed" where it is the fold
