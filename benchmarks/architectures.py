@@ -22,8 +22,8 @@ from pipeline.errors import explain_user_errors
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Phase, Task, new_network
-from pipeline.training.trainer import run_training
+from pipeline.training.strategies import Phase, Task
+from pipeline.training.trainer import new_network, run_training
 
 WARM_UP = 5  # batches that compile and are not timed
 

@@ -16,9 +16,10 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.network import Network, load_network, save_network
 from pipeline.model.search import Candidates, beam_search, decode, greedy_search
-from pipeline.training.loop import DevScore, TrainingLoop
+from pipeline.training.loop import Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Phase, Task, new_network
+from pipeline.training.strategies import Phase, Task
+from pipeline.training.trainer import new_network
 
 
 def training(params: Params, folder: Path, steps: int) -> DoRound:
@@ -59,10 +60,10 @@ def our_steps(network: Network, params: Params, prepared: Prepared, steps: int) 
     """
     plan = Phase(SCHEDULE, Task.PAIRED, steps)
     settings = replace(params.training, patience=ENDLESS)
-    for progress in TrainingLoop(
-        network, plan, streams(plan, prepared, params, SEED), settings, lambda: DevScore(0.0, 0.0)
-    ):
-        yield Spent(progress.step, progress.batches, progress.symbols)
+    batches = streams(plan, prepared, params, SEED)
+    loop = TrainingLoop(TrainingSteps(network, settings), plan, batches, settings, lambda: Score({}, (0.0,)))
+    for _ in loop:
+        yield Spent(loop.progress.step, loop.progress.batches, loop.progress.symbols)
 
 
 def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoRound:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.params import Params, load_params
 from pipeline.data.prepared import Prepared
-from pipeline.runs.folders import PRETRAIN, STRATEGIES
+from pipeline.runs.folders import PRETRAIN
 from pipeline.stages import evaluate, prepare, rerank
 from pipeline.training.trainer import run_training
 from tests.conftest import shipped_params
@@ -26,15 +26,20 @@ SHAPES = {
         "targets": "\n".join([*WORDS, "x"]),
     },
 }
+STRATEGIES = {
+    "supervised": {"tasks": ["paired"], "steps": 1},
+    "augmented": {"tasks": ["paired", "synthetic"], "steps": 1, "finetune_steps": 1},
+    "two_stage": {"tasks": ["paired"], "steps": 1, "start": "pretrained", "frozen_steps": 1},
+    "alternating": {"tasks": ["paired", "autoencode"], "steps": 1},
+    "tandem": {"tasks": ["paired", "autoencode", "synthetic"], "steps": 1, "start": "pretrained"},
+}
 CHANGES: dict[str, dict[str, Any]] = {
     "model": {"units": 4, "projection": 3, "embedding": 4, "cell": "gru"},
     "training": {"batch_size": 4, "evaluate_every": 1},
     "noise": {"kind": "learned"},
     "pretrain": {"steps": 1},
-    "supervised": {"steps": 1},
-    "two_stage": {"steps": 1, "finetune": 1},
-    "tandem": {"steps": 1, "start": "pretrained"},
-    "decoding": {"beam": 2, "neighbours": 2, "ensemble": False},
+    "strategies": STRATEGIES,
+    "decoding": {"beam_width": 2, "neighbours": 2, "ensemble": False},
     "evaluate": {"resamples": 100},
 }
 

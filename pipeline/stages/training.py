@@ -25,8 +25,8 @@ from pipeline.runs.folders import PRETRAIN, STEP, Row, load_history, run_folder,
 from pipeline.stages import end_on_sigterm
 from pipeline.tracking.client import import_mlflow, project_root
 from pipeline.tracking.runs import Child, Comparison
-from pipeline.training.membership import Member, members_here
 from pipeline.training.strategies import phases_of
+from pipeline.training.workers import Member, members_here
 
 if TYPE_CHECKING:
     from pipeline.training.workers import Workers

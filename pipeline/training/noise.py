@@ -1,15 +1,12 @@
-"""Corruption of targets: uniform edits, and sources made up the way the pairs do it.
+"""Corruption of targets: uniform edits, and sources made up the way the pairs write them.
 
-Both are pure functions of the ids and the generator they are given. How pairs are aligned is `alignment`'s.
+Both are pure functions of ids and a random generator. How pairs are aligned is left to `data.alignment`.
 """
 
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -104,7 +101,6 @@ class LearnedNoise:
     pieces: Integers
     cumulative: Integers
     fallback: Integers  # a piece, never an empty one, for each target symbol [V]
-    neighbours: Integers  # place of the neighbour, relative to the symbol, that each longer context takes in
     strength: float
 
     @classmethod
@@ -112,26 +108,26 @@ class LearnedNoise:
         cls,
         sources: StringStore,
         targets: StringStore,
+        alignment: Alignment,
         same: Integers,
         source_symbols: int,
-        neighbours: Sequence[int] = NEIGHBOURS,
         strength: float = STRENGTH,
     ) -> "LearnedNoise":
-        """Align row-aligned pairs and count.
+        """Count what row-aligned pairs do.
 
-        same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
-        source_symbols: source V.
+        alignment: of these pairs. same: int64 [target V], the source id of the same symbol or 0, as
+        `alignment.same_symbols` gives it. source_symbols: source V.
         """
         if len(targets.ids) == 0:
             raise ValueError("noise is learned from at least one pair with a target")
         V = len(same)
-        numbers, pieces = _number_pieces(sources, align(sources, targets, same, source_symbols))
+        numbers, pieces = _number_pieces(sources, alignment)
         identity = [numbers.setdefault((int(symbol) or UNKNOWN,), len(numbers)) for symbol in same]
         ids = targets.padded(np.arange(len(targets)))
         contexts = [ids[ids != PADDING].astype(np.int64)]
         keys: list[Integers] = []
         known = V
-        for neighbour in _neighbours(ids, neighbours):
+        for neighbour in _neighbours(ids):
             new, places = np.unique(contexts[-1] * V + neighbour, return_inverse=True)
             keys.append(new)
             contexts.append(known + places)
@@ -149,12 +145,11 @@ class LearnedNoise:
         return cls(
             piece_ids=np.array([symbol for piece in numbers for symbol in piece], dtype=np.int32),
             piece_offsets=np.cumsum([0, *map(len, numbers)]),
-            keys=np.concatenate(keys) if keys else np.zeros(0, dtype=np.int64),
+            keys=np.concatenate(keys),
             entries=np.searchsorted(seen_contexts, np.arange(known + 1)),
             pieces=seen_pieces,
             cumulative=np.concatenate([[0], np.cumsum(counts)]),
             fallback=fallback,
-            neighbours=np.array(neighbours, dtype=np.int64),
             strength=strength,
         )
 
@@ -208,21 +203,6 @@ class LearnedNoise:
         rows.sort(key=lambda row: row[1] == row[3])  # stable
         return pd.DataFrame(rows[:limit], columns=columns)
 
-    def save(self, path: Path) -> None:
-        """Write all of it as one .npz file; the same noise gives the same bytes."""
-        with path.open("wb") as file:
-            np.savez_compressed(file, **{item.name: getattr(self, item.name) for item in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> "LearnedNoise":
-        """Read what `save` wrote; raises `UserError` for anything else."""
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {item.name: content[item.name] for item in fields(cls)}
-            return cls(**{**arrays, "strength": float(arrays["strength"])})
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} holds no learned noise ({error}): run the stage that wrote it again") from error
-
     def _all_pieces(self) -> list[list[int]]:
         ids, offsets = self.piece_ids.tolist(), self.piece_offsets.tolist()
         return [ids[start:end] for start, end in pairwise(offsets)]
@@ -234,7 +214,7 @@ class LearnedNoise:
         while context >= V:
             context, neighbour = divmod(int(self.keys[context - V]), V)
             taken.append(neighbour)
-        places = dict(zip(self.neighbours.tolist(), reversed(taken), strict=False))
+        places = dict(zip(NEIGHBOURS, reversed(taken), strict=False))
         before = [places[place] for place in sorted(places) if place < 0]
         return before, [context], [places[place] for place in sorted(places) if place > 0]
 
@@ -242,7 +222,7 @@ class LearnedNoise:
         """The contexts of each symbol, the shortest first; -1 where a context was never seen."""
         V = len(self.fallback)
         contexts = [symbols]
-        for neighbour in _neighbours(ids, self.neighbours):
+        for neighbour in _neighbours(ids):
             contexts.append(self._find(contexts[-1] * V + neighbour))
         return contexts
 
@@ -288,19 +268,19 @@ class LearnedNoise:
         return np.repeat(self.pieces, np.diff(self.cumulative))
 
 
-def _neighbours(ids: Padded, places: Sequence[int] | Integers) -> Iterator[Integers]:
-    """For each relative place the neighbour there of every symbol, rows one behind the other.
+def _neighbours(ids: Padded) -> Iterator[Integers]:
+    """For each place of `NEIGHBOURS` the neighbour there of every symbol, rows one behind the other.
 
     START stands before a row, END after it, PADDING further out.
     """
     B, T = ids.shape
     inside = ids != PADDING
-    reach = max((abs(int(place)) for place in places), default=0) + 1
+    reach = max(map(abs, NEIGHBOURS)) + 1
     wide = np.zeros((B, T + 2 * reach), dtype=np.int64)
     wide[:, reach : reach + T] = ids
     wide[:, reach - 1] = START
     wide[np.arange(B), reach + inside.sum(axis=1)] = END
-    for place in places:
+    for place in NEIGHBOURS:
         yield wide[:, reach + place : reach + place + T][inside]
 
 
@@ -323,11 +303,11 @@ def _number_pieces(sources: StringStore, alignment: Alignment) -> tuple[dict[tup
 SYNTHETIC_SEED = 2**31
 
 
-def streams(plan: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
+def streams(phase: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
     """The batches of each task; pairs come in the same order whatever the strategy."""
     unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
     found: dict[Task, BatchStream] = {}
-    for task in set(plan.tasks):
+    for task in set(phase.tasks):
         if task is Task.AUTOENCODE:
             found[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
         elif task is Task.SYNTHETIC:
@@ -339,8 +319,9 @@ def streams(plan: Phase, prepared: Prepared, params: Params, seed: int) -> dict[
 
 def learned_noise(prepared: Prepared) -> LearnedNoise:
     """What the training pairs do to their targets."""
-    same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
-    return LearnedNoise.learn(prepared.train_sources, prepared.train_targets, same, len(prepared.source_alphabet))
+    same, V = same_symbols(prepared.source_alphabet, prepared.target_alphabet), len(prepared.source_alphabet)
+    sources, targets = prepared.train_sources, prepared.train_targets
+    return LearnedNoise.learn(sources, targets, align(sources, targets, same, V), same, V)
 
 
 def autoencoder_noise(prepared: Prepared, params: Params) -> Corruption | None:
@@ -363,7 +344,7 @@ def learned_target_noise(prepared: Prepared) -> Corruption:
     if not len(shared):
         raise UserError(
             "noise.kind: learned needs sources and targets that share symbols, and these have none in common: "
-            "set noise.kind: uniform, and use what is learned from the pairs by 'synthetic' in tandem.tasks"
+            "set noise.kind: uniform, and use what is learned from the pairs with 'synthetic' among a strategy's tasks"
         )
     targets_of_sources[sources_of_targets[shared]] = shared
     learned = learned_noise(prepared)

@@ -1,17 +1,14 @@
 """Noise: uniform edits by the rate, and sources the way the pairs have them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
-from pipeline.data.alignment import same_symbols
+from pipeline.data.alignment import align, same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet
 from pipeline.data.store import StringStore
-from pipeline.errors import UserError
 from pipeline.training import noise
 from pipeline.training.noise import LearnedNoise, Padded, UniformNoise
 
@@ -93,6 +90,13 @@ def test_impossible_uniform_noise_is_refused(rate: float, size: int) -> None:
         UniformNoise(rate, size)
 
 
+def learn(
+    sources: StringStore, targets: StringStore, source_alphabet: Alphabet, target_alphabet: Alphabet, strength: float
+) -> LearnedNoise:
+    same, size = same_symbols(source_alphabet, target_alphabet), len(source_alphabet)
+    return LearnedNoise.learn(sources, targets, align(sources, targets, same, size), same, size, strength)
+
+
 class Learned:
     """Noise of some pairs with their alphabets."""
 
@@ -100,13 +104,8 @@ class Learned:
         sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
         self.source_alphabet = Alphabet.of(sources, symbols)
         self.target_alphabet = Alphabet.of([*targets, "xyz"], Symbols.CHARACTERS)
-        self.noise = LearnedNoise.learn(
-            StringStore.of(sources, self.source_alphabet),
-            StringStore.of(targets, self.target_alphabet),
-            same_symbols(self.source_alphabet, self.target_alphabet),
-            len(self.source_alphabet),
-            strength=strength,
-        )
+        stores = StringStore.of(sources, self.source_alphabet), StringStore.of(targets, self.target_alphabet)
+        self.noise = learn(*stores, self.source_alphabet, self.target_alphabet, strength)
 
     def sample(self, targets: list[str], seed: int = 0) -> list[str]:
         ids = self.noise.sample(padded(targets, self.target_alphabet), np.random.default_rng(seed))
@@ -151,7 +150,7 @@ def test_a_symbol_that_sources_lack_falls_back_to_its_most_frequent_piece() -> N
 def test_a_symbol_that_only_the_alphabet_of_the_sources_has_falls_back_so_too() -> None:
     sources, targets = Alphabet(Symbols.CHARACTERS, ("a", "h", "s", "š")), Alphabet(Symbols.CHARACTERS, ("a", "š"))
     pairs = StringStore.of(["sha", "sha"], sources), StringStore.of(["ša", "ša"], targets)
-    noise = LearnedNoise.learn(*pairs, same_symbols(sources, targets), len(sources), strength=1e9)
+    noise = learn(*pairs, sources, targets, strength=1e9)
     assert sources.decode(noise.sample(padded(["ša"], targets), np.random.default_rng(0))[0]) == "sha"
 
 
@@ -223,25 +222,6 @@ def test_rewrites_come_before_what_stays_as_it_is() -> None:
     assert ("^", "u", "n", "v", 9, 9) not in rows  # no likelier than without the start
     assert ("", "s", "$", "s", 18, 18) in rows
     assert len(learned.noise.rewrites(3, learned.source_alphabet, learned.target_alphabet)) == 3
-
-
-def test_saved_noise_loads_as_it_was(tmp_path: Path) -> None:
-    learned = Learned(HISTORIC)
-    learned.noise.save(tmp_path / "noise.npz")
-    learned.noise.save(tmp_path / "again.npz")
-    assert (tmp_path / "noise.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
-    loaded = LearnedNoise.load(tmp_path / "noise.npz")
-    ids = padded(["stunde", "rose"] * 50, learned.target_alphabet)
-    np.testing.assert_array_equal(
-        loaded.sample(ids, np.random.default_rng(0)), learned.noise.sample(ids, np.random.default_rng(0))
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 begins like a zip file", b"neither"])
-def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "noise.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"noise.npz holds no learned noise .* run the stage that wrote it again"):
-        LearnedNoise.load(tmp_path / "noise.npz")
 
 
 def test_noise_needs_a_pair() -> None:
