@@ -218,11 +218,8 @@ def watched(scores: list[float], **changes: Any) -> tuple[Matcher, list[list[Any
         return next(left)
 
     batches = MatchingStream(matcher, examples, [[] for _ in examples], 4, 1, 0)
-    return (
-        matcher,
-        kept,
-        [evaluation.best for evaluation in matcher_loop(matcher, batches, settings, evaluate) if evaluation],
-    )
+    loop = matcher_loop(matcher, batches, settings, evaluate)
+    return matcher, kept, [evaluation.best for evaluation in loop if evaluation]
 
 
 def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
