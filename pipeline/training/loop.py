@@ -260,33 +260,6 @@ class History:
             pd.DataFrame(rows).to_csv(place / name, index=False, lineterminator="\n")
 
 
-@keras.saving.register_keras_serializable(package="tandem")
-class Adam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with the same numbers and state, a variable's step being one kernel and not fifteen.
-
-    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
-    """
-
-    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-        """Move a variable and its two moments in place. gradient: dense, of the variable's shape."""
-        if self.amsgrad:
-            raise NotImplementedError("this Adam has no amsgrad: use keras.optimizers.Adam")
-        step = tf.cast(self.iterations.value + 1, tf.float32)
-        place = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,  # Keras hands over tensorflow's variable
-            m=self._momentums[place].value.handle,
-            v=self._velocities[place].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
-
-
 def _symbols(target_ids: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(target_ids, dtype=tf.float32)
 
@@ -296,7 +269,10 @@ def _strings(target_ids: tf.Tensor) -> tf.Tensor:
 
 
 class TrainingSteps:
-    """The `Steps` of a network: one compiled step per task over one Adam, so that the shared decoder has one state."""
+    """The `Steps` of a network: one compiled step per task over one Adam, so that the shared decoder has one state.
+
+    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
+    """
 
     def __init__(self, network: Network, settings: Training, workers: Workers = ALONE) -> None:
         """workers: those that train together; each is given the same batches, and does its part of them."""
@@ -306,7 +282,7 @@ class TrainingSteps:
         for layer in network._flatten_layers():
             if isinstance(layer, Dropout):
                 layer.stream = workers.index
-        self.optimizer = Adam(settings.learning_rate)
+        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
         self.optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
         lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
