@@ -1,9 +1,9 @@
-"""What each architecture costs: parameters, and seconds per 1,000 batches of training on the prepared data.
+"""The cost of each architecture: parameters, and seconds per 1,000 batches of training on the prepared data.
 
 `python -m benchmarks.architectures` in a project folder where `dvc repro prepare` has run. Each architecture differs
-from params.yaml in what its name says. Batches of pairs and of unpaired targets take turns, as in tandem training; the
-architectures take turns as well, and the median over the rounds counts. With --train each is also trained in tandem by
-params.yaml, with its first seed, and the accuracy on the development data is shown.
+from params.yaml as its name says. Batches of pairs and of unpaired targets alternate, as do the architectures, and the
+median over the rounds counts. With --train each is also trained by strategy tandem of params.yaml, with the first seed,
+and its accuracy on the development data is shown.
 """
 
 import argparse
@@ -13,19 +13,19 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.timing import count
+from benchmarks.workload import TASKS, phase
 from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
+from pipeline.report.markdown import markdown_table
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Phase, Task
 from pipeline.training.trainer import new_network, run_training
 
-WARM_UP = 5  # batches that compile and are not timed
+WARM_UP = 10  # batches that compile and are not timed
+HEADER = ["architecture", "parameters", "seconds per 1,000 batches", "dev words right, %"]
 
 
 def architectures(model: Model) -> dict[str, Model]:
@@ -47,43 +47,39 @@ def architectures(model: Model) -> dict[str, Model]:
 @explain_user_errors
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batches", type=int, default=100, help="of each architecture in each round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=count, default=100, help="of each architecture in each round")
+    parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--train", action="store_true", help="train each in tandem and show its dev accuracy")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     params, prepared = load_params(), Prepared.open(PREPARED)
-    tasks = (Task.PAIRED, Task.AUTOENCODE)
-    batches = streams(Phase(tasks, Task.PAIRED, 1), prepared, params, seed=0)
+    batches = streams(phase(1), prepared, params, seed=0)
     networks = {name: new_network(model, prepared, 0) for name, model in architectures(params.model).items()}
     steps = {name: TrainingSteps(network, params.training) for name, network in networks.items()}
 
-    def train(name: str, count: int) -> float:
-        start = time.perf_counter()
-        for k in range(count):
-            for task in tasks:
-                batch = batches[task][k]
-                steps[name](task, batch.source_ids, batch.target_ids, 0.001)
-        return time.perf_counter() - start
+    def seconds_per_batch(name: str, number: int) -> float:
+        start, cycles = time.perf_counter(), max(1, number // len(TASKS))
+        for k in range(cycles):
+            for task in TASKS:
+                steps[name](task, batches[task][k].source_ids, batches[task][k].target_ids, 0.001)
+        return (time.perf_counter() - start) / (cycles * len(TASKS))
 
-    seconds: dict[str, list[float]] = {name: [] for name in networks}
     for name in networks:
-        train(name, WARM_UP)
-    for _ in range(arguments.rounds):
-        for name, times in seconds.items():
-            times.append(train(name, arguments.batches // 2) / (arguments.batches // 2 * 2))
-    table = Table("architecture", "parameters", "seconds per 1,000 batches", "dev words right, %")
+        seconds_per_batch(name, WARM_UP)
+    rounds = [{name: seconds_per_batch(name, options.batches) for name in networks} for _ in range(options.rounds)]
+    rows = []
     for name, network in networks.items():
-        reached = f"{100 * accuracy(params, network.architecture, prepared):.1f}" if arguments.train else ""
-        table.add_row(name, f"{network.count_params():,}", f"{1000 * median(seconds[name]):.1f}", reached)
-    Console().print(table)
+        reached = f"{100 * accuracy(params, network.architecture, prepared):.1f}" if options.train else ""
+        seconds = 1000 * median(one[name] for one in rounds)
+        rows.append([name, f"{network.count_params():,}", f"{seconds:.1f}", reached])
+    print(markdown_table(HEADER, rows))
 
 
 def accuracy(params: Params, model: Model, prepared: Prepared) -> float:
-    """Dev accuracy after training in tandem."""
+    """Dev accuracy of strategy tandem with an architecture."""
     with TemporaryDirectory() as folder:
-        changed, seed, models = replace(params, model=model), params.seeds[0], Path(folder)
-        for _ in run_training("tandem", changed, prepared, seed, models):
+        seed, models = params.seeds[0], Path(folder)
+        for _ in run_training("tandem", replace(params, model=model), prepared, seed, models):
             pass
         return RunMetadata.load(run_folder("tandem", seed, models)).dev_word_accuracy
 

@@ -5,14 +5,14 @@ DIR holds a folder for each corpus with train.tsv, dev.tsv, test.tsv and targets
 published.csv. Fold k of size n is trained on lines k n to (k + 1) n of train.tsv; early stopping and reranker see dev;
 word accuracy is over all of dev and test as running text.
 
-The last strategy is set beside the best published system; several strategies are also shown one below the other, each
-with its difference to the one above. With --dev-tokens a strategy sees the beginning of dev only (`same`: as many lines
-as it trains on), and its rows are of a strategy of its own, `tandem@dev=same`.
+Strategies are those of params.yaml, the controls identity and lookup, and the variants of `benchmarks.variants`. The
+last one is compared with the best published system; several are also shown one below the other, each with its
+difference to the one above. With --dev-tokens a strategy sees the beginning of dev only (`same`: as many lines as it
+trains on), and its rows are of a strategy of its own, `tandem@dev=same`.
 
 Rows that are in the output are not made again, trained networks are kept in --work, and MLflow (experiment `histnorm`)
-is filled up from the files, so a run that was stopped goes on. Code or parameters that have changed since are not
-noticed: they ask for another --out, changed code for another --work too. Seconds are those of the wall, with --jobs
-of one thread each.
+is completed from the files, so an interrupted run continues. Changes of code or parameters are not noticed: they need
+another --out, changed code another --work too. Seconds are by the clock, with --jobs of one thread each.
 
 Protocol and figures: Bollmann 2019, "A large-scale comparison of historical text normalization systems", table 6.
 """
@@ -23,16 +23,15 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.board import Board
-from benchmarks.cells import Cell, prepare
-from benchmarks.chart import draw
-from benchmarks.published import NOTE, Published, ablation_tables, comparison_table, verdict
-from benchmarks.recipes import NOT_OURS, Recipe, measure
+from benchmarks.published import NOTE, Published, ablation_tables, comparison_table, draw, verdict
 from benchmarks.resampling import Accuracies
-from benchmarks.results import Measurement, Results
+from benchmarks.results import Board, Cell, Measurement, Results
+from benchmarks.timing import count
+from benchmarks.variants import NOT_OURS, measure, of_variant, prepare
 from pipeline.config.params import Params, changed, flatten, load_params
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.parallel import side_by_side
@@ -40,68 +39,40 @@ from pipeline.parallel import side_by_side
 DevTokens = int | Literal["same"] | None  # lines of dev; None: all
 
 
-PLAIN = {"tandem.schedule": ["paired", "autoencode"], "noise.kind": "none"}
-NOISE = {"tandem.schedule": ["paired", "autoencode"]}
-FROZEN = {"two_stage.steps": 1000, "two_stage.finetune": 0}
-RECIPES = {
-    "identity": Recipe("identity"),
-    "lookup": Recipe("lookup"),
-    # As `dvc repro` and `tandem predict` do it: one network and the reranker.
-    "supervised": Recipe("supervised", decoding="rerank"),
-    "two_stage": Recipe("two_stage", decoding="rerank"),
-    "tandem": Recipe("tandem", decoding="rerank"),
-    # What each part buys.
-    "supervised_greedy": Recipe("supervised"),
-    "two_stage_greedy": Recipe("two_stage"),
-    "tandem_plain": Recipe("tandem", PLAIN),
-    "tandem_noise": Recipe("tandem", NOISE),
-    "tandem_synthetic": Recipe("tandem"),
-    "tandem_beam": Recipe("tandem", decoding="beam"),
-    "tandem_ensemble": Recipe("tandem", decoding="rerank", ensemble=True),
-    # What else was tried.
-    "two_stage_frozen": Recipe("two_stage", FROZEN, "rerank"),
-    "tandem_finetune": Recipe("tandem", {"tandem.steps": 800, "tandem.finetune": 200}, "rerank"),
-    "tandem_no_autoencode": Recipe("tandem", {"tandem.schedule": ["paired", "synthetic", "synthetic"]}, "rerank"),
-}
-
-
 @explain_user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the rows that are missing, and show all of them."""
+    """Measure what is missing in the output, and show all of it."""
     options = _parser().parse_args(arguments)
     params = changed(load_params(options.params), {"prepare.hold_out_targets": False})
+    for name in options.strategies:
+        of_variant(name, params)
     results = Results(options.out, options.work / "predictions" / options.out.stem)
-    names = {labelled(name, options.dev_tokens): name for name in options.strategies}
-    cells = [
-        Cell(corpus, size, fold)
-        for corpus in options.corpora
-        for size in options.sizes
-        for fold in range(options.folds)
-    ]
+    titles = {titled(name, options.dev_tokens): name for name in options.strategies}
+    cells = [Cell(*cell) for cell in product(options.corpora, options.sizes, range(options.folds))]
     done = results.metrics()
-    missing = {cell: [names[name] for name in names if (cell, name) not in done] for cell in cells}
+    missing = {cell: [titles[title] for title in titles if (cell, title) not in done] for cell in cells}
     work = partial(measure_cell, data=options.data, params=params, dev_tokens=options.dev_tokens, work=options.work)
     command = shlex.join(["python", "-m", "benchmarks.histnorm", *(sys.argv[1:] if arguments is None else arguments)])
     settings = {name: value for name, value in flatten(params).items() if name.split(".")[0] not in NOT_OURS}
     with Board.of(results, {"command": command, **settings}) as board:
         board.complete(results)
-        for found in side_by_side(work, [(cell, todo) for cell, todo in missing.items() if todo], options.jobs):
-            results.add(found)
-            for row in found.csv_rows():
+        for measured in side_by_side(work, [(cell, todo) for cell, todo in missing.items() if todo], options.jobs):
+            results.add(measured)
+            for row in measured.csv_rows():
                 print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-            board.complete(results, [(found.cell, found.strategy)])
-        show(results, list(names), Published.load(options.data / "published.csv"), command, options, board)
+            board.complete(results, [(measured.cell, measured.strategy)])
+        _show(results, list(titles), Published.load(options.data / "published.csv"), command, options, board)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--corpora", nargs="+", required=True)
-    parser.add_argument("--sizes", nargs="+", type=_count, required=True, help="training tokens")
-    parser.add_argument("--folds", type=_count, default=1)
-    parser.add_argument("--strategies", nargs="+", default=["tandem"], choices=list(RECIPES))
+    parser.add_argument("--sizes", nargs="+", type=count, required=True, help="training tokens")
+    parser.add_argument("--folds", type=count, default=1)
+    parser.add_argument("--strategies", nargs="+", default=["tandem"])
     parser.add_argument("--dev-tokens", type=_dev_tokens, help="lines of dev, or `same` as --sizes; default: all")
-    parser.add_argument("--jobs", type=_count, default=1, help="cells side by side, each with one thread")
+    parser.add_argument("--jobs", type=count, default=1, help="cells side by side, each with one thread")
     parser.add_argument("--out", type=Path, required=True, help="CSV to which rows are appended")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="trained networks, predictions")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -110,22 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
-
-
 def _dev_tokens(text: str) -> DevTokens:
-    return "same" if text == "same" else _count(text)
+    return "same" if text == "same" else count(text)
 
 
-def labelled(recipe: str, dev_tokens: DevTokens) -> str:
-    """The name in the CSV: with less than all of dev, a recipe is a strategy of its own."""
-    return recipe if dev_tokens is None else f"{recipe}@dev={dev_tokens}"
+def titled(name: str, dev_tokens: DevTokens) -> str:
+    """The name in the CSV: with less than all of dev, a strategy is one of its own."""
+    return name if dev_tokens is None else f"{name}@dev={dev_tokens}"
 
 
-def show(
+def _show(
     results: Results,
     strategies: Sequence[str],
     published: Published,
@@ -133,14 +98,13 @@ def show(
     options: argparse.Namespace,
     board: Board,
 ) -> None:
-    """Print the tables, write what was asked for, and put all of it on the board."""
-    base = strategies[-1].partition("@")[0]
+    """Print the tables, write the files of the options, and put all of it on the board."""
+    last = strategies[-1]
     measured = results.rows["strategy"].unique().tolist()
-    variants = [name for name in measured if name.partition("@")[0] == base and name != strategies[-1]]
-    headline = [strategies[-1], *variants]
-    accuracies = Accuracies.of(results, {*strategies, *variants})
-    verdicts = "\n".join(f"{verdict(accuracies, published, name)}\n" for name in headline)
-    summary = f"{verdicts}\n{comparison_table(accuracies, published, headline)}"
+    others = [name for name in measured if name.partition("@")[0] == last.partition("@")[0] and name != last]
+    accuracies = Accuracies.of(results, {*strategies, *others})
+    verdicts = "\n".join(f"{verdict(accuracies, published, name)}\n" for name in (last, *others))
+    summary = f"{verdicts}\n{comparison_table(accuracies, published, [last, *others])}"
     sections = [summary, NOTE + "\n"]
     if len(strategies) > 1:
         cells = [(corpus, size) for corpus in options.corpora for size in sorted(set(options.sizes))]
@@ -149,23 +113,19 @@ def show(
     board.set_description(summary)
     board.log_artifact(results.out)
     if options.report:
-        _write(options.report, "\n".join([*sections, f"```\n{command}\n```\n"]))
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        options.report.write_text("\n".join([*sections, f"```\n{command}\n```\n"]), encoding="utf-8", newline="\n")
         board.log_artifact(options.report)
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
-        draw(options.plot, accuracies, published, [*strategies, *variants])
+        draw(options.plot, accuracies, published, [*strategies, *others])
         board.log_artifact(options.plot)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def measure_cell(
     todo: tuple[Cell, Sequence[str]], data: Path, params: Params, dev_tokens: DevTokens, work: Path
 ) -> Iterator[Measurement]:
-    """Recipes in one cell, one after the other."""
+    """Measure strategies in one cell, one after the other."""
     cell, names = todo
     dev_lines = cell.size if dev_tokens == "same" else dev_tokens
     folder = work / cell.corpus / f"{cell.size}-{cell.fold}-{dev_lines or 'all'}"
@@ -173,7 +133,7 @@ def measure_cell(
     if dev_tokens not in (None, "same") and len(prepared.dev) < int(dev_tokens):
         raise UserError(f"{cell.corpus} has {len(prepared.dev):,} dev lines, fewer than --dev-tokens {dev_tokens}")
     for name in names:
-        yield measure(cell, labelled(name, dev_tokens), RECIPES[name], params, prepared, folder / "models")
+        yield measure(cell, titled(name, dev_tokens), name, params, prepared, folder / "models")
 
 
 if __name__ == "__main__":

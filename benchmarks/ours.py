@@ -1,4 +1,4 @@
-"""The pipeline as a competitor of the speed benchmark: all that the benchmark knows of its training and its search."""
+"""The pipeline as a competitor of the speed benchmark: its training and its search."""
 
 import os
 import time
@@ -7,10 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.operations import operations_of
 from benchmarks.timing import DoRound, Round, timed
-from benchmarks.weights import ARRAYS, arrays_of, save_arrays
-from benchmarks.workload import ENDLESS, SCHEDULE, SEED, batches_of, sources_to_decode
+from benchmarks.workload import (
+    ARRAYS,
+    ENDLESS,
+    SEED,
+    arrays_of,
+    batches_of,
+    decoding_rounds,
+    operations_of,
+    phase,
+    save_arrays,
+    sources_to_decode,
+)
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
@@ -18,12 +27,11 @@ from pipeline.model.network import Network, load_network, save_network
 from pipeline.model.search import Candidates, beam_search, decode, greedy_search
 from pipeline.training.loop import Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Phase, Task
 from pipeline.training.trainer import new_network
 
 
 def training(params: Params, folder: Path, steps: int) -> DoRound:
-    """Tandem training as a stage runs it, without the looks at dev; rounds of at least `steps` pairs of batches."""
+    """Tandem training as a stage runs it, without evaluations on dev; rounds of at least `steps` pairs of batches."""
     prepared = Prepared.open(folder)
     network = new_network(params.model, prepared, SEED)
     trained = our_steps(network, params, prepared, ENDLESS)
@@ -53,21 +61,20 @@ class Spent:
 
 
 def our_steps(network: Network, params: Params, prepared: Prepared, steps: int) -> Iterator[Spent]:
-    """Train by the schedule; tells now and then how far it is.
+    """Train, and say now and then how far it is.
 
-    The development data is looked at as often as params say, but a look takes no time; only the first one counts as
-    better than what was before, so with fewer steps than lie between two looks it is the last weights that stay.
+    An evaluation comes as often as params say, but takes no time; only the first one counts as better than those before
+    it, so with fewer steps than lie between two evaluations the last weights are kept.
     """
-    plan = Phase(SCHEDULE, Task.PAIRED, steps)
-    settings = replace(params.training, patience=ENDLESS)
-    batches = streams(plan, prepared, params, SEED)
-    loop = TrainingLoop(TrainingSteps(network, settings), plan, batches, settings, lambda: Score({}, (0.0,)))
+    settings, batches = replace(params.training, patience=ENDLESS), streams(phase(steps), prepared, params, SEED)
+    training = TrainingSteps(network, settings)
+    loop = TrainingLoop(training, phase(steps), batches, settings, lambda: Score({}, (0.0,)))
     for _ in loop:
         yield Spent(loop.progress.step, loop.progress.batches, loop.progress.symbols)
 
 
 def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoRound:
-    """In its one round, train a network so far that its outputs end as they do in use; all decode with its weights."""
+    """One round of training until outputs end as they do in use, to decode with these weights."""
 
     def do_round() -> dict[str, float]:
         prepared = Prepared.open(folder)
@@ -88,17 +95,15 @@ def decoding(folder: Path, weights: Path, beam: int | None, passes: int) -> DoRo
     sources = sources_to_decode(Prepared.open(folder))
     write = our_decoder(load_network(weights), beam)
 
-    def do_round() -> dict[str, float]:
+    def do_round() -> None:
         for _ in range(passes):
             write(sources)
-        return {"strings": passes * len(sources)}
 
-    do_round()
-    return partial(timed, do_round)
+    return decoding_rounds(do_round, passes * len(sources))
 
 
 def our_decoder(network: Network, beam: int | None) -> Callable[[StringStore], Candidates]:
-    """Sources -> what the predictor writes for them."""
+    """A function from sources to the candidates of a search, greedy or with a beam."""
     members, longest = [network.predictor], network.sizes.longest_output
     search = beam_search(members, longest, beam) if beam else greedy_search(members, longest)
     return partial(decode, search)

@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.cells import Cell
-from benchmarks.results import Results
+from benchmarks.results import Cell, Results
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import CONFIDENCE, RESAMPLES, Interval
 
@@ -55,17 +54,17 @@ class Accuracies:
         return cls(dict(samples))
 
     def has(self, corpus: str, size: int, strategy: str) -> bool:
-        """Whether anything of a strategy is there."""
+        """Whether a strategy was measured on any fold of a cell."""
         return (corpus, size, strategy) in self.samples
 
     def cells(self, strategy: str) -> list[tuple[str, int]]:
         """(corpus, size) of a strategy: corpora as they come, sizes ascending."""
-        found = [(corpus, size) for corpus, size, name in self.samples if name == strategy]
-        corpora = list(dict.fromkeys(corpus for corpus, _ in found))
-        return sorted(found, key=lambda cell: (corpora.index(cell[0]), cell[1]))
+        cells = [(corpus, size) for corpus, size, name in self.samples if name == strategy]
+        corpora = [corpus for corpus, _ in cells]
+        return sorted(cells, key=lambda cell: (corpora.index(cell[0]), cell[1]))
 
     def folds(self, corpus: str, size: int, strategy: str) -> int:
-        """How many folds the mean is over."""
+        """The number of folds that the mean is over."""
         return len(self.samples[corpus, size, strategy])
 
     def mean(self, corpus: str, size: int, strategy: str) -> Samples:
@@ -73,7 +72,7 @@ class Accuracies:
         return _mean(self.samples[corpus, size, strategy].values())
 
     def difference(self, corpus: str, size: int, strategy: str, baseline: str) -> Samples | None:
-        """How much more accurate a strategy is than another, over the folds that both have; None if there are none."""
+        """How much more accurate a strategy is than another, over the folds that both have; None without such folds."""
         ours, theirs = (self.samples.get((corpus, size, name), {}) for name in (strategy, baseline))
         folds = ours.keys() & theirs.keys()
         return _mean(ours[fold] - theirs[fold] for fold in folds) if folds else None

@@ -1,4 +1,4 @@
-"""Where Python processes spend their time, seen from outside: a thread in each looks at what its main thread is at.
+"""Where Python processes spend their time: a thread in each samples the stack of its main thread.
 
 `environment` makes every Python process that a command starts do so, forked ones too: it puts this file, which needs
 nothing but the standard library, beside a `sitecustomize.py` on the path. Each process keeps its account in a file of
@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-INTERVAL = 0.01  # seconds between two looks
+INTERVAL = 0.01  # seconds between two samples
 ACCOUNTS = "SAMPLING_ACCOUNTS"  # the environment variable with the folder of the accounts
 
 KINDS = IMPORTS, MLFLOW, WAITING, WORK = "imports", "mlflow", "waiting", "work"
-OF_MLFLOW = ("/mlflow/", "/pipeline/tracking/", "/pipeline/publishing/")
+OF_MLFLOW = ("/mlflow/", "/pipeline/tracking/")
 OF_WAITING = ("/multiprocessing/connection.py", "/selectors.py", "/subprocess.py")  # for another process
 
 
 @dataclass(frozen=True)
 class Account:
-    """What a process spent its time on, in seconds by kind; `stage` is the DVC stage that it belongs to."""
+    """Seconds of a process by kind; `stage` is the DVC stage that it belongs to."""
 
     stage: str
     process: int
@@ -34,7 +34,7 @@ class Account:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Variables for a command whose processes are to keep accounts in `folder`; to be put before its PYTHONPATH."""
+    """Variables that make a command's processes keep accounts in `folder`; to be put before its PYTHONPATH."""
     folder.mkdir(parents=True)
     shutil.copy(__file__, folder / "sampling.py")
     (folder / "sitecustomize.py").write_text("import sampling\n\nsampling.start()\n", encoding="utf-8")
@@ -42,19 +42,19 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def accounts(folder: Path) -> Iterator[Account]:
-    """The accounts that were kept in `folder`."""
+    """Read the accounts in `folder`."""
     for path in sorted(folder.glob("*.json")):
         yield Account(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def start() -> None:
-    """Look at this process's main thread, which calls this, from now on; and at that of processes forked from it."""
+    """Sample the calling main thread from now on, and that of every process forked from it."""
     os.register_at_fork(after_in_child=_start_thread)
     _start_thread()
 
 
 def kind_of(frame: FrameType | None) -> str:
-    """What a thread is at whose innermost frame this is: importing whatever it is, in MLflow, waiting, else working."""
+    """The kind of work of a thread by its innermost frame: imports, of anything, before MLflow, waiting, and work."""
     files = []
     while frame is not None:
         files.append(frame.f_code.co_filename.replace(os.sep, "/"))

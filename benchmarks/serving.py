@@ -2,8 +2,9 @@
 
     python -m benchmarks.serving --out serving.json         # in a project, after `dvc repro`
 
-starts `tandem serve`, and for a minute 16 clients ask it, each over a connection of its own, one request after the
-other, a third of them wrong in one of many ways. Every answer is compared with what the model predicts in this process.
+starts `tandem serve`, and for a minute 16 clients send requests, each over a connection of its own, one after the
+other, a third of them invalid in one of many ways. Every answer is compared with the model's predictions in this
+process.
 """
 
 import argparse
@@ -13,19 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import psutil
 
 from benchmarks.serving_requests import Mix, Request
+from benchmarks.timing import count
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.report.markdown import markdown_table
@@ -37,23 +37,12 @@ START_SECONDS = 120  # until a server answers
 ANSWER_SECONDS = 120  # that a client waits at most
 SAMPLE_SECONDS = 0.2
 LEAST = 8  # requests of each client, however short the time
-
-
-@dataclass
-class Told:
-    """What one kind of request got: seconds to the answer of each, strings of it, and answers that were not right."""
-
-    seconds: list[float] = field(default_factory=list)
-    strings: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-
-Tally = dict[str, Told]
+MEBIBYTE = 2**20
 
 
 @contextmanager
 def server(address: str, folder: Path | None = None) -> Iterator[tuple[int, psutil.Process]]:
-    """`tandem serve` in a process of its own, as soon as it answers: its port and process."""
+    """Start `tandem serve` in a process of its own and wait until it answers; gives its port and process."""
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "pipeline.cli", "serve", "--model", address, "--port", str(port)]
@@ -70,9 +59,8 @@ def server(address: str, folder: Path | None = None) -> Iterator[tuple[int, psut
 
 
 def load(port: int, process: psutil.Process, mix: Mix, clients: int, seconds: float) -> dict[str, Any]:
-    """Let clients ask a server for some seconds: what they got, as JSON."""
+    """Let clients send requests to a server for some seconds; returns the figures, as in the JSON."""
     ended = threading.Event()
-    tallies: list[Tally] = [defaultdict(Told) for _ in range(clients)]
     memory = [process.memory_info().rss]
 
     def sample() -> None:
@@ -84,51 +72,45 @@ def load(port: int, process: psutil.Process, mix: Mix, clients: int, seconds: fl
     started = time.monotonic()
     try:
         with ThreadPoolExecutor(clients) as pool:
-            asking = [
-                pool.submit(_client, port, requests, tally, seconds)
-                for requests, tally in zip(mix.of_clients(clients), tallies, strict=True)
-            ]
-            for client in asking:
-                client.result()
+            working = [pool.submit(_client, port, requests, seconds) for requests in mix.of_clients(clients)]
+            answers = pd.DataFrame([answer for client in working for answer in client.result()])
     finally:
         elapsed = time.monotonic() - started
         ended.set()
         sampler.join()
-    kinds: Tally = defaultdict(Told)
-    for tally in tallies:
-        for kind, told in tally.items():
-            kinds[kind].seconds += told.seconds
-            kinds[kind].strings += told.strings
-            kinds[kind].wrong += told.wrong
+    wrong = answers[answers["wrong"] != ""]
     return {
         "clients": clients,
         "seconds": round(elapsed, 1),
-        "valid": _summary([told for told in kinds.values() if told.strings], elapsed),
-        "invalid": _summary([told for told in kinds.values() if not told.strings], elapsed),
-        "kinds": {kind: _summary([told], elapsed) for kind, told in sorted(kinds.items())},
-        "wrong": [f"{kind}: {wrong}" for kind, told in kinds.items() for wrong in told.wrong],
+        "valid": _summary(answers[answers["valid"]], elapsed),
+        "invalid": _summary(answers[~answers["valid"]], elapsed),
+        "kinds": {str(kind): _summary(some, elapsed) for kind, some in answers.groupby("kind")},
+        "wrong": (wrong["kind"] + ": " + wrong["wrong"]).tolist(),
         "memory_bytes": {"start": memory[0], "peak": max(memory), "end": memory[-1]},
     }
 
 
-def _client(port: int, requests: Iterator[Request], tally: Tally, seconds: float) -> None:
+def _client(port: int, requests: Iterator[Request], seconds: float) -> list[dict[str, Any]]:
+    """The answers of one client: their kind, strings, seconds (None without an answer), and what is wrong with them."""
+    answers = []
     deadline = time.monotonic() + seconds
     with closing(HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)) as connection:
         for number, request in enumerate(requests):
             if number >= LEAST and time.monotonic() > deadline:
                 break
-            told = tally[request.kind]
-            started = time.perf_counter()
+            started, waited, wrong = time.perf_counter(), None, ""
             try:
-                status, answer = _ask(connection, request)
+                status, body = _ask(connection, request)
+                waited = time.perf_counter() - started
+                if not request.is_answered_by(status, body):
+                    wrong = f"status {status}, {body[:300].decode(errors='replace')}"
             except (OSError, HTTPException) as error:
-                told.wrong.append(f"{type(error).__name__}: {error}")
+                wrong = f"{type(error).__name__}: {error}"
                 connection.close()
-                continue
-            told.seconds.append(time.perf_counter() - started)
-            told.strings += request.strings
-            if not request.is_answered_by(status, answer):
-                told.wrong.append(f"status {status}, {answer[:300].decode(errors='replace')}")
+            strings = request.strings if waited is not None else 0
+            answer = {"kind": request.kind, "valid": bool(request.strings), "strings": strings}
+            answers.append({**answer, "seconds": waited, "wrong": wrong})
+    return answers
 
 
 def _ask(connection: HTTPConnection, request: Request) -> tuple[int, bytes]:
@@ -147,24 +129,21 @@ def _is_open(port: int) -> bool:
             return False
 
 
-def _summary(some: Sequence[Told], elapsed: float) -> dict[str, Any]:
-    waits = [1000 * seconds for told in some for seconds in told.seconds]
-    p50, p99 = np.percentile(waits, [50, 99]) if waits else (0.0, 0.0)
+def _summary(answers: pd.DataFrame, elapsed: float) -> dict[str, Any]:
+    waits = (1000 * answers["seconds"].astype(float)).dropna()
+    spread: list[Any] = [waits.median(), waits.quantile(0.99), waits.max()] if len(waits) else [0.0] * 3
+    milliseconds = {name: round(float(one), 1) for name, one in zip(("p50", "p99", "longest"), spread, strict=True)}
     return {
         "requests": len(waits),
-        "wrong": sum(len(told.wrong) for told in some),
+        "wrong": int((answers["wrong"] != "").sum()),
         "requests_per_second": round(len(waits) / elapsed, 2),
-        "strings_per_second": round(sum(told.strings for told in some) / elapsed, 1),
-        "milliseconds": {
-            "p50": round(float(p50), 1),
-            "p99": round(float(p99), 1),
-            "longest": round(max(waits, default=0), 1),
-        },
+        "strings_per_second": round(int(answers["strings"].sum()) / elapsed, 1),
+        "milliseconds": milliseconds,
     }
 
 
-def report(found: Mapping[str, Any]) -> str:
-    """What was found, as markdown tables."""
+def report(figures: Mapping[str, Any]) -> str:
+    """The figures as markdown tables."""
     header = [
         "requests",
         "number",
@@ -175,44 +154,34 @@ def report(found: Mapping[str, Any]) -> str:
         "p99, ms",
         "longest, ms",
     ]
+    valid = {kind: one for kind, one in figures["kinds"].items() if one["strings_per_second"]}
     rows = []
-    valid = {kind: one for kind, one in found["kinds"].items() if one["strings_per_second"]}
-    for name, one in (*valid.items(), ("all valid", found["valid"]), ("all invalid", found["invalid"])):
-        waits = one["milliseconds"]
-        cells = [one["requests"], one["wrong"], one["requests_per_second"], one["strings_per_second"], *waits.values()]
-        rows.append([name, *(f"{cell:,}" for cell in cells)])
-    memory = ", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in found["memory_bytes"].items())
-    lines = [
-        f"{found['clients']} clients, {found['seconds']} s; memory of the server: {memory}",
-        "",
-        markdown_table(header, rows),
-    ]
-    return "\n".join([*lines, *(f"wrong: {wrong}" for wrong in found["wrong"][:20])])
+    for name, one in {**valid, "all valid": figures["valid"], "all invalid": figures["invalid"]}.items():
+        numbers = [one["requests"], one["wrong"], one["requests_per_second"], one["strings_per_second"]]
+        rows.append([name, *(f"{number:,}" for number in (*numbers, *one["milliseconds"].values()))])
+    memory = ", ".join(f"{name} {size / MEBIBYTE:,.0f} MiB" for name, size in figures["memory_bytes"].items())
+    title = f"{figures['clients']} clients, {figures['seconds']} s; memory of the server: {memory}"
+    return "\n".join([title, "", markdown_table(header, rows), *(f"wrong: {one}" for one in figures["wrong"][:20])])
 
 
 @explain_user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and fail if an answer was wrong."""
-    options = _parser().parse_args(arguments)
-    service, prepared = load_model(options.model), Prepared.open()
-    sources = list(dict.fromkeys(example.source for example in prepared.test))[:SOURCES]
-    mix = Mix(service, sources)
-    with server(options.model) as (port, process):
-        found = {"model": options.model, **load(port, process, mix, options.clients, options.seconds)}
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(report(found))
-    if found["wrong"]:
-        raise SystemExit(1)
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models:/tandem@champion", help="models:/..., runs:/... or a folder")
-    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--clients", type=count, default=16)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--out", type=Path, help="JSON with all figures")
-    return parser
+    options = parser.parse_args(arguments)
+    service, prepared = load_model(options.model), Prepared.open()
+    mix = Mix(service, list(dict.fromkeys(example.source for example in prepared.test))[:SOURCES])
+    with server(options.model) as (port, process):
+        figures = {"model": options.model, **load(port, process, mix, options.clients, options.seconds)}
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(report(figures))
+    if figures["wrong"]:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -1,86 +1,64 @@
-"""The tables of the speed benchmark, in markdown, from what it has measured."""
+"""The tables of the speed benchmark, in markdown, from its measurements."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.preparing import slope
 from benchmarks.timing import QUIET, Round, Spread, ratios
 from pipeline.report.markdown import markdown_table
 
-Found = Sequence[dict[str, Any]]
-Rounds = dict[str, list[Round]]
+Cases = Sequence[dict[str, Any]]
 
 GIB = 2**30
 
 
-def report(found: dict[str, Any]) -> str:
-    """All that was measured. A ratio is the median over rounds, with the lowest and the highest."""
-    parts = [tables(found[part]) for part, tables in PARTS.items() if part in found]
-    return "\n".join([*parts, _machine(found)])
+def report(measured: dict[str, Any]) -> str:
+    """All measurements. A ratio is the median over rounds, with the lowest and the highest."""
+    parts = [tables(measured[part]) for part, tables in PARTS.items() if part in measured]
+    return "\n".join([*parts, _machine(measured)])
 
 
-def training_table(found: Found) -> str:
+def _training(cases: Cases) -> str:
     """Symbols per second, beside the others, and operations beside the peak of the same rounds."""
     header = ["training", "cores", "symbols per second", "× PyTorch", "× Keras loop"]
     header += ["peak, GFLOP/s", "% of it", "by real symbols", "PyTorch, %"]
     rows = []
-    for case in found:
+    for case in cases:
         rounds = _rounds(case)
-        ours, torch, peak = rounds["ours"], rounds["torch"], best_rate(rounds["peak"])
-        shares = [(ours, "operations"), (ours, "needed"), (torch, "operations")]
-        rows.append(
-            [
-                f"{case['units']} units",
-                str(case["threads"]) if case["copies"] == 1 else f"{case['copies']} processes, {case['threads']} each",
-                f"{_median(ours, 'symbols'):,.0f}",
-                _times(ratios(ours, torch, "symbols")),
-                _times(ratios(ours, rounds["keras"], "symbols")),
-                f"{peak / 1e9:,.0f}",
-                *(f"{100 * _median(some, counted) / peak:.0f}" for some, counted in shares),
-            ]
-        )
+        ours, torch, peak = rounds["ours"], rounds["torch"], max(one.rate("operations") for one in rounds["peak"])
+        shares = (_rate(ours, "operations"), _rate(ours, "needed"), _rate(torch, "operations"))
+        one, several = str(case["threads"]), f"{case['copies']} processes, {case['threads']} each"
+        row = [f"{case['units']} units", one if case["copies"] == 1 else several, *_beside(rounds, "symbols")]
+        rows.append([*row, f"{peak / 1e9:,.0f}", *(f"{100 * share / peak:.0f}" for share in shares)])
     return markdown_table(header, rows)
 
 
-def decoding_table(found: Found) -> str:
+def _decoding(cases: Cases) -> str:
     """Strings per second, beside the others."""
     header = ["decoding", "cores", "strings per second", "× PyTorch", "× predict loop"]
     rows = []
-    for case in found:
-        rounds = _rounds(case)
+    for case in cases:
         search = f"beam {case['beam']}" if case["beam"] else "greedy"
-        rows.append(
-            [
-                f"{search}, {case['units']} units",
-                str(case["threads"]),
-                f"{_median(rounds['ours'], 'strings'):,.0f}",
-                _times(ratios(rounds["ours"], rounds["torch"], "strings")),
-                _times(ratios(rounds["ours"], rounds["keras"], "strings")),
-            ]
-        )
+        rows.append([f"{search}, {case['units']} units", str(case["threads"]), *_beside(_rounds(case), "strings")])
     return markdown_table(header, rows)
 
 
-def prepare_table(found: Found) -> str:
+def _prepare(cases: Cases) -> str:
     """Seconds and memory by the number of targets."""
+    from benchmarks.commands import slope
+
     header = ["prepare, unpaired targets", "seconds", "CPU seconds", "peak memory, GiB"]
     rows = [
-        [
-            f"{cost['targets']:,}",
-            f"{cost['seconds']:.1f}",
-            f"{cost['cpu_seconds']:.1f}",
-            f"{cost['peak_bytes'] / GIB:.2f}",
-        ]
-        for cost in found
+        (f"{one['targets']:,}", f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}", f"{one['peak_bytes'] / GIB:.2f}")
+        for one in cases
     ]
-    exponent = slope([cost["targets"] for cost in found], [cost["seconds"] for cost in found])
+    exponent = slope([cost["targets"] for cost in cases], [cost["seconds"] for cost in cases])
     grows = "" if exponent is None else f"\nSeconds grow with targets to the power of {exponent:.2f}.\n"
     return markdown_table(header, rows) + grows
 
 
-def matcher_lines(found: Found) -> str:
-    """What an index and a search take."""
-    done = _rounds(found[0])["ours"][0].done
+def _matcher(cases: Cases) -> str:
+    """Seconds of an index and of a search."""
+    done = _rounds(cases[0])["ours"][0].done
     return (
         f"Matcher: an index of {done['targets']:,.0f} targets takes {done['index_seconds']:.1f} seconds "
         f"({done['targets'] / done['index_seconds']:,.0f} targets per second); searching it for "
@@ -89,27 +67,27 @@ def matcher_lines(found: Found) -> str:
     )
 
 
-def noise_lines(found: Found) -> str:
-    """Strings per second."""
-    rates = [f"{_median(rounds, 'strings'):,.0f} {size}" for size, rounds in _rounds(found[0]).items()]
+def _noise(cases: Cases) -> str:
+    rates = [f"{_rate(rounds, 'strings'):,.0f} {size}" for size, rounds in _rounds(cases[0]).items()]
     return f"Learned noise, strings per second on one core: {', '.join(rates)}.\n"
 
 
-def repro_table(found: Found) -> str:
+def _repro(cases: Cases) -> str:
     """Where the time of each stage goes, and what a repro with nothing to do takes."""
     header = ["stage", "seconds", "training or evaluating", "share, %", "imports", "MLflow"]
-    (repro,) = found
+    (repro,) = cases
     stages = repro["stages"]
-    everything = {name: sum(stage[name] for stage in stages) for name in ("seconds", "work", "imports", "mlflow")}
-    rows = [
-        [
-            stage["stage"],
-            *(f"{stage[name]:.1f}" for name in ("seconds", "work")),
-            f"{100 * stage['work'] / stage['seconds']:.0f}",
-            *(f"{stage[name]:.1f}" for name in ("imports", "mlflow")),
-        ]
-        for stage in [*stages, {"stage": "all stages", **everything}]
-    ]
+    total = {name: sum(stage[name] for stage in stages) for name in ("seconds", "work", "imports", "mlflow")}
+    rows = []
+    for stage in [*stages, {"stage": "all stages", **total}]:
+        seconds, work, *others = (stage[name] for name in total)
+        numbers = (
+            f"{seconds:.1f}",
+            f"{work:.1f}",
+            f"{100 * work / seconds:.0f}",
+            *(f"{other:.1f}" for other in others),
+        )
+        rows.append([stage["stage"], *numbers])
     nothing, floor = repro["nothing_seconds"], repro["floor_seconds"]
     more = Spread.of([ours - trivial for ours, trivial in zip(nothing, floor, strict=True)])
     return markdown_table(header, rows) + (
@@ -119,51 +97,43 @@ def repro_table(found: Found) -> str:
     )
 
 
-PARTS: dict[str, Callable[[Found], str]] = {
-    "training": training_table,
-    "decoding": decoding_table,
-    "prepare": prepare_table,
-    "matcher": matcher_lines,
-    "noise": noise_lines,
-    "repro": repro_table,
+PARTS: dict[str, Callable[[Cases], str]] = {
+    "training": _training,
+    "decoding": _decoding,
+    "prepare": _prepare,
+    "matcher": _matcher,
+    "noise": _noise,
+    "repro": _repro,
 }
 
 
-def best_rate(peak: Sequence[Round]) -> float:
-    """Operations per second of large matrix products."""
-    return max(one.rate("operations") for one in peak)
-
-
-def disturbed(found: dict[str, Any]) -> tuple[int, int]:
-    """Rounds during which other processes needed cores of the competitors, and all rounds."""
-    cases = [*found.get("training", ()), *found.get("decoding", ())]
-    left = [found["machine"]["cores"] - case["threads"] * case.get("copies", 1) for case in cases]
-    others = [
-        one.others - free
-        for case, free in zip(cases, left, strict=True)
-        for some in _rounds(case).values()
-        for one in some
-    ]
-    return sum(more > QUIET for more in others), len(others)
-
-
-def _machine(found: dict[str, Any]) -> str:
-    described = found["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
-    noisy, rounds = disturbed(found)
-    shared = f" During {noisy} of {rounds} rounds other processes needed the same cores." if noisy else ""
+def _machine(measured: dict[str, Any]) -> str:
+    machine = measured["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    others = []  # cores that other processes used, beyond those that were free
+    for case in (*measured.get("training", ()), *measured.get("decoding", ())):
+        free = machine["cores"] - case["threads"] * case.get("copies", 1)
+        others += [one.others - free for some in _rounds(case).values() for one in some]
+    noisy = sum(more > QUIET for more in others)
+    shared = f" During {noisy} of {len(others)} rounds other processes needed the same cores." if noisy else ""
     return (
-        f"Medians of {found['rounds']} rounds with the lowest and the highest ratio, competitors in turn; "
-        f"{described['cores']} cores of {described['processor']}, {versions}.{shared}\n"
+        f"Medians of {measured['rounds']} rounds with the lowest and the highest ratio, competitors in turn; "
+        f"{machine['cores']} cores of {machine['processor']}, {versions}.{shared}\n"
     )
 
 
-def _rounds(case: dict[str, Any]) -> Rounds:
+def _rounds(case: dict[str, Any]) -> dict[str, list[Round]]:
     return {name: [Round(**one) for one in some] for name, some in case["rounds"].items()}
 
 
-def _median(rounds: Sequence[Round], name: str) -> float:
+def _rate(rounds: Sequence[Round], name: str) -> float:
     return Spread.of([one.rate(name) for one in rounds]).median
+
+
+def _beside(rounds: dict[str, list[Round]], name: str) -> list[str]:
+    """Our rate, and how many times those of the others it is."""
+    spreads = [ratios(rounds["ours"], rounds[other], name) for other in ("torch", "keras")]
+    return [f"{_rate(rounds['ours'], name):,.0f}", *map(_times, spreads)]
 
 
 def _times(spread: Spread) -> str:

@@ -1,35 +1,33 @@
 """Competitors timed in turn: each in a process of its own with its own number of threads, one at work at a time.
 
-What is compared is done round by round, so that whatever else the machine does falls on all alike; ratios are taken
-within a round, and their median counts.
+Competitors do their rounds in turn, so that everything else on the machine affects all alike; ratios are taken within a
+round, and their median counts.
 """
 
+import argparse
 import os
 import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from statistics import median
-from typing import cast
 from unittest.mock import patch
 
 import psutil
 
-from pipeline.errors import UserError
 from pipeline.parallel import THREADS
 
 QUIET = 0.2  # cores in use by other processes that leave too few to the competitors; a round with more is done again
 TRIES = 3  # at most, and the quietest counts
-PATIENCE = 10  # seconds until a process that should end is made to
 
 
 @dataclass(frozen=True)
 class Round:
-    """What was done in so many seconds: by name symbols, strings, operations.
+    """The work done in so many seconds: by name symbols, strings, operations.
 
     cpu_seconds: of all threads. others: how many cores other processes kept busy meanwhile, on average.
     """
@@ -41,13 +39,20 @@ class Round:
 
     @classmethod
     def together(cls, rounds: Sequence["Round"]) -> "Round":
-        """Of several processes that began at the same time."""
+        """Add up rounds of several processes that began at the same time."""
         done = {name: sum(one.done[name] for one in rounds) for name in rounds[0].done}
         return cls(done, max(one.seconds for one in rounds), sum(one.cpu_seconds for one in rounds))
 
     def rate(self, name: str) -> float:
-        """So many per second."""
+        """Work per second."""
         return self.done[name] / self.seconds
+
+
+def count(text: str) -> int:
+    """Parse a whole number from 1 on a command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
 
 
 DoRound = Callable[[], Round]
@@ -64,7 +69,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """Of at least one value."""
+        """Summarize at least one value."""
         return cls(median(values), min(values), max(values))
 
 
@@ -74,7 +79,7 @@ def ratios(ours: Sequence[Round], theirs: Sequence[Round], name: str) -> Spread:
 
 
 def timed(work: Callable[[], Mapping[str, float]]) -> Round:
-    """One round of `work`, which says what it has done."""
+    """Time one round of `work`, which returns what it has done."""
     started = time.perf_counter()
     done = work()
     return Round(done, time.perf_counter() - started)
@@ -86,7 +91,7 @@ def in_turn(competitors: Mapping[str, Make], rounds: int, threads: int, copies: 
     copies: processes of a competitor that do their rounds at the same time, each on cores of its own. The order of the
     competitors turns around from round to round. All are set up and warmed up before the first round.
     """
-    found: dict[str, list[Round]] = {name: [] for name in competitors}
+    measured: dict[str, list[Round]] = {name: [] for name in competitors}
     with ExitStack() as running:
         teams = {
             name: [running.enter_context(_process(make, threads, copy * threads)) for copy in range(copies)]
@@ -94,8 +99,8 @@ def in_turn(competitors: Mapping[str, Make], rounds: int, threads: int, copies: 
         }
         for number in range(rounds):
             for name in list(teams)[:: -1 if number % 2 else 1]:
-                found[name].append(_quiet_round(teams[name], available_cores() - threads * copies + QUIET))
-    return found
+                measured[name].append(_quiet_round(teams[name], available_cores() - threads * copies + QUIET))
+    return measured
 
 
 def available_cores() -> int:
@@ -103,68 +108,44 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _quiet_round(team: Sequence[Connection], allowed: float) -> Round:
+def _quiet_round(team: Sequence[ProcessPoolExecutor], allowed: float) -> Round:
     """A round of all of a team, again where other processes used more than the allowed number of cores."""
     tries: list[Round] = []
     while not tries or (tries[-1].others > allowed and len(tries) < TRIES):
         started, busy, own = time.perf_counter(), _busy_seconds(), time.process_time()
-        for connection in team:
-            connection.send(None)
-        done = Round.together([_answer(connection) for connection in team])
+        working = [process.submit(_round) for process in team]
+        done = Round.together([one.result() for one in working])
         others = _busy_seconds() - busy - done.cpu_seconds - (time.process_time() - own)
         tries.append(replace(done, others=max(0.0, others / (time.perf_counter() - started))))
     return min(tries, key=lambda done: done.others)
 
 
 @contextmanager
-def _process(make: Make, threads: int, first_core: int) -> Iterator[Connection]:
+def _process(make: Make, threads: int, first_core: int) -> Iterator[ProcessPoolExecutor]:
     """A competitor that is ready: the next one sets itself up undisturbed."""
-    context = get_context("spawn")  # a forked tensorflow hangs
-    ours, theirs = context.Pipe()
-    # Pickled, so that nothing that computes is imported before the process knows its cores.
     cores = range(first_core, first_core + threads)
-    process = context.Process(target=_serve, args=(pickle.dumps(make), cores, theirs), daemon=True)
-    with patch.dict(os.environ, dict.fromkeys(THREADS, str(threads))):
-        process.start()
-    theirs.close()  # now the pipe ends when the process does
-    try:
-        _answer(ours)
-        yield ours
-    finally:
-        ours.close()  # the process ends by itself and tidies up, unless it is in the middle of a round
-        process.join(PATIENCE)
-        process.terminate()
-        process.join()
+    # A forked tensorflow hangs. Pickled, so that nothing that computes is imported before the process knows its cores.
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        with patch.dict(os.environ, dict.fromkeys(THREADS, str(threads))):
+            process.submit(_set_up, pickle.dumps(make), cores).result()
+        yield process
 
 
-def _answer(connection: Connection) -> Round:
-    try:
-        answer = connection.recv()
-    except (EOFError, ConnectionError):
-        raise RuntimeError("the process of a competitor has ended") from None
-    if isinstance(answer, UserError):
-        raise answer
-    return cast(Round, answer)
+_do_round: list[DoRound] = []  # of a competitor's process
 
 
-def _serve(make: bytes, cores: range, connection: Connection) -> None:
-    """Set up, say so, then do a round for each message."""
+def _set_up(make: bytes, cores: range) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
-    if hasattr(os, "sched_setaffinity"):  # a thread that prepares batches is not to have a further one
+    if hasattr(os, "sched_setaffinity"):  # a thread that prepares batches gets no core of its own
         available = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, [available[core] for core in cores])
-    try:
-        do_round: DoRound = pickle.loads(make)()  # noqa: S301 - from the parent
-        connection.send(Round({}, 0.0))
-        while True:
-            connection.recv()
-            before = time.process_time()
-            done = do_round()
-            connection.send(replace(done, cpu_seconds=time.process_time() - before))
-    except EOFError:
-        return
-    except UserError as error:  # any other shows its traceback here
-        connection.send(error)
+    _do_round.append(pickle.loads(make)())  # noqa: S301 - from the parent
+
+
+def _round() -> Round:
+    before = time.process_time()
+    done = _do_round[0]()
+    return replace(done, cpu_seconds=time.process_time() - before)
 
 
 def _busy_seconds() -> float:

@@ -1,27 +1,100 @@
-"""What all competitors of the speed benchmark are given to do: the same batches, the same strings."""
+"""The work that all competitors of the speed benchmark are given: weights, batches, strings, and how it is counted.
 
-from collections.abc import Iterable, Iterator
+Counted are the matrix products of a training step, forward and backward, a multiplication and an addition as two
+operations; not Adam, gates, softmax and dropout, nor the products of a first step with states that are zero.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.config.params import Params
+from benchmarks.timing import DoRound, timed
+from pipeline.config.params import Model, Params
+from pipeline.data.alphabet import PADDING
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
+from pipeline.errors import UserError
 from pipeline.training.batches import Batch
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Phase, Task
 
-SCHEDULE = (Task.PAIRED, Task.AUTOENCODE)
+TASKS = (Task.PAIRED, Task.AUTOENCODE)  # of a cycle
 ENDLESS = 10**9  # steps
 SEED = 0
+ARRAYS = "arrays.npz"
+PEAK_SIZE, PEAK_PRODUCTS = 2048, 16  # rows and columns of the matrices; products in a round
+ARCHITECTURE = {  # the one that competitors are written for
+    "cell": "lstm",
+    "decoder": "autoregressive",
+    "bridge": "attention",
+    "tie_weights": True,
+    "bidirectional": True,
+    "layers": 1,
+}
+
+# The trainable weights of each part as Keras orders them: the table of symbols (the decoder's is encoder B's too), the
+# kernel, recurrent kernel and bias of every direction, and the decoder's attention and output.
+Arrays = Mapping[str, Sequence[NDArray[np.float32]]]
+
+
+def arrays_of(network: Any) -> Arrays:
+    """The weights of a `pipeline.model.network.Network` with the architecture of `check_architecture`."""
+    parts = {name: getattr(network, name).trainable_variables for name in ("encoder_a", "decoder")}
+    parts["encoder_b"] = network.encoder_b.trainable_variables[1:]  # the table is the decoder's
+    return {name: [variable.numpy() for variable in variables] for name, variables in parts.items()}
+
+
+def save_arrays(arrays: Arrays, path: Path) -> None:
+    """Write arrays that `load_arrays` reads."""
+    flat: dict[str, Any] = {f"{part}:{at:02}": array for part, some in arrays.items() for at, array in enumerate(some)}
+    np.savez(path, **flat)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Read arrays that `save_arrays` wrote."""
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    with np.load(path) as file:
+        for name in sorted(file):
+            parts.setdefault(name.split(":")[0], []).append(file[name])
+    return parts
+
+
+def check_architecture(model: Model) -> None:
+    """Raise `UserError` for an architecture that the competitors are not written for."""
+    for name, value in ARCHITECTURE.items():
+        if (given := getattr(model, name)) != value:
+            raise UserError(
+                f"model.{name} is {given}, but the competitors are written for {value}: measure with the architecture "
+                "that params.yaml ships"
+            )
+
+
+def phase(steps: int = ENDLESS) -> Phase:
+    """Tandem training in which batches of pairs and of unpaired targets alternate."""
+    return Phase(TASKS, Task.PAIRED, steps)
 
 
 def batches_of(prepared: Prepared, params: Params, positions: Iterable[int]) -> Iterator[Batch]:
-    """The batches at some positions of the endless sequence in which the tasks of the schedule take turns."""
-    found = streams(Phase(SCHEDULE, Task.PAIRED, ENDLESS), prepared, params, SEED)
+    """The batches at some positions of the endless sequence in which the tasks alternate."""
+    by_task = streams(phase(), prepared, params, SEED)
     for position in positions:
-        cycle, place = divmod(position, len(SCHEDULE))
-        yield found[SCHEDULE[place]][cycle]
+        cycle, place = divmod(position, len(TASKS))
+        yield by_task[TASKS[place]][cycle]
+
+
+def decoding_rounds(decode: Callable[[], object], strings: int) -> DoRound:
+    """Rounds of decoding so many strings, after one to warm up."""
+
+    def do_round() -> dict[str, float]:
+        decode()
+        return {"strings": strings}
+
+    do_round()
+    return partial(timed, do_round)
 
 
 def sources_to_decode(prepared: Prepared, count: int | None = None) -> StringStore:
@@ -30,3 +103,49 @@ def sources_to_decode(prepared: Prepared, count: int | None = None) -> StringSto
     if count is not None:
         sources = [sources[int(place)] for place in (np.arange(count) + 0.5) * len(sources) / count]
     return StringStore.of(sources, prepared.source_alphabet)
+
+
+def training_operations(
+    model: Model, target_symbols: int, sources: NDArray[np.int64], targets: NDArray[np.int64]
+) -> int:
+    """Operations of one step on strings of such lengths [B], END included; `target_symbols` is V.
+
+    Every product with a weight or between two activations has a gradient for both of its sides, each a product of the
+    same size: forward and backward are three.
+    """
+    P, H, V = model.projection, model.units, target_symbols
+    S, T, pairs = int(sources.sum()), int(targets.sum()), int((sources * targets).sum())
+    own = H // 2  # units of each of the encoder's directions
+    encoder = 2 * 4 * own * (S * P + (S - len(sources)) * own)
+    decoder = 4 * H * T * (P + H)
+    attention = T * H * H + 2 * pairs * H + T * 2 * H * H  # query, scores and means, the attended layer
+    output = T * H * P + T * P * V
+    return 3 * 2 * (encoder + decoder + attention + output)
+
+
+def operations_of(model: Model, target_symbols: int, batches: Iterable[Batch]) -> dict[str, float]:
+    """Operations of steps on these batches: `operations` as padded, `needed` by the real symbols alone."""
+    padded = needed = 0
+    for batch in batches:
+        B, S = batch.source_ids.shape
+        T = batch.target_ids.shape[1]
+        real = [np.count_nonzero(ids != PADDING, axis=1) for ids in (batch.source_ids, batch.target_ids)]
+        padded += training_operations(model, target_symbols, np.full(B, S), np.full(B, T))
+        needed += training_operations(model, target_symbols, *real)
+    return {"operations": padded, "needed": needed}
+
+
+def peak() -> DoRound:
+    """Rounds of large float32 matrix products in tensorflow."""
+    from pipeline.model.backend import tf  # here, because counting does not need it
+
+    left, right = (tf.random.uniform([PEAK_SIZE, PEAK_SIZE]) for _ in range(2))
+
+    def do_round() -> dict[str, float]:
+        for _ in range(PEAK_PRODUCTS):
+            product = tf.matmul(left, right)
+        float(product[0, 0])  # waits for the result
+        return {"operations": PEAK_PRODUCTS * 2 * PEAK_SIZE**3}
+
+    do_round()
+    return partial(timed, do_round)

@@ -167,13 +167,13 @@ def sizes() -> None:
 
 @app.command()
 def sweep(
-    space: Annotated[Path, typer.Option(help="File that says what to vary.")] = Path("sweep.yaml"),
+    space: Annotated[Path, typer.Option(help="File with strategies, seeds and parameters.")] = Path("sweep.yaml"),
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster that sees this folder. Default: this machine alone.")
+        str | None, typer.Option(help="Ray cluster that sees this folder, HOST:PORT. Default: this machine alone.")
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the best parameters into params.yaml.")] = False,
 ) -> None:
-    """Train with every combination of parameters, or some; which is best? What was broken off, or is over, is kept."""
+    """Train strategies with many combinations of parameters and rank them; an interrupted sweep continues."""
     from pipeline.config.params import PARAMS, load_params
     from pipeline.stages import end_on_sigterm
     from pipeline.tracking.client import project_root
@@ -183,7 +183,7 @@ def sweep(
     except ImportError as error:
         raise UserError(f"tandem sweep needs Ray ({error}): python -m pip install '.[cluster]'") from error
     end_on_sigterm()
-    sweeps.sweep(space, load_params(), project_root(), address, PARAMS if apply else None)
+    print(sweeps.sweep(space, load_params(), project_root(), address, PARAMS if apply else None))
 
 
 @app.command()

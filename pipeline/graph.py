@@ -10,7 +10,6 @@ params.yaml, whose values DVC tracks themselves, and what keeps, runs, tracks or
 
 import ast
 import hashlib
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -72,6 +71,12 @@ def missing_and_surplus(stage: dict[str, Any]) -> tuple[set[str], set[str]]:
     return needed - listed, listed - needed
 
 
+def stage_depends_on(name: str, path: str) -> bool:
+    """Whether a stage of dvc.yaml in the current folder depends on a path; a stage of one's own stands under `own`."""
+    stages = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
+    return path in stages.get(name, stages["own"]["do"])["deps"]
+
+
 def main() -> None:
     """Write the lists of modules in dvc.yaml anew, everything else as it is."""
     yaml = YAML()
@@ -128,10 +133,14 @@ def _meaning(path: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body[0] = ast.Pass()
     return ast.dump(tree)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

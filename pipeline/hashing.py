@@ -1,4 +1,4 @@
-"""Digests: whether files are the same as they were, by their content."""
+"""Digests of files and texts: equal for equal content."""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ def file_digest(path: Path) -> str:
 
 
 def digest_of(files: Iterable[Path]) -> str:
-    """The same for the same files with the same content, `DIGITS` long; raises `UserError` if one is missing."""
+    """A digest of several files, names and content, `DIGITS` long; raises `UserError` if one is missing."""
     whole = hashlib.sha256()
     for path in files:
         try:
@@ -28,5 +28,5 @@ def digest_of(files: Iterable[Path]) -> str:
 
 
 def joined(*parts: str) -> str:
-    """The digest of several texts."""
+    """A digest of several texts in their order, `DIGITS` long."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]

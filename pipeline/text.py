@@ -1,4 +1,4 @@
-"""Text: Unicode normal form, what a source may be, and what a terminal or a table may show."""
+"""Text: normal form and limits of Unicode, what a source may be, and what messages, tables and terminals show."""
 
 import re
 import unicodedata
@@ -8,24 +8,28 @@ from typing import Any
 
 from pipeline.errors import UserError
 
-MARKS = range(0x300, 0x1F000)  # where all combining marks are
+MARKS = range(0x300, 0x1F000)  # code points among which all combining marks are
 MOST_MARKS = 30  # in a row
+SHOWN = 60  # characters of a value in a message
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def is_unicode(string: str) -> bool:
-    """Whether a string is without lone surrogates, which stand for bytes that are no text."""
+    """Whether a string has no lone surrogates, which stand for bytes that are not text."""
     return string.isascii() or not any("\ud800" <= character <= "\udfff" for character in string)
 
 
 def composed(string: str) -> str:
-    """The string in normal form C, in which symbols are counted and compared.
+    """Compose a string to normal form C, in which symbols are counted and compared.
 
-    Raises ValueError for one that is not in that form already and has more than `MOST_MARKS` combining marks in a row:
-    no script has so many, and putting them in order takes time that is quadratic in their number.
+    Raises ValueError for a string that is not in that form already and has more than `MOST_MARKS` combining marks in a
+    row: no script has so many, and ordering them takes time quadratic in their number.
 
     Source: Unicode Standard Annex 15, "Unicode Normalization Forms", section 13, Stream-Safe Text Format.
     """
-    if string.isascii() or unicodedata.is_normalized("NFC", string):  # marks that are out of order end it at once
+    if string.isascii() or unicodedata.is_normalized("NFC", string):  # which is quick to find marks out of order
         return string
     if _too_many_marks().search(string):
         raise ValueError(f"more than {MOST_MARKS} combining marks in a row")
@@ -38,35 +42,8 @@ def _too_many_marks() -> re.Pattern[str]:
     return re.compile(f"[{re.escape(''.join(marks))}]{{{MOST_MARKS + 1}}}")
 
 
-SHOWN = 60  # characters of a value
-
-
-def shown(value: Any) -> str:
-    """A value as it is shown in a sentence: on one line, its beginning alone if it is long."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def cell(text: str) -> str:
-    """Text for a cell of a TSV that a terminal may show: every control character, tab and line break becomes U+FFFD."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def printable(text: str) -> str:
-    """Text with every control, line break, direction override and lone surrogate replaced by U+FFFD."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def check_sources(sources: Sequence[str]) -> None:
-    """Raise `UserError` for the first that cannot be a source.
-
-    It is empty, is not Unicode, has a tab, line break or NUL in it, or so many combining marks in a row that no script
-    has.
-    """
+    """Raise `UserError` for the first string that cannot be a source, with the reason that `fault_of` gives."""
     for number, source in enumerate(sources, start=1):
         if (fault := fault_of(source)) is not None:
             name = f"source {number}, {shown(source)}," if source.strip() else f"source {number}"
@@ -86,3 +63,19 @@ def fault_of(source: str) -> str | None:
     except ValueError as error:
         return f"has {error}"
     return None
+
+
+def shown(value: Any) -> str:
+    """Show a value in a message: on one line, and only its beginning if it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def cell(text: str) -> str:
+    """Show text in a cell of a TSV or a terminal: every control character, tab and line break becomes U+FFFD."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def printable(text: str) -> str:
+    """Show text on one line: controls, line breaks, direction overrides and lone surrogates become U+FFFD."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -57,7 +57,7 @@ def shoot(page: Page, name: str) -> None:
 def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Page, clone: Path) -> None:
     parent = page.locator(".ag-row").filter(has_text=newest_comparison(clone).info.run_name)
     parent.locator("[col-id*='Run Name'] button").first.click()
-    for strategy in ("supervised", "two_stage", "tandem"):
+    for strategy in ("supervised", "augmented", "two_stage", "alternating", "tandem"):
         expect(page.locator(".ag-row").filter(has_text=f"{strategy}-seed0").first).to_be_visible()
     shoot(page, "runs")
     for child in ("two_stage-seed0", "tandem-seed0"):

@@ -1,4 +1,4 @@
-"""The benchmark on a made-up corpus: its protocol, going on where it stopped, MLflow, tables by hand, processes."""
+"""The benchmark on a made-up corpus: its protocol, continuing after an interruption, MLflow, tables by hand."""
 
 import gzip
 import os
@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from benchmarks.cells import Cell, prepare
-from benchmarks.chart import draw
-from benchmarks.histnorm import labelled, main
-from benchmarks.published import Published, ablation_tables, comparison_table, verdict
+from benchmarks.histnorm import main, titled
+from benchmarks.published import Published, ablation_tables, comparison_table, draw, verdict
 from benchmarks.resampling import Accuracies, interval
-from benchmarks.results import COLUMNS, Measurement, Results, scored
+from benchmarks.results import COLUMNS, Cell, Measurement, Results, scored
+from benchmarks.variants import VARIANTS, of_variant, prepare
+from pipeline.config.params import Params
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from tests.conftest import PROJECT, shipped_params
@@ -67,8 +67,8 @@ def write_small_params(folder: Path) -> None:
     params: dict[str, Any] = shipped_params()
     params["model"] |= {"units": 8, "projection": 8, "embedding": 8}
     params["training"] |= {"evaluate_every": 2}
-    for stage in ("pretrain", "supervised", "two_stage", "tandem"):
-        params[stage]["steps"] = 4
+    for section in (params["pretrain"], *params["strategies"].values()):
+        section["steps"] = 4
     YAML().dump(params, folder / "params.yaml")
 
 
@@ -103,7 +103,20 @@ def test_dev_is_shortened_from_its_end(data: Path, tmp_path: Path) -> None:
 
 
 def test_less_than_all_of_dev_makes_a_strategy_of_its_own() -> None:
-    assert [labelled("tandem", dev) for dev in (None, "same", 2000)] == ["tandem", "tandem@dev=same", "tandem@dev=2000"]
+    assert [titled("tandem", dev) for dev in (None, "same", 2000)] == ["tandem", "tandem@dev=same", "tandem@dev=2000"]
+
+
+def test_a_strategy_is_measured_with_the_reranker_and_one_network(params: Params) -> None:
+    strategy, settings = of_variant("augmented", params)
+    assert (strategy, settings.decoding.order, settings.decoding.ensemble) == ("augmented", "rerank", False)
+    assert settings.strategies == params.strategies
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_changes_the_shipped_parameters(params: Params, name: str) -> None:
+    strategy, settings = of_variant(name, params)
+    assert strategy in params.strategies
+    assert settings != of_variant(strategy, params)[1]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +126,10 @@ def test_less_than_all_of_dev_makes_a_strategy_of_its_own() -> None:
         (["--dev-tokens", "0"], "'0' is not a whole number from 1"),
         (["--corpora", "dales"], "has neither train.tsv nor train.tsv.gz: correct --data or --corpora"),
         (["--params", "nowhere.yaml"], "no nowhere.yaml in"),
+        (
+            ["--strategies", "tandme"],
+            "params.yaml has no strategy tandme, which tandme needs; there are identity, lookup, supervised",
+        ),
     ],
 )
 def test_a_mistake_ends_with_a_sentence_and_code_2(
@@ -186,13 +203,13 @@ def test_report_has_both_amounts_of_dev_and_the_command(trained: Path) -> None:
 def test_a_child_holds_the_parameters_of_its_measurement(trained: Path) -> None:
     found = {run.info.run_name: run for run in runs(trained, "run")}
     child = found["hills 10 tandem@dev=same fold 0"]
-    assert child.data.params["tandem.steps"] == "4"
+    assert child.data.params["strategies.tandem.steps"] == "4"
     assert child.data.params["decoding.order"] == "rerank"
     assert child.data.params["size"] == "10"
     assert "data.source" not in child.data.params
 
 
-def test_a_run_goes_on_and_each_measurement_is_one_child(data: Path, project: Path) -> None:
+def test_a_run_continues_and_each_measurement_is_one_child(data: Path, project: Path) -> None:
     run(data, strategies=("identity",))
     run(data, "--folds", "2")
     first = (project / "results.csv").read_text()
@@ -208,7 +225,7 @@ def test_a_run_goes_on_and_each_measurement_is_one_child(data: Path, project: Pa
     assert {run.data.tags["mlflow.parentRunId"] for run in runs(project, "run")} == {parent.info.run_id}
 
 
-def test_what_mlflow_does_not_have_is_published_from_the_files(data: Path, project: Path) -> None:
+def test_runs_that_mlflow_lacks_are_published_from_the_files(data: Path, project: Path) -> None:
     run(data)
     before = {run.info.run_name: run.data.metrics for run in runs(project, "run")}
     (project / "mlflow.db").unlink()

@@ -112,7 +112,11 @@ def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str], file: str) 
     [
         ({"pairs.tsv": b"a\tb\n"}, {}, "pairs.tsv has too few pairs: 1, of which prepare.test + prepare.dev takes 2"),
         ({"pairs.tsv": b"a\tb\na\tb\na\tb\n"}, {}, "pairs.tsv has too few different targets: 1"),
-        ({"dev.tsv": GOOD, "test.tsv": GOOD, "targets.txt": b"a\nb\n"}, {}, "all 2 unpaired targets are dev or test"),
+        (
+            {"dev.tsv": GOOD, "test.tsv": GOOD, "targets.txt": b"a\nb\n"},
+            {"hold_out_targets": True},
+            "all 2 unpaired targets are dev or test",
+        ),
         ({"targets.txt": b""}, {}, "targets.txt has no usable row"),
         ({"targets.txt": b"\n\n"}, {"on_bad_row": "skip"}, "targets.txt has no usable row"),
         ({"targets.txt": b"a\tb\n"}, {}, "targets.txt, line 1: 2 tab-separated columns instead of 1"),

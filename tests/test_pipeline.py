@@ -1,31 +1,32 @@
 """The whole pipeline as a user runs it: `dvc repro`, `dvc exp run` and `tandem predict` in a clone, MLflow after it."""
 
 import json
+import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from pipeline.runs.folders import load_history
+from pipeline.runs.folders import load_history, load_seconds
+from tests.conftest import PROJECT
 from tests.support.clones import ran, run
-from tests.support.stored import artifacts, newest_children, points, runs
+from tests.support.stored import STRATEGIES, artifacts, newest_children, points, runs
 
 pytestmark = pytest.mark.slow
 
 
 def test_the_comparison_is_written_as_promised(clone: Path) -> None:
-    metrics = json.loads((clone / "reports" / "metrics.json").read_text())
-    for strategy in ("supervised", "two_stage", "tandem"):
+    metrics = json.loads((clone / "reports" / "evaluation" / "metrics.json").read_text())
+    for strategy in STRATEGIES:
         part = metrics[strategy]
         assert 0 <= part["word_accuracy"]["low"] <= part["word_accuracy"]["mean"] <= part["word_accuracy"]["high"] <= 1
         assert set(part["character_error_rate"]) >= {"mean", "low", "high"}
         assert part["paired_steps"] == 20
-        assert part["seconds"] > 0
         assert set(part["by_order"]) == {"greedy", "beam"}
         assert 0 <= part["calibration_error"] <= 1
         assert metrics["ensembles"][strategy]["paired_steps"] == 40
-    for name in ("tandem_vs_two_stage", "tandem_vs_supervised"):
+    for name in ("tandem_vs_two_stage", "tandem_vs_augmented"):
         assert set(metrics["comparisons"][name]) >= {"difference", "low", "high", "p_value"}
     assert list(metrics["controls"]) == ["lookup"]
     for figure in ("learning_curves", "calibration", "noise"):
@@ -43,7 +44,7 @@ def test_a_history_adds_up_to_what_its_run_spent(clone: Path) -> None:
         rows, metadata = load_history(folder), json.loads((folder / "run.json").read_text())
         seconds = [0.0, *(row["seconds"] for row in rows)]
         assert seconds == sorted(seconds)
-        assert seconds[-1] == metadata["seconds"]
+        assert seconds[-1] == load_seconds("tandem", int(folder.name), clone / "models") > 0
         spans = [after - before for before, after in pairwise(seconds)]
         symbols = sum(row["symbols_per_second"] * span for row, span in zip(rows, spans, strict=True))
         assert symbols == pytest.approx(metadata["symbols"], rel=0.02)
@@ -51,9 +52,9 @@ def test_a_history_adds_up_to_what_its_run_spent(clone: Path) -> None:
 
 
 def test_every_run_and_every_ensemble_has_a_reranker(clone: Path) -> None:
-    for strategy in ("supervised", "two_stage", "tandem"):
+    for strategy in STRATEGIES:
         files = {path.name for path in (clone / "models" / "rerank" / strategy).iterdir()}
-        assert files == {"0.json", "1.json", "ensemble.json"}
+        assert files == {"0.json", "1.json", "ensemble.json", "metadata.json"}
 
 
 def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone: Path) -> None:
@@ -61,7 +62,7 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
     (parent,) = runs(clone, "comparison")
     children = [found for found in everything if found.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert len(everything) == 1 + len(children)
-    wanted = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
+    wanted = {(strategy, seed): 1 for strategy in STRATEGIES for seed in ("0", "1")}
     assert Counter((run.data.tags["tandem.strategy"], run.data.tags["tandem.seed"]) for run in children) == wanted
     for child in children:
         assert child.info.status == "FINISHED"
@@ -98,14 +99,42 @@ def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone
 
 
 def test_a_changed_parameter_of_tandem_reruns_tandem_and_what_follows_alone(clone: Path) -> None:
-    output = run(clone, "dvc", "exp", "run", "--set-param=tandem.steps=30")
-    assert ran(output) == {"tandem", "rerank", "evaluate", "publish"}
+    output = run(clone, "dvc", "exp", "run", "--set-param=strategies.tandem.steps=30")
+    assert ran(output) == {"tandem", "rerank@tandem", "evaluate", "report", "publish"}
     assert len(runs(clone, "comparison")) == 2
-    assert newest_children(clone) == {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
+    assert newest_children(clone) == {(name, None if name == "tandem" else "true"): 2 for name in STRATEGIES}
+
+
+def test_one_more_seed_trains_that_seed_alone(clone: Path) -> None:
+    before = {path: path.read_bytes() for path in (clone / "models").glob("*/[01]/*")}
+    output = run(clone, "dvc", "exp", "run", "--set-param=seeds=[0,1,2]")
+    assert output.count("2 of 3 trainings are finished and kept") == 1 + len(STRATEGIES)
+    trained = set(re.findall(r"^(\w+ \d)  \d+/", output, re.MULTILINE)) - {"matcher 0"}
+    assert trained == {f"{name} 2" for name in ("pretrain", *STRATEGIES)}
+    assert {path: path.read_bytes() for path in before} == before
+    run(clone, "git", "checkout", "--quiet", "--", ".")
+    run(clone, "dvc", "checkout", "--quiet")
+
+
+def test_a_strategy_of_ones_own_is_what_the_docs_say_and_trains_alone(clone: Path) -> None:
+    page = (PROJECT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    entry, line = re.findall(r"```yaml\n(.*?)```", page[page.index("## Strategies of your own") :], re.DOTALL)[:2]
+    params, graph = clone / "params.yaml", clone / "dvc.yaml"
+    (name,) = re.findall(r"^  (\w+):$", entry, re.MULTILINE)
+    entry = re.sub(r"steps: \d+", "steps: 10", entry.partition("strategies:\n")[2])
+    params.write_text(params.read_text().replace("strategies:\n", f"strategies:\n{entry}", 1), encoding="utf-8")
+    graph.write_text(graph.read_text().replace("foreach: []", line.strip().splitlines()[-1].strip()), encoding="utf-8")
+    output = run(clone, "dvc", "repro")
+    assert ran(output) == {f"own@{name}", f"rerank@{name}", "evaluate", "report", "publish"}
+    assert name in run(clone, "tandem", "compare")
+    assert newest_children(clone) == {(name, None): 2} | {(other, "true"): 2 for other in STRATEGIES}
+    assert run(clone, "tandem", "predict", "F AO R K", "--strategy", name)
+    run(clone, "git", "checkout", "--quiet", "--", ".")
+    run(clone, "dvc", "checkout", "--quiet")
 
 
 def test_predictions_come_ranked_with_log_probabilities_and_confidences(clone: Path) -> None:
-    for which in ([], ["--ensemble"], ["--order", "greedy"]):
+    for which in ([], ["--ensemble"], ["--order", "beam"]):
         output = run(clone, "tandem", "predict", "F AO R K", "S K UW L", "--n-best", "3", *which)
         header, *rows = [line.split("\t") for line in output.splitlines()]
         assert header == ["source", "rank", "prediction", "log_probability", "confidence"]
@@ -128,9 +157,12 @@ def test_the_matcher_finds_counterparts_in_a_list(clone: Path) -> None:
 
 
 def test_dvc_shows_metrics_and_plots(clone: Path) -> None:
-    assert "tandem" in run(clone, "dvc", "metrics", "show")
+    table = run(clone, "dvc", "metrics", "show")
+    assert "tandem" in table
+    assert max(map(len, table.splitlines())) <= 120
     run(clone, "dvc", "plots", "show")
     page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
     assert 'id = "dev_word_accuracy"' in page
     assert 'id = "test_word_accuracy"' in page
     assert "two_stage" in page
+    assert "<script src" not in page  # it opens without a network

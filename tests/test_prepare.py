@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.config.options import Symbols
+from pipeline.data.alignment import align, same_symbols
 from pipeline.data.alphabet import LARGEST_ALPHABET
 from pipeline.data.corpus import Corpus, Rejected
 from pipeline.data.examples import Example
@@ -111,7 +112,7 @@ def test_a_missing_folder_says_what_to_run(tmp_path: Path) -> None:
         Prepared.open(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["source_alphabet.json", "targets.txt", "targets.ids.npy", "dev.tsv"])
+@pytest.mark.parametrize("name", ["source_alphabet.json", "targets.txt", "targets.ids.npy", "dev.tsv", "alignment.npz"])
 def test_a_missing_file_says_what_to_run(tmp_path: Path, name: str) -> None:
     (write(tmp_path) / name).unlink()
     with pytest.raises(UserError, match="run `dvc repro prepare`"):
@@ -124,6 +125,22 @@ def test_a_damaged_split_says_what_to_run(tmp_path: Path, content: bytes) -> Non
     prepared = Prepared.open(tmp_path)
     with pytest.raises(UserError, match=r"dev\.tsv is missing or damaged .* run `dvc repro prepare`"):
         _ = prepared.dev
+
+
+def test_the_alignment_of_the_training_pairs_is_learned_once(tmp_path: Path) -> None:
+    prepared = Prepared.open(write(tmp_path))
+    same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
+    learned = align(prepared.train_sources, prepared.train_targets, same, len(prepared.source_alphabet))
+    np.testing.assert_array_equal(prepared.alignment.edits.first, learned.edits.first)
+    np.testing.assert_array_equal(prepared.alignment.ends, learned.ends)
+
+
+def test_the_alignment_of_other_pairs_is_damage(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "two", train=CORPUS.train[:1])
+    prepared = Prepared.open((tmp_path / "two/alignment.npz").replace(tmp_path / "one/alignment.npz").parent)
+    with pytest.raises(UserError, match=r"alignment\.npz is missing or damaged .* run `dvc repro prepare`"):
+        _ = prepared.alignment
 
 
 def test_sources_and_targets_of_different_lengths_are_damage(tmp_path: Path) -> None:
@@ -167,7 +184,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "targets": "data/raw/targets.txt",
         "source_symbols": "characters",
     }
-    params["prepare"] |= {"pairs": None, "targets": None}
+    params["prepare"] |= {"pairs": None, "targets": None, "hold_out_targets": True}
     save_params(params)
     return params
 

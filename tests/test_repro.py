@@ -8,6 +8,7 @@ import pytest
 from tests.support.clones import ran, run
 from tests.support.servers import free_port
 from tests.support.stored import (
+    STRATEGIES,
     assert_no_store_elsewhere,
     comparisons,
     newest_children,
@@ -27,8 +28,9 @@ def curves(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return {run.info.run_name: {name: points(folder, run, name) for name in run.data.metrics} for run in own}
 
 
-ALL_REUSED = {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", "true"): 2}
-TANDEM_TRAINED = {("supervised", "true"): 2, ("two_stage", "true"): 2, ("tandem", None): 2}
+ALL_REUSED = {(name, "true"): 2 for name in STRATEGIES}
+TANDEM_TRAINED = ALL_REUSED | {("tandem", None): 2}
+del TANDEM_TRAINED["tandem", "true"]
 
 
 def test_a_store_that_was_deleted_is_filled_by_a_repro_that_trains_nothing(clone: Path, original: Path) -> None:
@@ -63,7 +65,7 @@ def test_a_parameter_of_prepare_that_changes_no_data_makes_no_other_comparison(c
 
 def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(clone: Path) -> None:
     before = comparisons(clone)
-    run(clone, "dvc", "exp", "run", "--temp", "--set-param=tandem.steps=35")
+    run(clone, "dvc", "exp", "run", "--temp", "--set-param=strategies.tandem.steps=35")
     assert len(comparisons(clone) - before) == 1
     assert newest_children(clone) == TANDEM_TRAINED
     assert_no_store_elsewhere(clone)
@@ -71,7 +73,7 @@ def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(clone:
 
 def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(clone: Path) -> None:
     before = comparisons(clone)
-    run(clone, "dvc", "exp", "run", "--queue", "--set-param=tandem.steps=40,50")
+    run(clone, "dvc", "exp", "run", "--queue", "--set-param=strategies.tandem.steps=40,50")
     run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     assert len(comparisons(clone) - before) == 2
     assert newest_children(clone) == TANDEM_TRAINED
@@ -81,9 +83,9 @@ def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(clone: Path
 def test_what_a_server_that_was_away_missed_is_added_by_the_next_repro(clone: Path) -> None:
     before = comparisons(clone)
     away = f"MLFLOW_TRACKING_URI=http://127.0.0.1:{free_port()}"
-    command = f"{away} dvc exp run --set-param=tandem.steps=60 2>&1"
+    command = f"{away} dvc exp run --set-param=strategies.tandem.steps=60 2>&1"
     output = run(clone, "sh", "-c", command)
-    assert ran(output) == {"tandem", "rerank", "evaluate", "publish"}
+    assert ran(output) == {"tandem", "rerank@tandem", "evaluate", "report", "publish"}
     assert output.count("warning: MLflow could not open the store") == 2  # one by each stage that asked it
     assert comparisons(clone) == before
     assert ran(run(clone, "dvc", "repro")) == {"publish"}

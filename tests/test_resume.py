@@ -16,8 +16,17 @@ from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError, show_logs
 from pipeline.model.network import WEIGHTS
-from pipeline.runs.folders import HISTORY, METADATA, PRETRAIN, TIMINGS, load_history, run_folder, timings_folder
-from pipeline.training.trainer import is_finished, run_training, training_key
+from pipeline.runs.folders import (
+    METADATA,
+    PRETRAIN,
+    TIMINGS,
+    is_finished,
+    load_history,
+    run_folder,
+    timings_folder,
+    training_key,
+)
+from pipeline.training.trainer import run_training
 from tests.conftest import PROJECT, changed_params
 from tests.support.same_bytes import comparable
 
@@ -164,7 +173,7 @@ def test_other_data_seeds_strategies_and_first_weights_have_other_checkpoints(tm
         training_key("tandem", params, "data", 0, tmp_path),
         training_key("tandem", params, "other data", 0, tmp_path),
         training_key("tandem", params, "data", 1, tmp_path),
-        training_key("two_stage", params, "data", 0, tmp_path),
+        training_key("alternating", params, "data", 0, tmp_path),
     }
     for content in (b"some weights", b"other weights"):
         weights = run_folder(PRETRAIN, 0, tmp_path) / "network.weights.h5"
@@ -180,7 +189,6 @@ def test_nothing_of_a_run_folder_depends_on_the_clock(prepared: Prepared, whole:
     assert {path.name: path.read_bytes() for path in one.iterdir()} == {
         path.name: path.read_bytes() for path in two.iterdir()
     }
-    assert HISTORY in {path.name for path in one.iterdir()}
     assert [path.name for path in timings_folder("supervised", 0, tmp_path).iterdir()] == [TIMINGS]
 
 
@@ -189,20 +197,20 @@ def test_a_run_folder_is_finished_for_its_key_alone_and_while_it_is_undamaged(
 ) -> None:
     folder, timings = run_folder("supervised", 0, tmp_path), timings_folder("supervised", 0, tmp_path)
     key = training_key("supervised", changed_params(SMALL), prepared.digest, 0, tmp_path)
-    assert not is_finished(folder, key)
+    assert not is_finished("supervised", 0, key, tmp_path)
     shutil.copytree(run_folder("supervised", 0, whole), folder)
     shutil.copytree(timings_folder("supervised", 0, whole), timings)
-    assert is_finished(folder, key)
-    assert not is_finished(folder, "another key")
+    assert is_finished("supervised", 0, key, tmp_path)
+    assert not is_finished("supervised", 0, "another key", tmp_path)
     for path in (*folder.iterdir(), timings / TIMINGS):
         content = path.read_bytes()
         path.unlink()
-        assert not is_finished(folder, key), path
+        assert not is_finished("supervised", 0, key, tmp_path), path
         path.write_bytes(content)
     weights = bytearray((folder / WEIGHTS).read_bytes())
     weights[len(weights) // 2] ^= 1
     (folder / WEIGHTS).write_bytes(weights)
-    assert not is_finished(folder, key)
+    assert not is_finished("supervised", 0, key, tmp_path)
 
 
 def test_a_run_folder_that_is_written_anew_is_not_taken_for_that_of_an_earlier_key(

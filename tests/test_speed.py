@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import children, keras_loop, loads, ours, overhead, predict_loop, preparing, sampling, speed
-from benchmarks.operations import operations_of, training_operations
+from benchmarks import commands, keras_rival, ours, predict_start, sampling, speed
 from benchmarks.speed_report import report
-from benchmarks.weights import ARRAYS, Arrays, arrays_of, load_arrays, save_arrays
-from benchmarks.workload import SCHEDULE, batches_of, sources_to_decode
+from benchmarks.throughput import words
+from benchmarks.workload import (
+    ARRAYS,
+    TASKS,
+    Arrays,
+    arrays_of,
+    batches_of,
+    load_arrays,
+    operations_of,
+    save_arrays,
+    sources_to_decode,
+    training_operations,
+)
 from pipeline.config.options import Symbols
 from pipeline.config.params import Params
 from pipeline.data.alphabet import PADDING
@@ -67,7 +77,7 @@ def arrays(network: Network) -> Arrays:
 def batches(params: Params, prepared: Prepared) -> Iterator[tuple[Task, Batch]]:
     found = list(batches_of(prepared, params, range(8)))
     assert any((batch.source_ids == PADDING).any() for batch in found)
-    return zip(SCHEDULE * 4, found, strict=True)
+    return zip(TASKS * 4, found, strict=True)
 
 
 def our_logits(network: Network, task: Task, batch: Batch) -> Any:
@@ -83,9 +93,9 @@ def written(network: Network, prepared: Prepared, beam: int | None) -> list[list
 
 def test_pytorch_has_the_same_network(params: Params, prepared: Prepared, network: Network, arrays: Arrays) -> None:
     torch = pytest.importorskip("torch")
-    from benchmarks import torch_loop, torch_network
+    from benchmarks import torch_rival
 
-    rival = torch_network.TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
+    rival = torch_rival.TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
     rival.load(arrays)
     for task, batch in batches(params, prepared):
         logits = our_logits(network, task, batch)
@@ -94,20 +104,20 @@ def test_pytorch_has_the_same_network(params: Params, prepared: Prepared, networ
         theirs = rival(encode(source_ids), target_ids).detach().numpy()
         np.testing.assert_allclose(theirs, logits, atol=1e-5)
         loss = float(masked_cross_entropy(logits, batch.target_ids))
-        assert torch_loop.loss_of(rival, task, batch).item() == pytest.approx(loss, rel=1e-5)
+        assert torch_rival.loss_of(rival, task, batch).item() == pytest.approx(loss, rel=1e-5)
 
 
 def test_pytorch_has_the_same_gradients_and_none_for_what_holds_states_at_padding(
     params: Params, prepared: Prepared, network: Network, arrays: Arrays
 ) -> None:
     pytest.importorskip("torch")
-    from benchmarks import torch_loop, torch_network
+    from benchmarks import torch_rival
 
-    rival = torch_network.TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
+    rival = torch_rival.TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
     rival.load(arrays)
     for task, batch in batches(params, prepared):
         rival.zero_grad()
-        torch_loop.loss_of(rival, task, batch).backward()
+        torch_rival.loss_of(rival, task, batch).backward()
         with tf.GradientTape() as tape:
             loss = masked_cross_entropy(our_logits(network, task, batch), batch.target_ids)
         lent = network.decoder.trainable_variables[0].value
@@ -123,13 +133,13 @@ def test_the_keras_loop_has_the_same_network(
     params: Params, prepared: Prepared, network: Network, arrays: Arrays
 ) -> None:
     symbols = (len(prepared.source_alphabet), len(prepared.target_alphabet))
-    shared = keras_loop.SharedLayers(params.model, symbols[1])
+    shared = keras_rival.SharedLayers(params.model, symbols[1])
     models = [shared.joined(symbols[side], symbols[1], side) for side in range(2)]
     shared.load(arrays)
     for task, batch in batches(params, prepared):
         side = int(task is Task.AUTOENCODE)
-        inputs = keras_loop.one_hot(batch.source_ids, symbols[side])
-        previous = keras_loop.one_hot(keras_loop.before(batch.target_ids), symbols[1])
+        inputs = keras_rival.one_hot(batch.source_ids, symbols[side])
+        previous = keras_rival.one_hot(keras_rival.before(batch.target_ids), symbols[1])
         expected = keras.ops.softmax(our_logits(network, task, batch))
         real = batch.target_ids != PADDING
         np.testing.assert_allclose(models[side]([inputs, previous])[real], expected[real], atol=1e-5)
@@ -140,13 +150,13 @@ def test_pytorch_writes_the_same_strings(
     params: Params, prepared: Prepared, network: Network, arrays: Arrays, beam: int | None
 ) -> None:
     pytest.importorskip("torch")
-    from benchmarks import torch_network, torch_search
+    from benchmarks import torch_rival
 
-    rival = torch_network.TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
+    rival = torch_rival.TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
     rival.load(arrays)
-    longest = torch_search.longest_output(prepared)
+    longest = torch_rival.longest_output(prepared)
     assert longest == network.sizes.longest_output
-    theirs = torch_search.decode(rival, sources_to_decode(prepared), longest, beam)
+    theirs = torch_rival.decode(rival, sources_to_decode(prepared), longest, beam)
     expected = written(network, prepared, beam)
     assert len({candidates[0] for candidates in expected}) > 2
     assert [[prepared.target_alphabet.decode(ids) for ids in row] for row in theirs] == expected
@@ -158,11 +168,11 @@ def test_the_predict_loop_writes_the_same_strings(
     params: Params, prepared: Prepared, network: Network, arrays: Arrays, beam: int | None
 ) -> None:
     symbols = (len(prepared.source_alphabet), len(prepared.target_alphabet))
-    shared = keras_loop.SharedLayers(params.model, symbols[1])
+    shared = keras_rival.SharedLayers(params.model, symbols[1])
     for side in range(2):
         shared.joined(symbols[side], symbols[1], side)
     shared.load(arrays)
-    loop = predict_loop.PredictLoop(shared, params.model.units, *symbols)
+    loop = keras_rival.PredictLoop(shared, params.model.units, *symbols)
     sources, longest = sources_to_decode(prepared), network.sizes.longest_output
     for row in (0, 15, 29):
         ids = sources.padded(np.array([row]))
@@ -193,17 +203,17 @@ def test_every_competitor_trains_and_decodes_as_it_is_asked_to(
     params: Params, prepared: Prepared, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch")
-    from benchmarks import torch_loop, torch_search
+    from benchmarks import torch_rival
 
     expected = [np.count_nonzero(batch.target_ids) for batch in batches_of(prepared, params, range(4, 8))]
-    assert torch_loop.training(params, prepared.folder, 2)().done["symbols"] == sum(expected)
-    assert keras_loop.training(params, prepared.folder, 1)().done["symbols"] >= 2 * 2 * 8  # a symbol and END a string
+    assert torch_rival.training(params, prepared.folder, 2)().done["symbols"] == sum(expected)
+    assert keras_rival.training(params, prepared.folder, 1)().done["symbols"] >= 2 * 2 * 8  # a symbol and END a string
     ours.save_trained(params, prepared.folder, 2, tmp_path)()
     for beam in (None, 2):
         strings = len(prepared.test)
         assert ours.decoding(prepared.folder, tmp_path, beam, 2)().done == {"strings": 2 * strings}
-        assert torch_search.decoding(params, prepared.folder, tmp_path, beam, 2)().done == {"strings": 2 * strings}
-        assert predict_loop.decoding(params, prepared.folder, tmp_path, beam, 1)().done == {"strings": 1}
+        assert torch_rival.decoding(params, prepared.folder, tmp_path, beam, 2)().done == {"strings": 2 * strings}
+        assert keras_rival.decoding(params, prepared.folder, tmp_path, beam, 1)().done == {"strings": 1}
 
 
 def test_a_few_sources_stand_for_all_by_their_length(prepared: Prepared) -> None:
@@ -232,16 +242,16 @@ def test_real_symbols_need_fewer_operations_than_padded_ones_and_as_many_where_t
 
 
 def test_synthetic_words_are_distinct_letters_and_the_same_for_a_seed() -> None:
-    made = b"".join(loads.words(300_000, seed=0))
+    made = b"".join(words(300_000, seed=0))
     found = made.decode().splitlines()
     assert len(set(found)) == len(found) == 300_000
     assert all(word.isascii() and word.isalpha() and word.islower() for word in found)
     assert 8 < sum(map(len, found)) / len(found) < 10
-    assert b"".join(loads.words(300_000, seed=0)) == made != b"".join(loads.words(300_000, seed=1))
+    assert b"".join(words(300_000, seed=0)) == made != b"".join(words(300_000, seed=1))
 
 
 def test_preparing_is_measured_with_targets_held_out() -> None:
-    first, second = preparing.measure(changed_params({}), [2000, 6000])
+    first, second = commands.prepare_costs(changed_params({}), [2000, 6000])
     assert (first["targets"], first["held_out"]) == (
         2000,
         800,
@@ -253,15 +263,15 @@ def test_preparing_is_measured_with_targets_held_out() -> None:
 
 def test_the_slope_is_one_where_seconds_are_proportional_and_two_where_they_are_squared() -> None:
     sizes = [1, 10, 100]
-    assert preparing.slope(sizes, [3, 30, 300]) == pytest.approx(1)
-    assert preparing.slope(sizes, [3, 300, 30000]) == pytest.approx(2)
-    assert preparing.slope([5], [1.0]) is None
+    assert commands.slope(sizes, [3, 30, 300]) == pytest.approx(1)
+    assert commands.slope(sizes, [3, 300, 30000]) == pytest.approx(2)
+    assert commands.slope([5], [1.0]) is None
 
 
 def test_a_command_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"exit code 4:\n.*no luck"):
-        children.run([sys.executable, "-c", "print('no luck'); raise SystemExit(4)"], tmp_path)
-    cost, said = children.run([sys.executable, "-c", "import os; print(os.getcwd())"], tmp_path, {"UNUSED": "1"})
+        commands.run([sys.executable, "-c", "print('no luck'); raise SystemExit(4)"], tmp_path)
+    cost, said = commands.run([sys.executable, "-c", "import os; print(os.getcwd())"], tmp_path, {"UNUSED": "1"})
     assert said.strip() == str(tmp_path)
     assert cost.peak_bytes > 2**20
 
@@ -282,7 +292,7 @@ else:
 
 def test_samples_tell_work_from_waiting_in_a_process_and_in_one_forked_from_it(tmp_path: Path) -> None:
     folder = tmp_path / "accounts"
-    children.run([sys.executable, "-c", BUSY], tmp_path, {**sampling.environment(folder), "DVC_STAGE": "busy"})
+    commands.run([sys.executable, "-c", BUSY], tmp_path, {**sampling.environment(folder), "DVC_STAGE": "busy"})
     found = [account.seconds for account in sampling.accounts(folder) if account.stage == "busy"]
     waited, forked = sorted(found, key=lambda seconds: -seconds[sampling.WAITING])
     assert waited[sampling.WAITING] > 0
@@ -295,26 +305,26 @@ def test_samples_tell_imports_whatever_is_imported(tmp_path: Path) -> None:
     folder = tmp_path / "accounts"
     environment = sampling.environment(folder)
     environment["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
-    children.run([sys.executable, "-c", "import slow"], tmp_path, environment)
+    commands.run([sys.executable, "-c", "import slow"], tmp_path, environment)
     (account,) = sampling.accounts(folder)
     assert max(account.seconds, key=lambda kind: account.seconds[kind]) == sampling.IMPORTS
 
 
 def test_the_python_before_the_real_one_notes_the_stage_and_passes_the_exit_code_on(tmp_path: Path) -> None:
-    overhead.write_python(tmp_path)
+    commands.write_python(tmp_path)
     command = [str(tmp_path / "python"), "-c", "import sys; sys.exit(int(sys.argv[1]))"]
-    children.run([*command, "0"], tmp_path, {"DVC_STAGE": "prepare"})
+    commands.run([*command, "0"], tmp_path, {"DVC_STAGE": "prepare"})
     with pytest.raises(UserError, match="exit code 3"):
-        children.run([*command, "3"], tmp_path, {"DVC_STAGE": "evaluate"})
-    noted = [json.loads(line) for line in (tmp_path / overhead.TIMES).read_text().splitlines()]
+        commands.run([*command, "3"], tmp_path, {"DVC_STAGE": "evaluate"})
+    noted = [json.loads(line) for line in (tmp_path / commands.TIMES).read_text().splitlines()]
     assert [stage for stage, _ in noted] == ["prepare", "evaluate"]
     assert all(seconds > 0 for _, seconds in noted)
 
 
 def test_trivial_stages_have_nothing_to_do_the_second_time(tmp_path: Path) -> None:
-    overhead.write_trivial_project(tmp_path / "floor", 2)
-    _, first = children.run(["dvc", "repro"], tmp_path / "floor")
-    _, second = children.run(["dvc", "repro"], tmp_path / "floor")
+    commands.write_trivial_project(tmp_path / "floor", 2)
+    _, first = commands.run(["dvc", "repro"], tmp_path / "floor")
+    _, second = commands.run(["dvc", "repro"], tmp_path / "floor")
     assert first.count("Running stage") == 2
     assert "Running stage" not in second
 
@@ -323,8 +333,9 @@ def test_trivial_stages_have_nothing_to_do_the_second_time(tmp_path: Path) -> No
 def test_every_stage_of_a_repro_is_accounted_for() -> None:
     small = {"seeds": [0, 1], "prepare.pairs": 300, "prepare.dev": 50, "prepare.test": 60, "prepare.targets": 500}
     small |= {"model.units": 16, "matcher.units": 8, "training.evaluate_every": 10, "evaluate.resamples": 200}
-    small |= {f"{stage}.steps": 20 for stage in ("pretrain", "supervised", "two_stage", "tandem", "matcher")}
-    found = overhead.measure(PROJECT, changed_params({**small, "two_stage.finetune": 10}), rounds=1)
+    strategies = ("supervised", "augmented", "two_stage", "alternating", "tandem")
+    small |= {f"{name}.steps": 20 for name in ("pretrain", "matcher", *(f"strategies.{one}" for one in strategies))}
+    found = commands.repro_costs(PROJECT, changed_params({**small, "strategies.two_stage.frozen_steps": 10}), rounds=1)
     stages = {cost["stage"]: cost for cost in found["stages"]}
     assert {"prepare", "pretrain", "supervised", "two_stage", "tandem", "evaluate"} <= stages.keys()
     assert all(0 <= cost["work"] <= cost["seconds"] for cost in stages.values())
@@ -432,3 +443,10 @@ def test_an_architecture_that_the_competitors_do_not_have_is_refused(
     with pytest.raises(SystemExit, match="2"):
         speed.main(["--only", "training", "--params", str(tmp_path / "params.yaml")])
     assert "model.cell is gru" in capsys.readouterr().err
+
+
+def test_the_start_of_predict_is_compared_without_the_import() -> None:
+    medians = {predict_start.OURS: 5.0, predict_start.IMPORT: 4.0, predict_start.THEIRS: 8.0}
+    text = predict_start.report(medians)
+    assert "| tandem predict, the other version |              8.00 |               4.00 |" in text
+    assert "this version takes 0.25 times the processor time of the other" in text

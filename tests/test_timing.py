@@ -83,7 +83,7 @@ def test_a_mistake_of_the_user_comes_back_as_it_is(when: str, said: str) -> None
 
 
 def test_a_competitor_that_dies_is_noticed() -> None:
-    with pytest.raises(RuntimeError, match="has ended"):
+    with pytest.raises(RuntimeError, match="terminated abruptly"):
         in_turn({"one": dying}, rounds=1, threads=1)
 
 

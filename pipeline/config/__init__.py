@@ -1,1 +1,1 @@
-"""params.yaml: what may stand in it, and all that is wrong with it at once."""
+"""params.yaml: reading, checking, and explaining all of its problems at once."""

@@ -1,10 +1,9 @@
-"""A YAML file as plain content, with the line of everything in it. What the content must be is left to `config`.
+"""A YAML file as plain content, with the line of everything in it. Only `params` knows what the content must be.
 
-Only what parameters need is read: numbers, text, true, false, null, lists and mappings. Aliases and tags, with which a
-small file can stand for a huge one or for other objects, are not.
+It reads what parameters need: numbers, text, true, false, null, lists and mappings. It refuses aliases and tags, with
+which a small file can stand for a huge one or for other objects.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,19 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pipeline.errors import UserError
+from pipeline.text import is_unicode
 
 LARGEST = 100_000  # bytes of a file
 DEEPEST = 10  # mappings and lists within each other
-LONGEST = 1000  # characters of a value: no number is so long, and turning it into one would take its time
+LONGEST = 1000  # characters of a value: no number is so long, and parsing a longer one would be slow
 
 TAG = "tag:yaml.org,2002:"
-NUMBERS_AND_WORDS = tuple(TAG + name for name in ("int", "float", "bool", "null"))
-TEXTS = (TAG + "str", TAG + "timestamp")  # a date is what is written there
-NOTHING = object()
+TEXTS = (TAG + "str", TAG + "timestamp")  # dates stay text
+SCALARS = (*TEXTS, *(TAG + name for name in ("int", "float", "bool", "null")))
+UNREADABLE = object()
 
 
 class DocumentError(UserError):
@@ -32,9 +32,9 @@ class DocumentError(UserError):
 
 @dataclass(frozen=True)
 class Document:
-    """content: without what cannot be read. lines: by dotted name, as are `problems`, each a sentence about its name.
+    """A file's readable content, its lines by dotted name, and its problems: dotted names with sentences about them.
 
-    An item of a list has its number for a name: `tandem.schedule.0`.
+    An item of a list has its number for a name: `seeds.0`.
     """
 
     content: Any = None
@@ -42,7 +42,7 @@ class Document:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def line(self, name: str) -> int:
-        """Where something stands, or what it belongs to; 0 where that is not known."""
+        """The line of a name, or of what contains it; 0 if neither has one."""
         while name and name not in self.lines:
             name = name.rpartition(".")[0]
         return self.lines.get(name, 0)
@@ -77,12 +77,12 @@ def read_document(path: Path) -> Document:
     if root is None:
         return Document()
     reader = _Reader(yaml)
-    content = reader.plain(root, "")
-    return Document(None if content is NOTHING else content, reader.lines, reader.problems)
+    content = reader.read(root, "")
+    return Document(None if content is UNREADABLE else content, reader.lines, reader.problems)
 
 
 class _Reader:
-    """Goes through the nodes of a file and notes what cannot be read."""
+    """Walks through the nodes of a file and collects lines and problems."""
 
     def __init__(self, yaml: YAML) -> None:
         self._yaml = yaml
@@ -90,72 +90,59 @@ class _Reader:
         self.lines: dict[str, int] = {}
         self.problems: list[tuple[str, str]] = []
 
-    def plain(self, node: Node, name: str) -> Any:
-        """The content of a node, NOTHING where it cannot be read."""
-        if id(node) in self._seen:  # it knows its first place alone
+    def read(self, node: Node, name: str) -> Any:
+        """The content of a node, or UNREADABLE."""
+        if id(node) in self._seen:  # nodes know only their first place
             return self._refuse(name, "is an alias (*), which is not supported: write the value itself")
         self._seen.add(id(node))
         self.lines.setdefault(name, node.start_mark.line + 1)
-        if isinstance(node, ScalarNode):
-            return self._scalar(node, name)
-        if isinstance(node, MappingNode):
-            return self._mapping(node, name) if node.tag == TAG + "map" else self._tagged(node, name)
-        if node.tag != TAG + "seq":
-            return self._tagged(node, name)
-        items = (self.plain(item, _dotted(name, str(number))) for number, item in enumerate(node.value))
-        return [item for item in items if item is not NOTHING]
+        match node:
+            case ScalarNode() if node.tag in SCALARS or len(node.value) > LONGEST:
+                return self._scalar(node, name)
+            case MappingNode(tag="tag:yaml.org,2002:map"):
+                return self._mapping(node, name)
+            case SequenceNode(tag="tag:yaml.org,2002:seq"):
+                items = (self.read(item, _dotted(name, str(number))) for number, item in enumerate(node.value))
+                return [item for item in items if item is not UNREADABLE]
+        return self._refuse(name, f"has the tag {node.tag}, which is not supported: write a plain value")
 
     def _mapping(self, node: MappingNode, name: str) -> dict[str, Any]:
         content: dict[str, Any] = {}
-        for key, line, value in self._items(node, name):
-            inner = _dotted(name, key)
-            first = self.lines.get(inner)
-            self.lines[inner] = line
-            if first:
-                self._refuse(inner, f"stands twice, first in line {first}: leave one of them")
-                continue
-            if (plain := self.plain(value, inner)) is not NOTHING:
-                content[key] = plain
-        return content
-
-    def _items(self, node: MappingNode, name: str) -> Iterator[tuple[str, int, Node]]:
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, ScalarNode) or key.tag not in (*TEXTS, *NUMBERS_AND_WORDS):
-                self._refuse(name, f"has a key in line {line} that is no name")
-            elif not key.value.isprintable() or len(key.value) > LONGEST:
+            if not isinstance(key, ScalarNode) or key.tag not in SCALARS:
+                self._refuse(name, f"has a key in line {line} that is not a name")
+                continue
+            if not key.value.isprintable() or len(key.value) > LONGEST:
                 self._refuse(name, f"has a key in line {line} that is not printable text")
-            else:
-                yield key.value, line, value
+                continue
+            inner = _dotted(name, key.value)
+            first, self.lines[inner] = self.lines.get(inner), line
+            if first:
+                self._refuse(inner, f"appears twice, first in line {first}: remove one of them")
+            elif (read := self.read(value, inner)) is not UNREADABLE:
+                content[key.value] = read
+        return content
 
     def _scalar(self, node: ScalarNode, name: str) -> Any:
         if len(node.value) > LONGEST:
             return self._refuse(name, f"has {len(node.value):,} characters, at most {LONGEST:,} are possible")
         if node.tag in TEXTS:
-            if not _is_text(node.value):
+            if "\0" in node.value or not is_unicode(node.value):
                 return self._refuse(name, f"is {node.value!r}, but must be text without NUL and surrogates")
             return node.value
-        if node.tag not in NUMBERS_AND_WORDS:
-            return self._tagged(node, name)
         try:
             return self._yaml.constructor.construct_object(node)
         except (YAMLError, ValueError, LookupError) as error:
             return self._refuse(name, f"is {node.value!r}, which cannot be read: {_reason(error)}")
 
-    def _tagged(self, node: Node, name: str) -> Any:
-        return self._refuse(name, f"has the tag {node.tag}, which is not supported: write a plain value")
-
     def _refuse(self, name: str, reason: str) -> Any:
         self.problems.append((name, reason))
-        return NOTHING
+        return UNREADABLE
 
 
 def _dotted(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
-
-
-def _is_text(text: str) -> bool:
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _place(error: Exception, text: str) -> str:
@@ -171,5 +158,4 @@ def _reason(error: Exception) -> str:
         return f"the character U+{character:04X} is not allowed"
     if isinstance(error, MaxDepthExceededError | RecursionError):
         return f"mappings and lists more than {DEEPEST} deep within each other"
-    said = getattr(error, "problem", None) or str(error) or type(error).__name__
-    return " ".join(str(said).split())
+    return " ".join(str(getattr(error, "problem", None) or error or type(error).__name__).split())

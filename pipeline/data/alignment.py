@@ -2,49 +2,40 @@
 
 The model is a stochastic edit distance learned by expectation maximization (Ristad and Yianilos 1998, "Learning
 string-edit distance"), conditioned on the target. Each target symbol is silent, or gives a first source symbol and
-then, again and again, stops or gives a further one. An insertion thus belongs to the target symbol that explains it
-best, and there is nothing left to attach afterwards: `K S` stands for `x`, nothing for the second `l` of `call`.
+then, repeatedly, stops or gives a further one. So every source symbol belongs to the target symbol that explains it
+best: `K S` stands for `x`, nothing for the second `l` of `call`.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import PADDING, SPECIALS, Alphabet
-from pipeline.data.store import Rows, StringStore
+from pipeline.data.store import DAMAGE, Rows, StringStore
+from pipeline.errors import UserError
 
 ITERATIONS = 10
 SMOOTHING = 0.01  # added to every expected count: no edit is impossible
 EQUAL = 10.0  # how many times likelier equal symbols are than the others together, before the first iteration
 EQUAL_COUNT = 1.0  # added to the expected count of equal symbols: what the pairs do not show stays as it is
-DIAGONAL = 0.1  # share of a string's length; what lies further from the diagonal is unlikely before the first iteration
-TIE = 1e-9  # alignments whose log probabilities differ by less are equally good; the earlier, shorter piece is taken
+DIAGONAL = 0.1  # share of a string's length; edits further from the diagonal are unlikely before the first iteration
+TIE = 1e-9  # log probabilities that differ by less are equal; the earlier, shorter piece is then taken
 CELLS_AT_ONCE = 2**20
 
 Scores = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Combine = Callable[[Scores, Scores], Scores]
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """The sources cut into a piece, possibly empty, for each target symbol.
-
-    Target symbol k of the flat target store is stood for by `ids[starts[k]:ends[k]]` of the flat source store.
-    starts, ends: int64 [target symbols].
-    """
-
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edits:
-    """Log probabilities of what a target symbol does.
+    """Log probabilities of the edits of each target symbol.
 
-    first, further: float64 [source V, target V], the source symbol it gives at first, and each time it goes on.
-    silent, stop: float64 [target V], that it gives nothing, and that it has given all. Over its source symbols
+    first, further: float64 [source V, target V], that it gives a source symbol as its first, and as a further one.
+    silent, stop: float64 [target V], that it gives none, and that it gives no further one. Over all source symbols
     exp(first) sums to 1 - exp(silent), and exp(further) to 1 - exp(stop).
     """
 
@@ -55,37 +46,69 @@ class Edits:
 
     @classmethod
     def of_counts(cls, first: Scores, further: Scores, silent: Scores) -> "Edits":
-        """Normalize (expected) counts; a target symbol stops as often as it starts."""
+        """Normalize expected counts; a target symbol stops as often as it starts."""
         starts = first.sum(axis=0)
         begun, gone_on = starts + silent, starts + further.sum(axis=0)
         return cls(np.log(first / begun), np.log(further / gone_on), np.log(silent / begun), np.log(starts / gone_on))
 
 
-def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> NDArray[np.int64]:
-    """For each target id the source id of the same symbol, or 0: int64 [target V]."""
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """The edits learned from pairs, and their sources cut into a piece, possibly empty, for each target symbol.
+
+    Target symbol k of the flat target store is stood for by `ids[starts[k]:ends[k]]` of the flat source store.
+    starts, ends: int64 [target symbols].
+    """
+
+    edits: Edits
+    starts: Integers
+    ends: Integers
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file; equal alignments give identical bytes."""
+        with path.open("wb") as file:
+            np.savez_compressed(file, **vars(self.edits), starts=self.starts, ends=self.ends)
+
+    @classmethod
+    def load(cls, path: Path, sources: StringStore, targets: StringStore, shape: tuple[int, int]) -> "Alignment":
+        """Read the alignment of two stores; shape: source V and target V. Raises `UserError` for anything else."""
+        cells, symbols, places = (shape, np.float64), (shape[1:], np.float64), (targets.ids.shape, np.int64)
+        edits = {"first": cells, "further": cells, "silent": symbols, "stop": symbols}
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in (*edits, "starts", "ends")}
+        except DAMAGE as error:
+            raise UserError(f"{path} holds no alignment ({error})") from error
+        expected = [*edits.values(), places, places]
+        starts, ends = arrays.pop("starts"), arrays.pop("ends")
+        if (
+            [(array.shape, array.dtype) for array in (*arrays.values(), starts, ends)] != expected
+            or not all(bool((array <= 0).all()) for array in arrays.values())
+            or not bool(((starts >= 0) & (starts <= ends) & (ends <= len(sources.ids))).all())
+        ):
+            raise UserError(f"{path} is not the alignment of these pairs")
+        return cls(Edits(**arrays), starts, ends)
+
+
+def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> Integers:
+    """The source id of the same symbol for each target id, or 0: int64 [target V]."""
     ids = {symbol: index for index, symbol in enumerate(source_alphabet.symbols, start=SPECIALS)}
     return np.array([0] * SPECIALS + [ids.get(symbol, 0) for symbol in target_alphabet.symbols], dtype=np.int64)
 
 
-def align(
-    sources: StringStore,
-    targets: StringStore,
-    same: NDArray[np.int64],
-    source_symbols: int,
-    iterations: int = ITERATIONS,
-) -> Alignment:
-    """Learn the edits of row-aligned pairs and give the most likely alignment of each.
+def align(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Alignment:
+    """Learn the edits of row-aligned pairs and find the most likely alignment of each.
 
     same: int64 [target V], the source id of the same symbol, or 0; equal symbols are likely to stand for each other at
     first. source_symbols: source V. A pair with an empty side takes no part: its pieces are empty.
     """
-    return best_alignment(sources, targets, learn_edits(sources, targets, same, source_symbols, iterations))
+    return best_alignment(sources, targets, learn_edits(sources, targets, same, source_symbols))
 
 
 def learn_edits(
-    sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int, iterations: int
+    sources: StringStore, targets: StringStore, same: Integers, source_symbols: int, iterations: int = ITERATIONS
 ) -> Edits:
-    """Expectation maximization from equal symbols and what is near the diagonal."""
+    """Learn edits by expectation maximization, from equal symbols and what is near the diagonal."""
     edits = _first_edits(sources, targets, same, source_symbols)
     known = np.flatnonzero(same)
     for _ in range(iterations):
@@ -100,7 +123,7 @@ def learn_edits(
 
 
 def best_alignment(sources: StringStore, targets: StringStore, edits: Edits) -> Alignment:
-    """The most likely alignment of each pair (Viterbi)."""
+    """Find the most likely alignment of each pair (Viterbi)."""
     starts, ends = np.zeros((2, len(targets.ids)), dtype=np.int64)
     for rows in _similar_rows(sources, targets):
         pieces = _Lattice(sources, targets, rows, edits).best_lengths()
@@ -109,13 +132,13 @@ def best_alignment(sources: StringStore, targets: StringStore, edits: Edits) -> 
         after = sources.offsets[rows][:, None] + np.cumsum(pieces, axis=1)
         ends[places] = after[inside]
         starts[places] = (after - pieces)[inside]
-    return Alignment(starts, ends)
+    return Alignment(edits, starts, ends)
 
 
 class _Lattice:
-    """All alignments of a batch of pairs. Arrays are [S + 1, T + 1, B] or [S, T, B]: cells first, then pairs.
+    """All alignments of a batch of pairs. Arrays are [S + 1, T + 1, B] or [S, T, B].
 
-    Between two target symbols the lattice is in `done`, while one gives source symbols in `begun`.
+    The state is `done` between two target symbols, and `begun` while one gives source symbols.
     """
 
     def __init__(self, sources: StringStore, targets: StringStore, rows: Rows, edits: Edits) -> None:
@@ -127,7 +150,7 @@ class _Lattice:
         self.steps, self.symbols, self.pairs = self.first.shape
 
     def add_expected_counts(self, first: Scores, further: Scores, silent: Scores) -> None:
-        """Add how often each edit is expected to have been made."""
+        """Add the expected number of each edit to the counts."""
         done_before, begun_before = self._before()
         done_after, begun_after = self._after(np.logaddexp)
         total = done_after[0, 0]
@@ -143,8 +166,8 @@ class _Lattice:
         expected = np.exp(done_before[:, :-1] + self.silent + done_after[:, 1:] - total).sum(axis=0)
         np.add.at(silent, self.target_ids, np.where(self.target_ids == PADDING, 0.0, expected))
 
-    def best_lengths(self) -> NDArray[np.int64]:
-        """Source symbols that stand for each target symbol in the most likely alignment, int64 [B, T]."""
+    def best_lengths(self) -> Integers:
+        """The number of source symbols of each target symbol in the most likely alignment, int64 [B, T]."""
         done, begun = self._after(np.maximum)
         lengths = np.zeros((self.pairs, self.symbols), dtype=np.int64)
         place, pairs = np.zeros(self.pairs, dtype=np.int64), np.arange(self.pairs)
@@ -162,7 +185,7 @@ class _Lattice:
         return lengths
 
     def _before(self) -> tuple[Scores, Scores]:
-        """Log probability of all ways to each cell."""
+        """The log probability of all paths to each cell."""
         done, begun = np.full((2, self.steps + 1, self.symbols + 1, self.pairs), -np.inf)
         done[0, 0] = 0.0
         for symbol in range(self.symbols):
@@ -176,7 +199,7 @@ class _Lattice:
         return done, begun
 
     def _after(self, combine: Combine) -> tuple[Scores, Scores]:
-        """Log probability of all ways (logaddexp), or of the best one (maximum), from each cell to the end."""
+        """The log probability of all paths from each cell to the end (logaddexp), or of the best one (maximum)."""
         done, begun = np.full((2, self.steps + 1, self.symbols + 1, self.pairs), -np.inf)
         done[self.source_lengths, self.target_lengths, np.arange(self.pairs)] = 0.0
         for symbol in reversed(range(self.symbols)):
@@ -192,7 +215,7 @@ class _Lattice:
         return done, begun
 
 
-def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.int64], source_symbols: int) -> Edits:
+def _first_edits(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Edits:
     first = np.full((source_symbols, len(same)), SMOOTHING)
     for rows in _similar_rows(sources, targets):
         source_ids, target_ids = sources.padded(rows), targets.padded(rows)
@@ -211,7 +234,7 @@ def _first_edits(sources: StringStore, targets: StringStore, same: NDArray[np.in
 
 
 def _similar_rows(sources: StringStore, targets: StringStore) -> Iterator[Rows]:
-    """All pairs that have symbols on both sides, in batches of similar lengths, so that little padding is computed."""
+    """Batches of pairs with symbols on both sides, of similar lengths, so that there is little padding."""
     rows = np.flatnonzero((np.diff(sources.offsets) > 0) & (np.diff(targets.offsets) > 0))
     source_lengths, target_lengths = sources.lengths(rows), targets.lengths(rows)
     order = np.lexsort((source_lengths, target_lengths))

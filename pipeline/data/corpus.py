@@ -1,6 +1,6 @@
-"""Pairs and unpaired targets in memory: splitting and sampling.
+"""The corpus of params.yaml in memory: pairs, split into train, dev and test, and unpaired targets.
 
-How rows of files are read and cleaned is `pipeline.data.raw`'s, what is kept on disk is `pipeline.data.prepared`'s.
+`raw` reads and cleans the rows of files, `prepared` writes the corpus.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.config.options import Symbols
-from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
+from pipeline.config.params import Data, Prepare
 from pipeline.data.cmudict import find_cmudict, read_cmudict
 from pipeline.data.examples import Example
 from pipeline.data.raw import Rejected, read_rows
@@ -20,38 +20,37 @@ from pipeline.data.store import PackedStrings
 from pipeline.errors import UserError
 
 T = TypeVar("T")
-Rows = TypeVar("Rows", bound=Collection[object])
 
 WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM = range(3)  # independent random streams of prepare.seed
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All that the strategies train on and are judged by."""
+    """The data that strategies train on and are evaluated with."""
 
     train: Sequence[Example]
     dev: Sequence[Example]
     test: Sequence[Example]
     targets: Collection[str]  # unpaired
-    held_out: int  # rows of the target list left out because they are dev or test targets
-    rejected: Sequence[Rejected] | None  # None where a bad row is an error
+    held_out: int  # unpaired targets left out because they are dev or test targets
+    rejected: Sequence[Rejected] | None  # skipped rows; None if bad rows are errors
     origin: str  # "files", or the dictionary and its version
 
 
 def read_corpus(data: Data, prepare: Prepare) -> Corpus:
-    """Read, clean, split and sample what `data` and `prepare` describe; raises `UserError` where that cannot be done.
+    """Read, clean, split and sample the data of params.yaml; raises `UserError` if that is not possible.
 
     Samples are nested: the pairs and targets of a smaller `prepare.pairs` or `prepare.targets` are among those of a
     larger one, and neither changes the other, dev or test.
     """
-    rejected: list[Rejected] | None = [] if prepare.on_bad_row is OnBadRow.SKIP else None
-    if data.source is DataSource.CMUDICT:
+    rejected: list[Rejected] | None = [] if prepare.on_bad_row == "skip" else None
+    if data.source == "cmudict":
         path, origin = find_cmudict()
         words = read_cmudict(path, prepare.max_symbols)
         train, dev, test = split_by_sound(words, prepare.dev, prepare.test, prepare.seed)
         targets = PackedStrings.of(words)
     else:
-        origin = data.source.value
+        origin = data.source
         train, dev, test, targets = _read_files(data, prepare, rejected)
     if prepare.pairs is not None:
         train = list(_sample(train, prepare.pairs, [prepare.seed, PAIRS_STREAM], "prepare.pairs", "training pairs"))
@@ -60,7 +59,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         targets = PackedStrings.of(hold_out(targets, [*dev, *test]))
         if not targets:
             raise UserError(
-                f"all {listed:,} unpaired targets are dev or test targets, so none is left: give more targets, "
+                f"all {listed:,} unpaired targets are dev or test targets, so none are left: add targets, "
                 "or set prepare.hold_out_targets: false"
             )
     held_out = listed - len(targets)
@@ -73,25 +72,25 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
 def read_pairs(
     path: Path, source_kind: Symbols, target_kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None
 ) -> list[Example]:
-    """The rows of a file of two tab-separated columns, source and target, in UTF-8; `.gz` is unpacked.
+    """Read a UTF-8 file of two tab-separated columns, source and target; a `.gz` file is unpacked.
 
-    A bad row raises `UserError`, or is added to `rejected` where such a list is given.
+    A bad row raises `UserError`, or is added to `rejected` if it is a list.
     """
     columns = {"source": source_kind, "target": target_kind}
     return [Example(source, target) for source, target in read_rows(path, columns, max_symbols, rejected)]
 
 
 def read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None) -> list[str]:
-    """The rows of a file of one target per line; otherwise as `read_pairs`."""
-    return list(_read_targets(path, kind, max_symbols, rejected))
+    """Read a file of one target per line, in all else like `read_pairs`."""
+    return [target for (target,) in read_rows(path, {"target": kind}, max_symbols, rejected)]
 
 
 def split_by_sound(
     words: dict[str, str], dev: int, test: int, seed: int
 ) -> tuple[list[Example], list[Example], list[Example]]:
-    """Training, dev and test examples from a dictionary of sound by word: one a sound, no sound on two sides.
+    """Make training, dev and test examples of words with their sounds: one example per sound.
 
-    Where several words share a sound, one is drawn. The others count as right in dev and test; train leaves them out.
+    If several words share a sound, one is drawn. The others count as right in dev and test; train leaves them out.
     """
     spellings: dict[str, list[str]] = {}
     for word, sound in words.items():
@@ -99,7 +98,7 @@ def split_by_sound(
     if dev + test >= len(spellings):
         raise UserError(
             f"prepare.dev + prepare.test is {dev + test:,}, but the dictionary has {len(spellings):,} different sounds "
-            "(within prepare.max_symbols): lower them so that some are left to train on"
+            "(within prepare.max_symbols): lower them, so that some are left for training"
         )
     rng = np.random.default_rng([seed, WORDS_STREAM])
     examples = []
@@ -114,14 +113,14 @@ def split_by_sound(
 def split_by_target(
     examples: Sequence[Example], rows: int, seed: int, leave: int = 1
 ) -> tuple[list[Example], list[Example]]:
-    """Split off about `rows` examples at random, no target on both sides: what remains, what is split off.
+    """Split about `rows` random examples off, no target on both sides; returns the rest and those split off.
 
-    Whole targets are drawn in random order until their number of rows is as close to `rows` as it gets, but at least
-    one and so that `leave` different ones remain. Both sides keep the order of `examples`.
+    Targets are drawn with all of their rows until the number of rows is as close to `rows` as possible, at least one
+    target and at most so many that `leave` remain. Both sides keep the order of `examples`.
     """
     numbers: dict[str, int] = {}
     groups = np.array([numbers.setdefault(example.target, len(numbers)) for example in examples])
-    # As scikit-learn's GroupShuffleSplit draws them, which takes a second to import.
+    # Drawn as by scikit-learn's GroupShuffleSplit, which takes a second to import.
     order = np.random.RandomState(seed).permutation(len(numbers))
     rows_drawn = np.cumsum(np.bincount(groups)[order])[: len(numbers) - leave]
     closest = 1 + np.argmin(np.abs(rows_drawn - rows))
@@ -130,13 +129,9 @@ def split_by_target(
 
 
 def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[str]:
-    """`targets` without those that are right for one of `examples`."""
+    """Leave out targets that count as right for one of the examples."""
     held = {target for example in examples for target in example.accepted}
     return filterfalse(held.__contains__, targets)
-
-
-def _read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None) -> Iterator[str]:
-    return chain.from_iterable(read_rows(path, {"target": kind}, max_symbols, rejected))
 
 
 def _read_files(
@@ -152,11 +147,12 @@ def _read_files(
     pairs = pairs_of(data.pairs)
     dev = pairs_of(data.dev) if data.dev else None
     test = pairs_of(data.test) if data.test else None
-    targets = PackedStrings.of(_read_targets(data.targets, data.target_symbols, prepare.max_symbols, rejected))
+    rows = read_rows(data.targets, {"target": data.target_symbols}, prepare.max_symbols, rejected)
+    targets = PackedStrings.of(chain.from_iterable(rows))
     return *_split_pairs(data.pairs, pairs, dev, test, prepare), _some(targets, data.targets)
 
 
-def _some(rows: Rows, path: Path) -> Rows:
+def _some(rows: T, path: Path) -> T:
     if not rows:
         raise UserError(f"{path} has no usable row: give it at least one")
     return rows
@@ -165,7 +161,7 @@ def _some(rows: Rows, path: Path) -> Rows:
 def _split_pairs(
     path: Path, pairs: list[Example], dev: list[Example] | None, test: list[Example] | None, prepare: Prepare
 ) -> tuple[list[Example], list[Example], list[Example]]:
-    """Split off what has no file of its own."""
+    """Split off dev and test unless they have files."""
     wanted = {}
     if test is None:
         wanted["test"] = prepare.test
@@ -174,14 +170,14 @@ def _split_pairs(
     asked = " + ".join(f"prepare.{name}" for name in wanted)
     if sum(wanted.values()) >= len(pairs):
         raise UserError(
-            f"{path} has too few pairs: {len(pairs):,}, of which {asked} takes {sum(wanted.values()):,}, and some must "
-            "be left to train on. Lower prepare.dev and prepare.test, or name files for data.dev and data.test"
+            f"{path} has too few pairs: {len(pairs):,}, of which {asked} takes {sum(wanted.values()):,}, so that none "
+            "are left for training. Lower prepare.dev and prepare.test, or name files for data.dev and data.test"
         )
     different = len({pair.target for pair in pairs})
     if different <= len(wanted):
         raise UserError(
-            f"{path} has too few different targets: {different}. No target may be on two sides when {asked} is split "
-            f"off, which takes at least {len(wanted) + 1}. Give more pairs, or name files for data.dev and data.test"
+            f"{path} has too few different targets: {different}. Splitting {asked} off takes at least "
+            f"{len(wanted) + 1}, as no target may be in two splits. Add pairs, or name files for data.dev and data.test"
         )
     splits: dict[str, list[Example]] = {}
     for leave, (name, rows) in zip(range(len(wanted), 0, -1), wanted.items(), strict=True):
@@ -190,9 +186,11 @@ def _split_pairs(
 
 
 def _sample(rows: Collection[T], count: int, seed: Sequence[int], key: str, things: str) -> Iterator[T]:
-    """`count` of `rows` drawn at random, in their order."""
+    """Draw `count` rows at random, in their order."""
     if count > len(rows):
-        raise UserError(f"{key} is {count:,}, but there are {len(rows):,} {things}: lower it, or null takes all")
+        raise UserError(
+            f"{key} is {count:,}, but there are {len(rows):,} {things}: lower it, or set it to null for all"
+        )
     drawn = np.zeros(len(rows), dtype=bool)
     drawn[np.random.default_rng(seed).permutation(len(rows))[:count]] = True
     return compress(rows, drawn)

@@ -1,11 +1,11 @@
-"""Examples: a source, its target and whatever else counts as right."""
+"""Examples: what strategies train on and are evaluated with."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One pair; `also` are further targets that count as right."""
+    """A source with its target; `also` are further targets that count as right."""
 
     source: str
     target: str

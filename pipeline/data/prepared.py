@@ -1,4 +1,4 @@
-"""The folder data/prepared: its layout, writing and loading. What goes into it `pipeline.reading` decides."""
+"""The folder data/prepared: its layout, writing and loading."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.options import Symbols
+from pipeline.data.alignment import Alignment, align, same_symbols
 from pipeline.data.alphabet import (
     SOURCE_ALPHABET,
     TARGET_ALPHABET,
@@ -23,21 +24,23 @@ from pipeline.data.corpus import Corpus, Rejected
 from pipeline.data.examples import Example
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
+from pipeline.hashing import file_digest
 
 PREPARED = Path("data/prepared")
 
 TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
 REJECTED = "rejected.tsv"
-DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS)
+ALIGNMENT = "alignment.npz"
+DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS, ALIGNMENT)
 TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
 
 
 def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_kind: Symbols) -> None:
-    """Write `corpus` to `folder`; the same corpus gives the same bytes.
+    """Write a corpus to a folder; the same corpus gives identical bytes.
 
-    The alphabets hold what training may see, the train pairs and the unpaired targets, not dev and test. Where most
-    symbols of the sources are symbols of targets too, the alphabet of the sources has all of the targets': what the
-    pairs happen not to show is then a symbol that stays as it is, not an unknown one.
+    The alphabets have the symbols of training pairs and unpaired targets, not of dev and test. If most symbols of the
+    sources are symbols of targets, too, the alphabet of the sources has all symbols of targets: one that the pairs
+    happen not to show is then not unknown, and most likely stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sources = [example.source for example in corpus.train]
@@ -48,17 +51,20 @@ def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_ki
         source_alphabet = Alphabet.of([*sources, *target_alphabet.symbols], source_kind)
     save_alphabets(folder, source_alphabet, target_alphabet)
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
-        _write_rows(folder / name, ((example.source, example.target, *example.also) for example in examples))
-    _write_strings(folder / TARGETS, corpus.targets)
-    StringStore.of(sources, source_alphabet).save(folder / TRAIN_SOURCES)
-    StringStore.of(targets, target_alphabet).save(folder / TRAIN_TARGETS)
+        _write_lines(folder / name, ("\t".join((row.source, row.target, *row.also)) for row in examples))
+    _write_lines(folder / TARGETS, corpus.targets)
+    train_sources, train_targets = StringStore.of(sources, source_alphabet), StringStore.of(targets, target_alphabet)
+    train_sources.save(folder / TRAIN_SOURCES)
+    train_targets.save(folder / TRAIN_TARGETS)
     StringStore.of(corpus.targets, target_alphabet).save(folder / UNPAIRED)
+    same = same_symbols(source_alphabet, target_alphabet)
+    align(train_sources, train_targets, same, len(source_alphabet)).save(folder / ALIGNMENT)
     _write_rejected(folder / REJECTED, corpus.rejected)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data as the training stages see it."""
+    """The data of data/prepared, memory-mapped or read when first needed."""
 
     folder: Path
     source_alphabet: Alphabet
@@ -78,9 +84,9 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: Path = PREPARED) -> "Prepared":
-        """Load the alphabets, map the stores; the splits are read when first asked for.
+        """Load the alphabets and map the stores.
 
-        Raises `UserError` for a folder that is missing or not whole, as do the splits and the digest.
+        Raises `UserError` if a file is missing or damaged, as do all properties that read one.
         """
         for name in DATA_FILES:
             if not (folder / name).is_file():
@@ -99,16 +105,25 @@ class Prepared:
 
     @cached_property
     def dev(self) -> tuple[Example, ...]:
-        """The examples by which training is stopped."""
+        """The development examples, which decide early stopping."""
         return _read_examples(self.folder / DEV)
 
     @cached_property
     def test(self) -> tuple[Example, ...]:
-        """The examples by which strategies are compared."""
+        """The test examples, which compare strategies."""
         return _read_examples(self.folder / TEST)
 
+    @cached_property
+    def alignment(self) -> Alignment:
+        """The alignment of the training pairs, with the edits learned from them."""
+        shape = len(self.source_alphabet), len(self.target_alphabet)
+        try:
+            return Alignment.load(self.folder / ALIGNMENT, self.train_sources, self.train_targets, shape)
+        except UserError as error:
+            raise _damaged(self.folder / ALIGNMENT, str(error)) from error
+
     def among_unpaired(self, strings: Iterable[str]) -> set[str]:
-        """Those of `strings` that are unpaired targets; the list is read through, not kept."""
+        """Find the strings that are unpaired targets; the list is read, not kept in memory."""
         wanted = set(strings)
         try:
             with (self.folder / TARGETS).open(encoding="utf-8", newline="\n") as file:
@@ -118,22 +133,21 @@ class Prepared:
 
     @cached_property
     def longest_source(self) -> int:
-        """Symbols in the longest training source; dev, test and later sources may be longer."""
-        return _longest(self.train_sources)
+        """The number of symbols of the longest training source; other sources may be longer."""
+        return int(np.diff(self.train_sources.offsets).max(initial=0))
 
     @cached_property
     def longest_target(self) -> int:
-        """Symbols in the longest training or unpaired target."""
-        return max(_longest(self.train_targets), _longest(self.targets))
+        """The number of symbols of the longest training or unpaired target."""
+        return max(int(np.diff(store.offsets).max(initial=0)) for store in (self.train_targets, self.targets))
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over alphabets, splits and unpaired targets: the same for the same data."""
+        """SHA-256 in hex over all `DATA_FILES`: the same for the same data."""
         whole = hashlib.sha256()
         for name in DATA_FILES:
             try:
-                with (self.folder / name).open("rb") as file:
-                    whole.update(hashlib.file_digest(file, "sha256").digest())
+                whole.update(bytes.fromhex(file_digest(self.folder / name)))
             except OSError as error:
                 raise _damaged(self.folder / name, str(error)) from error
         return whole.hexdigest()
@@ -151,17 +165,9 @@ def _mostly_known(strings: Sequence[str], alphabet: Alphabet) -> bool:
     return bool(np.mean(ids != UNKNOWN) > 0.5) if len(ids) else False
 
 
-def _longest(strings: StringStore) -> int:
-    return int(np.diff(strings.offsets).max(initial=0))
-
-
-def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
-    _write_strings(path, map("\t".join, rows))
-
-
-def _write_strings(path: Path, strings: Iterable[str]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for part in in_parts(strings):
+        for part in in_parts(lines):
             file.write("\n".join([*part, ""]))
 
 
@@ -169,8 +175,8 @@ def _write_rejected(path: Path, rejected: Sequence[Rejected] | None) -> None:
     if rejected is None:
         path.unlink(missing_ok=True)
         return
-    rows = ((row.file, str(row.line), row.reason, row.text) for row in rejected)
-    _write_rows(path, chain([("file", "line", "reason", "text")], rows))
+    rows = ("\t".join((row.file, str(row.line), row.reason, row.text)) for row in rejected)
+    _write_lines(path, chain(["file\tline\treason\ttext"], rows))
 
 
 def _read_examples(path: Path) -> tuple[Example, ...]:

@@ -1,4 +1,4 @@
-"""Rows of raw files: reading and cleaning. What is made of them is `pipeline.data.corpus`'s."""
+"""Rows of raw files, read and cleaned; `corpus` makes splits of them."""
 
 import codecs
 import gzip
@@ -8,19 +8,19 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from pipeline.config.options import Symbols
 from pipeline.errors import UserError
 from pipeline.text import composed
 
 CONTROL = re.compile(r"[\x00-\x1f]")
-EXCERPT = 200  # bytes of a bad row that are shown
-BYTES_AT_ONCE = 2**16  # read, and looked at row by row only if one of their rows might be bad
-LONGEST_LINE = 2**20  # bytes; of a longer line no more is kept
-MOST_REJECTED = 1_000_000  # bad rows that are left out; a file with more is of another kind
+EXCERPT = 200  # bytes of a bad row in messages
+BYTES_AT_ONCE = 2**16  # of a file; split into rows only if one of them may be bad
+LONGEST_LINE = 2**20  # bytes; the rest of a longer line is dropped
+MOST_REJECTED = 1_000_000  # skipped rows; a file with more is of another kind
 
-# A packed file is not read beyond so many bytes if it has unpacked to so many times its size: text never does.
+# A packed file may unpack to FREELY_UNPACKED bytes, and beyond that to MOST_UNPACKED times its size: text never does.
 FREELY_UNPACKED = 2**28
 MOST_UNPACKED = 200
 
@@ -29,7 +29,7 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that was left out; `text` is its beginning, control characters and invalid bytes escaped."""
+    """A skipped row; `text` is its beginning, with control characters and invalid bytes escaped."""
 
     file: str
     line: int
@@ -40,9 +40,9 @@ class Rejected:
 def read_rows(
     path: Path, columns: dict[str, Symbols], max_symbols: int, rejected: list[Rejected] | None
 ) -> Iterator[Sequence[str]]:
-    """The cells of each good row of a file of tab-separated columns, by name the kinds of their symbols.
+    """Read the cells of each row of a file of tab-separated columns; `columns` has the kind of symbols of each by name.
 
-    A bad row raises `UserError`, or is added to `rejected` where such a list is given.
+    A bad row raises `UserError`, or is added to `rejected` if it is a list.
     """
     first = 1
     for block in blocks(path):
@@ -55,16 +55,16 @@ def read_rows(
 
 
 def lines(block: bytes) -> list[bytes]:
-    """Lines end at a line feed alone: to Python's text files, characters such as U+2028 end one as well."""
+    """Split a block into lines at line feeds alone; Python's text files also do so at characters such as U+2028."""
     return [line.removesuffix(b"\r") for line in block.removesuffix(b"\n").split(b"\n")]
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """A file in blocks of whole lines, without a byte order mark; lines are cut at `LONGEST_LINE` bytes."""
+    """Read a file in blocks of whole lines, without its byte order mark; lines are cut at `LONGEST_LINE` bytes."""
     mark, line = codecs.BOM_UTF8, 0
     try:
         with path.open("rb") as plain:
-            file: _Readable = _Unpacked(plain) if path.suffix == ".gz" else plain
+            file = _Unpacked(plain) if path.suffix == ".gz" else plain
             while block := file.read(BYTES_AT_ONCE):
                 block += _rest_of_line(file)
                 yield block.removeprefix(mark)
@@ -81,16 +81,8 @@ class _BadRowError(Exception):
     """Why a row cannot be used."""
 
 
-class _Readable(Protocol):
-    """A file as `blocks` reads it."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-    def readline(self, size: int, /) -> bytes: ...
-
-
 class _Unpacked:
-    """A file that is unpacked while it is read; a small one that unpacks without end raises OSError."""
+    """A file that is unpacked while being read; raises OSError if it unpacks to far more than its size."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         self._file = gzip.GzipFile(fileobj=packed)
@@ -105,11 +97,11 @@ class _Unpacked:
     def _counted(self, unpacked: bytes) -> bytes:
         self._left -= len(unpacked)
         if self._left < 0:
-            raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, which no text does")
+            raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, as no text does")
         return unpacked
 
 
-def _rest_of_line(file: _Readable) -> bytes:
+def _rest_of_line(file: IO[bytes] | _Unpacked) -> bytes:
     rest = more = file.readline(LONGEST_LINE)
     while len(more) == LONGEST_LINE and not more.endswith(b"\n"):
         more = file.readline(LONGEST_LINE)
@@ -117,14 +109,10 @@ def _rest_of_line(file: _Readable) -> bytes:
 
 
 def _plain_rows(block: bytes, max_symbols: int) -> list[str] | None:
-    """The rows of one column in a block where it is plain to see for all at once that each is good, else None."""
+    """The rows of a block of one column if a check of the whole block shows that all are good, else None."""
     try:
-        text = block.decode()
-    except UnicodeDecodeError:
-        return None
-    try:
-        # No character composes with a line feed, so that all rows may be composed as one.
-        text = composed(text.replace("\r\n", "\n").removesuffix("\n"))
+        # No character composes with a line feed, so that all rows can be composed as one.
+        text = composed(block.decode().replace("\r\n", "\n").removesuffix("\n"))
     except ValueError:
         return None
     between = f"\n{text}\n"
@@ -151,12 +139,12 @@ def _clean_rows(
             if rejected is None:
                 raise UserError(
                     f"{path}, line {number}: {reason}. The row is '{row.text}'. "
-                    "Correct it, or in what `dvc repro` reads leave such rows out with prepare.on_bad_row: skip"
+                    "Correct it, or set prepare.on_bad_row: skip to have `dvc repro` leave such rows out"
                 ) from None
             if len(rejected) == MOST_REJECTED:
                 raise UserError(
-                    f"{path}, line {number}: {reason}. {MOST_REJECTED:,} bad rows were left out so far, which is more "
-                    "than mistakes can be: is it a file of this kind?"
+                    f"{path}, line {number}: {reason}. {MOST_REJECTED:,} bad rows were skipped before it, too many for "
+                    "mistakes: is it a file of this kind?"
                 ) from None
             rejected.append(row)
 
@@ -192,5 +180,5 @@ def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[s
 def _excerpt(line: bytes) -> str:
     text = line[:EXCERPT].decode("utf-8", "backslashreplace") + ("…" if len(line) > EXCERPT else "")
     text = CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
-    # What ends lines or turns their direction around would garble a message as well.
+    # Characters that end lines or change the direction of writing would garble a message, too.
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)

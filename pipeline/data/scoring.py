@@ -1,4 +1,4 @@
-"""Whether a prediction is right, and how far off it is. What follows for a strategy belongs to `metrics`."""
+"""Scores of single predictions: whether each is right, and how many edits off."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,11 +16,11 @@ def score(
     accepted: Sequence[Collection[str]],
     symbols: Symbols,
 ) -> pd.DataFrame:
-    """Compare each prediction with all that counts as right for its item.
+    """Compare each prediction with the targets accepted for its source; one row per prediction.
 
     Columns: `correct` (bool), `edits` (Levenshtein distance in symbols to the closest accepted target) and `length`
-    (symbols of that target). Among equally close ones the item's own target comes first, then code point order.
-    Raises ValueError if the three differ in length or an item accepts nothing.
+    (symbols of that target). Of equally close ones, `targets` come first, then the others in code point order. Raises
+    ValueError if the sequences differ in length or nothing is accepted for a source.
     """
     rows = [
         _score_one(prediction, target, choices, symbols)
@@ -43,10 +43,10 @@ def _score_one(prediction: str, target: str, accepted: Collection[str], symbols:
 
 
 def accuracy(scores: pd.DataFrame) -> float:
-    """Fraction of items that are right."""
+    """Fraction of predictions that are right."""
     return float(scores["correct"].mean())
 
 
 def error_rate(scores: pd.DataFrame) -> float:
-    """Edits per symbol of the targets."""
+    """Edits per symbol of the closest targets."""
     return float(scores["edits"].sum() / scores["length"].sum())

@@ -243,28 +243,15 @@ def load_network(folder: Path, into: Network | None = None) -> Network:
     into: a network that is no longer needed. If its architecture is the same, it gets the weights and is returned, and
     whatever was compiled for it still serves.
     """
-    config = load_architecture(folder)
     try:
+        config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
+        if config.pop(DIGEST, None) != _digest(config, folder / WEIGHTS):
+            raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
         network = into if into is not None and into.get_config() == config else Network.from_config(config)
         network.load_weights(folder / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise _not_a_network(folder, error) from error
+        raise UserError(f"{folder} holds no trained network ({error}): run `dvc repro`") from error
     return network
-
-
-def load_architecture(folder: Path) -> dict[str, Any]:
-    """The configuration of the network in a folder; raises `UserError` if that, or its weights, are damaged."""
-    try:
-        config: dict[str, Any] = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
-        if config.pop(DIGEST, None) != _digest(config, folder / WEIGHTS):
-            raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise _not_a_network(folder, error) from error
-    return config
-
-
-def _not_a_network(folder: Path, error: Exception) -> UserError:
-    return UserError(f"{folder} holds no trained network ({error}): run `dvc repro`")
 
 
 def _check_room(folder: Path, size: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from pipeline.data.alignment import ITERATIONS, Edits, best_alignment, learn_edits
+from pipeline.data.alignment import Alignment, Edits
 from pipeline.data.alphabet import END, PADDING, START
 from pipeline.data.store import Rows, StringStore
 
@@ -46,14 +46,9 @@ class Channel:
     levels: tuple[Contexts, ...]
 
     @classmethod
-    def learn(cls, sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> "Channel":
-        """Align row-aligned pairs and count.
-
-        same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
-        source_symbols: source V.
-        """
-        edits = learn_edits(sources, targets, same, source_symbols, ITERATIONS)
-        alignment = best_alignment(sources, targets, edits)
+    def learn(cls, sources: StringStore, targets: StringStore, alignment: Alignment) -> "Channel":
+        """Count the pieces of aligned pairs in their contexts."""
+        source_symbols, target_symbols = alignment.edits.first.shape
         lengths = alignment.ends - alignment.starts
         keys = np.zeros(len(lengths), dtype=np.int64)
         longest = _longest_piece(source_symbols)
@@ -63,13 +58,13 @@ class Channel:
         counted = lengths <= longest
         pieces, numbers = np.unique(np.append(0, keys[counted]), return_inverse=True)
         levels = []
-        for context in _contexts(targets.padded(np.arange(len(targets))), len(same)):
+        for context in _contexts(targets.padded(np.arange(len(targets))), target_symbols):
             known, rows = np.unique(context[counted], return_inverse=True)
             counts = csr_array(
                 (np.ones(len(rows)), (rows, numbers[1:])), shape=(len(known), len(pieces) + 1), dtype=np.float64
             )
             levels.append(Contexts(known, counts))
-        return cls(edits, pieces, tuple(levels))
+        return cls(alignment.edits, pieces, tuple(levels))
 
     def log_probabilities(self, sources: StringStore, targets: StringStore) -> Reals:
         """Natural logarithm of p(source | target) for row-aligned pairs, float64 [rows]; -inf if only one is empty."""

@@ -109,7 +109,7 @@ class Evidence:
             targets_of_source={source: sorted(row, key=lambda key: -row[key]) for source, row in seen.items()},
             length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
             language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
-            channel=Channel.learn(sources, targets, same, len(prepared.source_alphabet)),
+            channel=Channel.learn(sources, targets, prepared.alignment),
             listed=None if held_out else Tally.of(fingerprints(prepared.targets)),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
         )

@@ -55,8 +55,8 @@ class Checkpoint:
         digest, payload = content[len(HEADER) :][:DIGEST], content[len(HEADER) + DIGEST :]
         if digest != hashlib.sha256(payload).hexdigest().encode():
             raise ValueError("it is damaged or incomplete")
-        with np.load(io.BytesIO(payload), allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
+        with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
         return cls(json.loads(arrays.pop("numbers").tobytes()), arrays)
 
 

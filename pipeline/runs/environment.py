@@ -1,6 +1,6 @@
-"""environment.json: what a training ran in, which software on which machine, from which state of the code.
+"""environment.json: the software, machine and state of the code that a training ran in; and what it used of them.
 
-It is kept in the run folder, so that a run which DVC restores from its cache still says where it comes from.
+The file lies beside timings.csv, so that a run which DVC restores from its cache still says where it comes from.
 """
 
 import json
@@ -12,6 +12,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 ENVIRONMENT = "environment.json"
 STAGE, EXPERIMENT = "DVC_STAGE", "DVC_EXP_NAME"  # set by DVC
 SHOWN = ("tensorflow", "keras", "numpy")  # packages with a tag of their own
@@ -20,7 +22,7 @@ WRITTEN_BY_REPRO = "dvc.lock"  # a change there is none of the code
 
 @dataclass(frozen=True)
 class Environment:
-    """Where something ran; commit and clean (whether the code is that of the commit) are None outside of git."""
+    """Where a process ran. commit, clean (whether the code is that of the commit): None outside of git."""
 
     python: str
     platform: str
@@ -49,20 +51,20 @@ class Environment:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Read what `save` wrote into a run folder; None where that cannot be read."""
+        """Read environment.json of a folder; None if it cannot be read."""
         try:
             return cls(**json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def save(self, folder: Path) -> None:
-        """Write environment.json."""
+        """Write environment.json into a folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
         (folder / ENVIRONMENT).write_text(text + "\n", encoding="utf-8")
 
     def tags(self) -> dict[str, str]:
-        """What a run in MLflow is tagged with."""
+        """The tags that show this environment on a run in MLflow."""
         found = {
             "mlflow.source.git.commit": self.commit,
             "tandem.git_clean": None if self.clean is None else json.dumps(self.clean),
@@ -89,3 +91,19 @@ def _git(*arguments: str) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return None
+
+
+MEGABYTE = 1 << 20
+
+
+class Usage:
+    """Measures how much processor and memory this process uses."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # starts the first interval
+
+    def row(self) -> dict[str, float]:
+        """Columns of timings.csv: processor use since the last call (100: one busy core) and resident memory now."""
+        memory = self._process.memory_info().rss / MEGABYTE
+        return {"cpu_percent": self._process.cpu_percent(), "memory_megabytes": round(memory, 1)}

@@ -9,16 +9,23 @@ Strategies are known by name. `pretrain` is not a strategy: it is the autoencode
 import csv
 import json
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.config.params import Params, flatten
 from pipeline.errors import UserError
+from pipeline.graph import code_digest
+from pipeline.hashing import file_digest, joined
 
 PRETRAIN = "pretrain"
 MODELS = Path("models")
 HISTORY = "history.csv"  # a row per evaluation on the development data
 TIMINGS = "timings.csv"  # for the same evaluations: seconds, processor and memory
 METADATA = "run.json"
+
+PREPARATION = ("data.", "prepare.")  # parameters of stage prepare
+TRAINER = "pipeline.training.trainer"  # the module whose code decides a training
+COMPUTING = ("tensorflow", "keras", "numpy")  # packages of which another version may give other numbers
 
 Row = dict[str, int | float]  # of an evaluation: `STEP`, `SECONDS` since training began, and what was measured
 STEP, SECONDS = "step", "seconds"
@@ -41,25 +48,60 @@ def starts_pretrained(strategy: str, params: Params) -> bool:
 
 def run_parameters(strategy: str, params: Params) -> dict[str, object]:
     """The parameters that a training depends on, by dotted name."""
-    relevant = ["data.", "prepare.", "model.", "noise.", "training."]
+    relevant = [*PREPARATION, "model.", "noise.", "training."]
     relevant += [] if strategy == PRETRAIN else [f"strategies.{strategy}."]
     if strategy == PRETRAIN or starts_pretrained(strategy, params):
         relevant.append(f"{PRETRAIN}.")
     return {name: value for name, value in flatten(params).items() if name.startswith(tuple(relevant))}
 
 
+def training_key(strategy: str, params: Params, data: str, seed: int, models: Path = MODELS) -> str:
+    """A digest that is equal for trainings that give identical bytes on one machine.
+
+    data: digest of the prepared data, which stands for the parameters and the code of stage prepare. Beside it the key
+    is made of the other parameters that the training depends on, the code that decides it, the versions of the packages
+    that compute, and the weights it starts from.
+    """
+    own = {name: value for name, value in run_parameters(strategy, params).items() if not name.startswith(PREPARATION)}
+    parts = [strategy, str(seed), data, json.dumps(own), code_digest(TRAINER)]
+    if starts_pretrained(strategy, params):
+        parts.append(content_digest(run_folder(PRETRAIN, seed, models)))
+    return joined(*parts, *map(version, COMPUTING))
+
+
+def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bool:
+    """Whether the run folder holds the whole and undamaged results of the training with this key, and its timings."""
+    folder = run_folder(strategy, seed, models)
+    try:
+        metadata = RunMetadata.load(folder)
+        timings = timings_folder(strategy, seed, models) / TIMINGS
+        return (metadata.key, metadata.content) == (key, content_digest(folder)) and timings.is_file()
+    except UserError:
+        return False
+
+
+def content_digest(folder: Path) -> str:
+    """A digest of all files in a run folder but run.json; raises `UserError` if there is no such folder."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.name != METADATA)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({error.strerror}): run `dvc repro`") from error
+    return joined(*(f"{path.name} {file_digest(path)}" for path in files))
+
+
 @dataclass(frozen=True)
 class RunMetadata:
     """run.json: what a training spent and what it reached on the development data.
 
-    key: equal for trainings that give identical bytes. data: digest of the prepared data. parameters: weights of the
-    network. steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on. best_step:
-    the step after which the weights were kept.
+    key: as `training_key` gives it. content: digest of the other files. data: digest of the prepared data. parameters:
+    number of weights. steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on.
+    best_step: the step after which the weights were kept.
     """
 
     strategy: str
     seed: int
     key: str
+    content: str
     data: str
     parameters: int
     steps: int

@@ -1,29 +1,55 @@
 """The DVC stages: each reads files, calls the package and writes files."""
 
-import argparse
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, track
+
+from pipeline.config.params import Params
+from pipeline.runs.folders import PRETRAIN, STEP, Row
 
 T = TypeVar("T")
 
 
-def seed_argument(description: str | None) -> int:
-    """The seed that a stage was called with."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--seed", type=int, required=True)
-    return int(parser.parse_args().seed)
-
-
 def end_on_sigterm() -> None:
-    """From now on SIGTERM ends this process as Ctrl-C does, cleaning up."""
+    """Make SIGTERM end this process as Ctrl-C does, cleaning up."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def watched(steps: Sequence[T], title: str) -> Iterator[T]:
-    """The steps one by one, on a terminal with a progress bar."""
-    yield from track(steps, title, console=Console(stderr=True), disable=not sys.stderr.isatty())
+def watched(items: Sequence[T], title: str) -> Iterator[T]:
+    """The items one by one, with a progress bar on a terminal."""
+    yield from track(items, title, console=Console(stderr=True), disable=not sys.stderr.isatty())
+
+
+class Watcher:
+    """Shows how far the seeds of a training stage are: progress bars on a terminal, a line per evaluation elsewhere."""
+
+    def __init__(self, strategy: str, params: Params) -> None:
+        self._strategy = strategy
+        self._steps = params.pretrain.steps if strategy == PRETRAIN else params.strategies[strategy].total_steps
+        self._is_terminal = sys.stderr.isatty()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        state, console = TextColumn("{task.fields[state]}"), Console(stderr=True)
+        self._bars = Progress(*columns, state, console=console, disable=not self._is_terminal)
+        self._bar_of: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "Watcher":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, seed: int, row: Row) -> None:
+        """Show a seed's newest evaluation, a row of history.csv."""
+        title, step = f"{self._strategy} {seed}", int(row[STEP])
+        losses = [f"{name.removeprefix('loss_')} loss {row[name]:.3f}" for name in row if name.startswith("loss_")]
+        state = "  ".join([*losses, f"dev accuracy {row['dev_word_accuracy']:.1%}"])
+        if not self._is_terminal:
+            print(f"{title}  {step}/{self._steps}  {state}", flush=True)
+        if seed not in self._bar_of:
+            self._bar_of[seed] = self._bars.add_task(title, total=self._steps, state="")
+        self._bars.update(self._bar_of[seed], completed=step, state=state)

@@ -1,17 +1,21 @@
-"""Stage `matcher`: the siamese model that says how alike a source and a target are."""
+"""Stage `matcher`: the siamese model that says how alike a source and a target are.
 
+`python -m pipeline.stages.matcher STRATEGY --seed SEED` takes hard negatives from the predictor of that run.
+"""
+
+import argparse
 import json
 from pathlib import Path
 
 from pipeline.config.params import load_params
-from pipeline.data.prepared import PREPARED, Prepared
+from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.matcher.network import FOLDER
 from pipeline.matcher.training import RANK, MatchingData, calibrate, new_training
 from pipeline.model.inference import TrainedModel
+from pipeline.runs.environment import Usage
 from pipeline.runs.folders import MODELS, RunMetadata, run_folder
-from pipeline.runs.usage import Usage
-from pipeline.stages import end_on_sigterm, seed_argument
+from pipeline.stages import end_on_sigterm
 from pipeline.training.loop import History
 
 TIMINGS_FOLDER = MODELS / "timings" / "matcher"
@@ -22,9 +26,12 @@ METRICS = Path("reports/matcher.json")
 def main() -> None:
     """Train on the pairs against hard negatives, calibrate on dev, measure on dev and test."""
     end_on_sigterm()
-    params, seed = load_params(), seed_argument(__doc__)
-    prepared, settings = Prepared.open(PREPARED), params.matcher
-    predictor = load_predictor(next(iter(params.strategies)), seed, prepared)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("strategy")
+    parser.add_argument("--seed", type=int, required=True)
+    arguments = parser.parse_args()
+    seed, settings, prepared = arguments.seed, load_params().matcher, Prepared.open()
+    predictor = load_predictor(arguments.strategy, seed, prepared)
     data = MatchingData.collect(prepared, predictor, settings, seed)
     matcher, loop = new_training(settings, prepared, data, seed)
     history, usage = History(), Usage()

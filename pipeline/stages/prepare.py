@@ -1,4 +1,4 @@
-"""Stage `prepare`: raw pairs and targets to data/prepared and reports/prepare.json."""
+"""Stage `prepare`: from raw pairs and targets to data/prepared and reports/prepare.json."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ import numpy as np
 from pipeline.config.params import load_params
 from pipeline.data.alphabet import Alphabet, split
 from pipeline.data.corpus import Corpus, read_corpus
-from pipeline.data.examples import Example
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import explain_user_errors
@@ -20,20 +19,19 @@ SUMMARY = Path("reports/prepare.json")
 
 @explain_user_errors
 def main() -> None:
-    """Read, clean, split and write the data that params.yaml names."""
+    """Read, clean, split and write the data of params.yaml."""
     params = load_params()
     corpus = read_corpus(params.data, params.prepare)
     write_prepared(PREPARED, corpus, params.data.source_symbols, params.data.target_symbols)
     summary = summarise(corpus, Prepared.open(PREPARED))
     SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(_in_three_lines(summary))
+    print(_three_lines(summary))
 
 
 def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
-    """What was prepared. Lengths are in symbols, shares are fractions of rows."""
-    test_targets = {example.target for example in corpus.test}
-    among_unpaired = test_targets.intersection(corpus.targets)
+    """The content of reports/prepare.json: counts, lengths in symbols, shares as fractions of rows."""
+    unpaired = {example.target for example in corpus.test}.intersection(corpus.targets)
     return {
         "origin": corpus.origin,
         "pairs": len(corpus.train),
@@ -56,12 +54,8 @@ def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
             }
             for name, examples in (("dev", corpus.dev), ("test", corpus.test))
         },
-        "test_targets_among_unpaired": _share(corpus.test, among_unpaired),
+        "test_targets_among_unpaired": sum(example.target in unpaired for example in corpus.test) / len(corpus.test),
     }
-
-
-def _share(examples: Sequence[Example], targets: set[str]) -> float:
-    return sum(example.target in targets for example in examples) / len(examples)
 
 
 def _lengths(strings: StringStore) -> dict[str, float]:
@@ -74,18 +68,18 @@ def _unseen(strings: Sequence[str], alphabet: Alphabet) -> float:
     return sum(not seen.issuperset(split(string, alphabet.kind)) for string in strings) / len(strings)
 
 
-def _in_three_lines(summary: dict[str, Any]) -> str:
+def _three_lines(summary: dict[str, Any]) -> str:
     sources, targets, unpaired = summary["lengths"].values()
     unseen = summary["rows_with_unseen_symbol"]["test"]
     return (
         f"{summary['origin']}: {summary['pairs']:,} pairs, {summary['dev']:,} dev, {summary['test']:,} test, "
         f"{summary['targets']:,} unpaired targets ({summary['targets_held_out']:,} held out, "
-        f"{summary['rows_rejected']:,} bad rows left out)\n"
+        f"{summary['rows_rejected']:,} bad rows skipped)\n"
         f"symbols: {summary['source_symbols']:,} in sources ({sources['mean']:.1f} a source, longest "
         f"{sources['longest']:,}), {summary['target_symbols']:,} in targets ({targets['mean']:.1f}, longest "
         f"{targets['longest']:,}; unpaired {unpaired['mean']:.1f}, longest {unpaired['longest']:,})\n"
-        f"test: {summary['test_targets_among_unpaired']:.1%} of targets are among the unpaired; "
-        f"{unseen['sources']:.1%} of sources and {unseen['targets']:.1%} of targets have an unseen symbol"
+        f"test: {summary['test_targets_among_unpaired']:.1%} of the targets are among the unpaired ones; "
+        f"{unseen['sources']:.1%} of the sources and {unseen['targets']:.1%} of the targets have an unseen symbol"
     )
 
 

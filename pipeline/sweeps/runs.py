@@ -1,6 +1,6 @@
-"""A sweep in MLflow: a parent run, below it one for each trial, found by their tags and each made once.
+"""A sweep in MLflow: a parent run with one child for each trial, found by their tags and each made once.
 
-Files are the record: what MLflow lacks of trials that are over is added from their results.
+Files are the record: trials that MLflow lacks are added from their results.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ KEY, ENDING = "tandem.trial", "tandem.ending"  # tags of a trial
 
 
 class SweepConnection(Connection):
-    """The way to a sweep's runs."""
+    """The connection to the runs of a sweep."""
 
     parent_kind = SWEEP
     mended_by = "the same `tandem sweep` adds"
@@ -35,19 +35,12 @@ class SweepConnection(Connection):
         super().__init__(experiment, key, tags)
         self._name = f"{SWEEP}-{name}-{key[:6]}"
 
-    def trials(self) -> dict[str, list["MlflowRun"]]:
-        """The runs of trials by their keys."""
-        found: dict[str, list[MlflowRun]] = {}
-        for run in self.attempt("find the trials", lambda client: self._search(client, {KIND: TRIAL})) or ():
-            found.setdefault(run.data.tags[KEY], []).append(run)
-        return found
-
-    def parents(self) -> list["MlflowRun"]:
-        """The runs of the sweep itself."""
-        return self.attempt("find the sweep", lambda client: self._search(client, {KIND: SWEEP})) or []
+    def existing(self, kind: str) -> list["MlflowRun"]:
+        """The runs of the sweep itself, or of its trials."""
+        return self.attempt("find the runs", lambda client: self._search(client, {KIND: kind})) or []
 
     def new_trial(self, parent: str, key: str, name: str, tags: Mapping[str, str]) -> str:
-        """Id of a new run of a trial, in place of any before it; empty if MLflow is away."""
+        """Make a run of a trial in place of any before it; returns its id, empty if MLflow is away."""
 
         def make(client: "MlflowClient") -> str:
             with self._lock:
@@ -60,7 +53,7 @@ class SweepConnection(Connection):
 
 
 class SweepRuns:
-    """The runs of one sweep. Nothing here raises because of MLflow."""
+    """The runs of one sweep in MLflow. No method raises because of MLflow."""
 
     def __init__(self, params: Params, trials: Mapping[str, Trial], name: str) -> None:
         """trials: all of the sweep, by key."""
@@ -79,17 +72,15 @@ class SweepRuns:
 
     def start(self, trial: Trial, key: str, **tags: str) -> Run:
         """Open the run of a trial."""
-        every = {STRATEGY: trial.strategy, SEED: str(trial.seed), **self._tags, **tags}
         self.begin()
-        run = Run(
-            self._connection, self._connection.new_trial(self._parent.run_id, key, trial.title, every), is_new=True
-        )
+        every = {STRATEGY: trial.strategy, SEED: str(trial.seed), **self._tags, **tags}
+        run_id = self._connection.new_trial(self._parent.run_id, key, trial.title, every)
+        run = self._open[key] = Run(self._connection, run_id, is_new=True)
         run.log_parameters(run_parameters(trial.strategy, trial.params))
-        self._open[key] = run
         return run
 
     def log(self, key: str, rows: Sequence[Row]) -> None:
-        """Add looks to the run of a trial."""
+        """Add evaluations to the run of a trial."""
         self._open[key].log_history(rows)
 
     def finish(self, key: str, result: Result) -> None:
@@ -106,21 +97,15 @@ class SweepRuns:
             self._open.pop(key).finish("FAILED")
 
     def complete(self, results: Mapping[str, Result], description: str, files: Sequence[Path]) -> None:
-        """Add what is missing; where that is nothing, nothing is written."""
-        stored = self._connection.trials()
+        """Add to MLflow what it lacks of these results; writes nothing where nothing is missing."""
+        existing = [(run.data.tags[KEY], *_state(run, TRAINED)) for run in self._connection.existing(TRIAL)]
         for key, result in results.items():
-            there = stored.get(key, [])
-            if (
-                len(there) != 1
-                or there[0].info.status != "FINISHED"
-                or there[0].data.tags.get(TRAINED) != result.digest
-            ):
+            if [one for one in existing if one[0] == key] != [(key, "FINISHED", result.digest)]:
                 self.start(self._trials[key], key, **{REUSED: "true"})
                 self.log(key, result.rows)
                 self.finish(key, result)
         published = joined(description, *(result.digest for result in results.values()))
-        parents = self._connection.parents()
-        if [(run.info.status, run.data.tags.get(PUBLISHED)) for run in parents] == [("FINISHED", published)]:
+        if [_state(run, PUBLISHED) for run in self._connection.existing(SWEEP)] == [("FINISHED", published)]:
             return
         self.begin()
         for path in files:
@@ -134,7 +119,11 @@ class SweepRuns:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Where an exception breaks the sweep off, that ends all runs that are open."""
+        """End all open runs if an exception interrupts the sweep."""
         if error is not None:
             for run in [*self._open.values(), *([self._parent] if self._parent.run_id else [])]:
                 run.__exit__(kind, error, trace)
+
+
+def _state(run: "MlflowRun", tag: str) -> tuple[str, str | None]:
+    return run.info.status, run.data.tags.get(tag)

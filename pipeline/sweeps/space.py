@@ -1,13 +1,13 @@
 """sweep.yaml: the trials of a sweep, from lists and ranges of any parameters that a training depends on.
 
-It is checked like params.yaml, all that is wrong at once, and so is every trial before any of them runs.
+All problems of the file are reported at once, as for params.yaml, and every trial is checked before any of them runs.
 """
 
 import difflib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,26 +18,17 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.config.document import DocumentError, read_document
 from pipeline.config.params import STRICT, ConfigError, Params, Seed, flatten
-from pipeline.config.problems import Allowed, sentences
-from pipeline.errors import UserError
+from pipeline.config.problems import Allowed, Problem, listed, renamed, sentences
 from pipeline.sweeps.trials import Trial, plain
 from pipeline.text import shown
 
 MOST = 1000  # trials of a sweep
-TRIES = 100  # random draws for each trial wanted, as some come to the same
-SHOWN = 5  # problems that trials have
+TRIES = 100  # random draws for each trial wanted, as some give the same trial
+SHOWN = 5  # problems of trials that are listed
 DIGITS = 4  # significant ones of a drawn number
 THREADS = "training.threads"
-# Parameters that make other development data, on which accuracies cannot be held against each other.
+# Parameters that change the development data, so that accuracies cannot be compared.
 DEV_DATA = ("data.", "prepare.dev", "prepare.test", "prepare.max_symbols", "prepare.on_bad_row", "prepare.seed")
-
-
-class Strategy(StrEnum):
-    """What a trial may train."""
-
-    SUPERVISED = "supervised"
-    TWO_STAGE = "two_stage"
-    TANDEM = "tandem"
 
 
 class Search(StrEnum):
@@ -49,9 +40,9 @@ class Search(StrEnum):
 
 @dataclass(frozen=True, config=STRICT)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones if both are, and then in steps from `low`.
+    """Numbers from `low` to `high`, both included; if both are whole, whole ones in steps of `step` from `low`.
 
-    log: even in their logarithm.
+    log: the logarithm is drawn evenly, not the number.
     """
 
     low: int | float
@@ -61,11 +52,11 @@ class Range:
 
     @property
     def is_whole(self) -> bool:
-        """Whether its numbers are."""
+        """Whether low and high are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def draw(self, rng: np.random.Generator) -> int | float:
-        """A number of the range."""
+        """Draw a number of the range."""
         steps = int((self.high - self.low) // self.step)
         if self.is_whole and not self.log:
             return int(self.low) + self.step * int(rng.integers(steps, endpoint=True))
@@ -82,9 +73,9 @@ Choices = list[Any] | Range
 
 @dataclass(frozen=True, config=STRICT)
 class _Content:
-    """What stands in the file; `parameters` are looked at one by one."""
+    """The content of sweep.yaml; `strategies` and `parameters` are checked one by one."""
 
-    strategies: Annotated[list[Strategy], Field(min_length=1, max_length=len(Strategy))]
+    strategies: Annotated[list[str], Field(min_length=1, max_length=12)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST)]
     parameters: Annotated[dict[str, Any], Field(description="a section of dotted names")] = Field(default_factory=dict)
     search: Search = Search.GRID
@@ -118,106 +109,103 @@ def read_space(path: Path, params: Params) -> Space:
     if not isinstance(document.content, dict):
         raise ConfigError(f"{path} must be a mapping with strategies, seeds and parameters")
     problems = [(key, f"{key or path} {reason}") for key, reason in document.problems]
-    listed = document.content.get("parameters")
+    parameters = document.content.get("parameters")
     choices: dict[str, Choices] = {}
-    for name, value in listed.items() if isinstance(listed, dict) else ():
-        try:
-            choices[name] = _choices(name, value, params)
-        except UserError as error:
-            problems.append((f"parameters.{name}", str(error)))
+    for name, value in parameters.items() if isinstance(parameters, dict) else ():
+        if isinstance(choice := _choices(name, value, params), str):
+            problems.append((f"parameters.{name}", f"parameters.{name} {choice}"))
+        else:
+            choices[name] = choice
+    strategies = document.content.get("strategies")
+    for number, name in enumerate(strategies if isinstance(strategies, list) else ()):
+        if isinstance(name, str) and name not in params.strategies:
+            existing = ", ".join(params.strategies)
+            problem = f"strategies.{number} is {shown(name)}, but params.yaml has {existing}"
+            problems.append((f"strategies.{number}", problem + _meant(name, params.strategies)))
     try:
-        as_json = json.dumps(document.content, ensure_ascii=False).encode()
-        content = TypeAdapter(_Content).validate_json(as_json)
+        content = TypeAdapter(_Content).validate_json(json.dumps(document.content, ensure_ascii=False).encode())
     except ValidationError as error:
-        allowed = Allowed(TypeAdapter(_Content).json_schema())
-        problems += sentences(error.errors(include_url=False), allowed)
+        problems += sentences(error.errors(include_url=False), Allowed(TypeAdapter(_Content).json_schema()))
     else:
         problems += _contradictions(content, choices)
         if not problems:
             trials, problems = _trials(content, choices, params)
             if not problems:
                 return Space(tuple(choices), content.stop_early, tuple(trials))
-    ordered = sorted((document.line(key), sentence) for key, sentence in problems)
-    said = [f"line {line}: {sentence}" if line else sentence for line, sentence in ordered]
-    raise ConfigError("\n  ".join([f"{path} has {len(said)} problem(s):", *said]))
+    raise ConfigError(listed(str(path), document, problems))
 
 
-def _choices(name: str, value: Any, params: Params) -> Choices:
-    """What may stand for one parameter; raises `UserError`."""
+def _choices(name: str, value: Any, params: Params) -> Choices | str:
+    """The values to try of one parameter, or what is wrong with it, in words that follow its name."""
     names = flatten(params)
     if name == "seeds":
-        raise UserError("parameters.seeds: write them as seeds: [...], beside parameters")
+        return "is not possible: write seeds: [...] beside parameters"
     if name == THREADS:
-        raise UserError(f"parameters.{THREADS} says how much of a machine a trial takes: set it in params.yaml")
+        return "says how much of a machine a trial takes: set it in params.yaml"
     if name not in names:
-        sections = {known.split(".")[0] for known in names}
-        if name in sections:
-            raise UserError(f"parameters.{name} is a section: write {name}.KEY: [...], with a dotted name")
+        if any(known.startswith(f"{name}.") for known in names):
+            return f"is a section: write {name}.KEY: [...], with a dotted name"
+        if new := renamed({name: value}).get(name):
+            return f"has a new name: {new}"
         last = [known for known in names if known.rpartition(".")[2] == name.rpartition(".")[2]]
-        near = difflib.get_close_matches(name, names, n=1) or last[:1]
-        meant = f": did you mean {near[0]}?" if near else ""
-        raise UserError(f"parameters.{name} is not in params.yaml{meant}")
+        return f"is not in params.yaml{_meant(name, names, last)}"
     if isinstance(value, list):
-        if not value:
-            raise UserError(f"parameters.{name} is an empty list: give the values to try")
         if len({json.dumps(item) for item in value}) < len(value):
-            raise UserError(f"parameters.{name} names a value twice: {shown(value)}")
-        return value
+            return f"has a value twice: {shown(value)}"
+        return value or "is an empty list: give the values to try"
     if not isinstance(value, dict):
-        raise UserError(f"parameters.{name} is {shown(value)}, but must be a list of values, or low and high")
+        return f"is {shown(value)}, but must be a list of values, or low and high"
     try:
-        found = TypeAdapter(Range).validate_json(json.dumps(value))
+        numbers = TypeAdapter(Range).validate_json(json.dumps(value))
     except ValidationError:
-        raise UserError(
-            f"parameters.{name} is {shown(value)}, but must be a list of values, or low and high, numbers, "
-            "with log: true or false, and for whole numbers step"
-        ) from None
-    if found.low >= found.high or (found.log and found.low <= 0):
-        least = "above 0 and " if found.log else ""
-        raise UserError(f"parameters.{name}: low is {found.low}, but must be {least}below high, which is {found.high}")
-    if found.step > 1 and not found.is_whole:
-        raise UserError(f"parameters.{name}: step is for whole numbers, and low and high are not")
-    return found
+        return (
+            f"is {shown(value)}, but must be a list of values, or low and high, numbers, with log: true or false, and "
+            "for whole numbers step"
+        )
+    if numbers.low >= numbers.high or (numbers.log and numbers.low <= 0):
+        least = "above 0 and " if numbers.log else ""
+        return f"has low {numbers.low}, which must be {least}below high, {numbers.high}"
+    if numbers.step > 1 and not numbers.is_whole:
+        return "has a step, which is for whole numbers, but low and high are not whole"
+    return numbers
 
 
-def _contradictions(content: _Content, choices: Mapping[str, Choices]) -> Iterator[tuple[str, str]]:
-    ranges = [name for name, found in choices.items() if isinstance(found, Range)]
+def _meant(name: str, known: Collection[str], otherwise: Sequence[str] = ()) -> str:
+    near = difflib.get_close_matches(name, known, n=1) or otherwise[:1]
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _contradictions(content: _Content, choices: Mapping[str, Choices]) -> Iterator[Problem]:
     for name, values in (("strategies", content.strategies), ("seeds", content.seeds)):
         if len(set(values)) < len(values):
-            yield name, f"{name} names one twice: {[plain(value) for value in values]}"
+            yield name, f"{name} has a value twice: {shown(values)}"
     if content.search is Search.GRID:
         if content.trials:
             yield "trials", "trials is for search: random; a grid has every combination"
-        for name in ranges:
-            yield (
-                f"parameters.{name}",
-                f"parameters.{name} is a range, which has no grid: list values, or search: random",
-            )
-        lists = [len(found) for found in choices.values() if isinstance(found, list)]
+        for name, choice in choices.items():
+            if isinstance(choice, Range):
+                problem = f"parameters.{name} is a range, which has no grid: list values, or search: random"
+                yield f"parameters.{name}", problem
+        lists = [len(choice) for choice in choices.values() if isinstance(choice, list)]
         if (number := math.prod([len(content.strategies), len(content.seeds), *lists])) > MOST:
             yield "search", f"the grid has {number:,} combinations, at most {MOST:,} are possible: try search: random"
     elif not content.trials:
         yield "search", "search: random needs trials, their number"
     if content.stop_early and (names := _dev_data(choices)):
-        yield (
-            f"parameters.{names[0]}",
-            f"parameters.{names[0]} makes other development data, on which trials cannot be held against each other: "
-            "set stop_early: false",
-        )
+        problem = "changes the development data, so that trials cannot be compared: set stop_early: false"
+        yield f"parameters.{names[0]}", f"parameters.{names[0]} {problem}"
 
 
-def _dev_data(names: Mapping[str, Any] | Sequence[str]) -> list[str]:
+def _dev_data(names: Collection[str]) -> list[str]:
     return [name for name in names if name.startswith(DEV_DATA)]
 
 
-def _trials(
-    content: _Content, choices: Mapping[str, Choices], params: Params
-) -> tuple[list[Trial], list[tuple[str, str]]]:
-    """The trials, and what is wrong with them: each problem once, with the first trial that has it."""
-    drawn = _grid(content, choices) if content.search is Search.GRID else _draws(content, choices)
+def _trials(content: _Content, choices: Mapping[str, Choices], params: Params) -> tuple[list[Trial], list[Problem]]:
+    """The trials, and their problems: each problem once, with the first trial that has it."""
     trials: dict[str, Trial] = {}
     wrong: dict[str, list[str]] = {}
-    for strategy, seed, changes in drawn:
+    combinations = _grid(content, choices) if content.search is Search.GRID else _draws(content, choices)
+    for strategy, seed, changes in combinations:
         try:
             trial = Trial.of(strategy, seed, changes, params)
         except ConfigError as error:
@@ -225,47 +213,41 @@ def _trials(
             for sentence in str(error).split("\n  ")[1:]:
                 wrong.setdefault(sentence, []).append(f"{strategy}, seed {seed}, {values}")
             continue
-        trials.setdefault(trial.same, trial)
+        trials.setdefault(trial.identity, trial)
         if len(trials) == content.trials:
             break
-    problems = [
-        ("parameters", f"trial {of[0]}{f' and {len(of) - 1} more' if len(of) > 1 else ''}: {sentence}")
-        for sentence, of in itertools.islice(wrong.items(), SHOWN)
-    ]
-    if len(wrong) > SHOWN:
-        problems.append(("parameters", f"… and {len(wrong) - SHOWN} more like these"))
-    if not problems and content.trials and len(trials) < content.trials:
-        said = (
-            f"trials is {content.trials}, but only {len(trials)} different ones were found: lower it, or search: grid"
+    if wrong:
+        problems = [
+            ("parameters", f"trial {of[0]}{f' and {len(of) - 1} more' if len(of) > 1 else ''}: {sentence}")
+            for sentence, of in itertools.islice(wrong.items(), SHOWN)
+        ]
+        more = len(wrong) - SHOWN
+        return [], problems + ([("parameters", f"… and {more} more like these")] if more > 0 else [])
+    if content.trials and len(trials) < content.trials:
+        problem = (
+            f"trials is {content.trials}, but there are only {len(trials)} different ones: lower it, or search: grid"
         )
-        problems.append(("trials", said))
-    if not problems:
-        for name in choices:
-            if not any(name in trial.changes for trial in trials.values()):
-                trained = ", ".join(content.strategies)
-                unused = f"parameters.{name} changes nothing in the training of {trained}: leave it out"
-                problems.append((f"parameters.{name}", unused))
-    return list(trials.values()), problems
+        return [], [("trials", problem)]
+    unused = [name for name in choices if not any(name in trial.changes for trial in trials.values())]
+    of_these = f"changes nothing in the training of {', '.join(content.strategies)}: leave it out"
+    return list(trials.values()), [(f"parameters.{name}", f"parameters.{name} {of_these}") for name in unused]
 
 
-Drawn = tuple[str, int, dict[str, Any]]
+Combination = tuple[str, int, dict[str, Any]]  # strategy, seed, changes
 
 
-def _grid(content: _Content, choices: Mapping[str, Choices]) -> Iterator[Drawn]:
-    values = [found for found in choices.values() if isinstance(found, list)]
+def _grid(content: _Content, choices: Mapping[str, Choices]) -> Iterator[Combination]:
+    values = [choice for choice in choices.values() if isinstance(choice, list)]
     for *changes, seed, strategy in itertools.product(*values, content.seeds, content.strategies):
-        yield str(strategy), int(seed), dict(zip(choices, changes, strict=True))
+        yield strategy, int(seed), dict(zip(choices, changes, strict=True))
 
 
-def _draws(content: _Content, choices: Mapping[str, Choices]) -> Iterator[Drawn]:
+def _draws(content: _Content, choices: Mapping[str, Choices]) -> Iterator[Combination]:
     rng = np.random.default_rng(content.search_seed)
 
-    def one_of(values: Sequence[Any]) -> Any:
-        return values[int(rng.integers(len(values)))]
+    def drawn(choice: Choices) -> Any:
+        return choice.draw(rng) if isinstance(choice, Range) else choice[int(rng.integers(len(choice)))]
 
     for _ in range(TRIES * (content.trials or 0)):
-        strategy, seed = one_of(content.strategies), one_of(content.seeds)
-        changes = {
-            name: found.draw(rng) if isinstance(found, Range) else one_of(found) for name, found in choices.items()
-        }
-        yield str(strategy), int(seed), changes
+        strategy, seed = drawn(list(content.strategies)), drawn(list(content.seeds))
+        yield str(strategy), int(seed), {name: drawn(choice) for name, choice in choices.items()}

@@ -1,7 +1,7 @@
-"""What Ray runs of a sweep, each piece in a process of its own: preparation, pretraining, trials.
+"""The pieces of a sweep that Ray runs, each in a process of its own: preparation, pretraining, trials.
 
-All of it reads and writes the sweep's folder, which every machine has to see under the same path. A piece that is begun
-again, because its process or machine died, goes on from its checkpoint.
+All of them read and write the sweep's folder, which every machine has to see under the same path. A piece that is
+started again, because its process or machine died, resumes from its last checkpoint.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import os
 import shutil
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,22 @@ from ray import tune
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
-from pipeline.hashing import joined
-from pipeline.keys import code_parts
 from pipeline.parallel import THREADS
 from pipeline.runs.folders import PRETRAIN, STEP, Row
-from pipeline.sweeps.trials import ACCURACY, Place, Trial, load_trial
+from pipeline.sweeps.trials import ACCURACY, CHECKPOINTS, Place, Trial, code
 
-# Of what a trial reports: its looks since the last report, how much of its steps it made, in per cent, whether its
-# run folder stands, and what went wrong.
+# Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
+# its run folder is complete, and why it failed.
 ROWS, SHARE, FINISHED, PROBLEM = "rows", "share", "finished", "problem"
 
 
-def code() -> str:
-    """The same on machines with the same code."""
-    return joined(*code_parts())
-
-
 def share_of(trial: Trial, row: Row) -> float:
-    """How much of its steps a trial has made at a look, in per cent."""
+    """Per cent of its steps that a trial has made at an evaluation."""
     return 100 * row[STEP] / trial.steps
 
 
 def prepare(params: Params, place: Place) -> str:
-    """Write the prepared data of these parameters, whole or not at all; what was wrong, if anything."""
+    """Write the prepared data of these parameters, whole or not at all; returns the problem, if any."""
     from pipeline.data.corpus import read_corpus
     from pipeline.data.prepared import write_prepared
 
@@ -59,7 +52,7 @@ def prepare(params: Params, place: Place) -> str:
 
 
 def pretrain(trial: Trial, place: Place) -> str:
-    """Train the autoencoder that a trial starts from; what was wrong, if anything."""
+    """Train the autoencoder that a trial starts from; returns the problem, if any."""
     try:
         for _ in _training(PRETRAIN, trial, place, place.pretrained(trial)):
             pass
@@ -68,45 +61,38 @@ def pretrain(trial: Trial, place: Place) -> str:
     return ""
 
 
-class TrialTraining(tune.Trainable):
-    """A trial, a look at the development data at a time. Without checkpoints for Ray: training keeps its own.
+def train(config: dict[str, Any], trials: Mapping[str, Trial], place: Place, expected_code: str) -> None:
+    """Run a trial and report each evaluation to Ray Tune, which keeps no checkpoints: training has its own.
 
-    config: `root` and `name` of the sweep's place, `trial`, the trial's key, and `code`, the driver's.
+    config: the key of the `trial`. expected_code: the driver's `code`.
     """
+    last = {ACCURACY: 0.0, SHARE: 0.0, STEP: 0}  # Tune wants the metric in every report
+    for report in reports(trials[config["trial"]], place, expected_code):
+        last |= report
+        tune.report(dict(last))
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Take up a trial; nothing is read yet, so that whatever fails is reported by `step`."""
-        self._reports = self._run(Place(Path(config["root"]), config["name"]), config["trial"], config["code"])
-        self._last: dict[str, Any] = {ACCURACY: 0.0, SHARE: 0.0, STEP: 0}
 
-    def step(self) -> dict[str, Any]:
-        """Go on to the next look; the last report is of the finished trial, or of one that cannot go on."""
-        try:
-            self._last |= next(self._reports)
-        except UserError as error:
-            self._last |= {ROWS: [], PROBLEM: str(error), "done": True}
-        except Exception:  # Ray would begin again, and again
-            self._last |= {ROWS: [], PROBLEM: traceback.format_exc(), "done": True}
-        return dict(self._last)
-
-    def cleanup(self) -> None:
-        """Let go of the training, and of its lock."""
-        self._reports.close()  # type: ignore[attr-defined]  # a generator
-
-    def _run(self, place: Place, key: str, expected: str) -> Iterator[dict[str, Any]]:
-        if code() != expected:
+def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str, Any]]:
+    """Train a trial; the last report has `FINISHED`, or `PROBLEM` if trying again is of no use."""
+    try:
+        if code() != expected_code:
             raise UserError(
-                "the code is not that with which the sweep began: install the same on all machines, or where it was "
-                "changed since, start the sweep again"
+                "the code differs from the code that the sweep started with: install the same on all machines, or "
+                "start the sweep again if it was changed since"
             )
-        folder = place.folder / "trials" / key
-        trial = load_trial(folder)
+        folder = place.trial(trial)
+        folder.mkdir(parents=True, exist_ok=True)
         if trial.is_pretrained:
-            _link(place.pretrained(trial) / PRETRAIN, folder / PRETRAIN)
+            with contextlib.suppress(FileExistsError):
+                (folder / PRETRAIN).symlink_to(os.path.relpath(place.pretrained(trial) / PRETRAIN, folder))
         for rows in _training(trial.strategy, trial, place, folder):
             if rows:
                 yield {ROWS: rows, SHARE: share_of(trial, rows[-1]), **rows[-1]}
-        yield {ROWS: [], FINISHED: True, "done": True}
+        yield {ROWS: [], FINISHED: True}
+    except UserError as error:
+        yield {ROWS: [], PROBLEM: str(error)}
+    except Exception:
+        yield {ROWS: [], PROBLEM: traceback.format_exc()}
 
 
 def _training(strategy: str, trial: Trial, place: Place, models: Path) -> Iterator[list[Row]]:
@@ -116,9 +102,4 @@ def _training(strategy: str, trial: Trial, place: Place, models: Path) -> Iterat
     from pipeline.training.trainer import run_training
 
     prepared = Prepared.open(place.prepared(trial.params))
-    yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.checkpoints)
-
-
-def _link(target: Path, link: Path) -> None:
-    with contextlib.suppress(FileExistsError):
-        link.symlink_to(os.path.relpath(target, link.parent))
+    yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.shared / CHECKPOINTS)

@@ -1,51 +1,56 @@
 """Trials of a sweep on disk: what each depends on, where it is kept, and how it ended.
 
-    sweeps/NAME/trials/KEY/      trial.json; the run folder STRATEGY/SEED of one that finished; or stopped.csv
-    sweeps/shared/               prepared data and pretrained autoencoders, each once for all trials that agree on them
+    sweeps/NAME/trials/KEY/      the run folder STRATEGY/SEED of a finished trial, or stopped.csv
+    sweeps/shared/               prepared data and autoencoders, each made once for all trials that agree on them
 
-Files are the record: a trial, data or an autoencoder whose key is there is not made again. A key stands for the
-parameters, the raw data, the code and the versions of what computes.
+Nothing whose key exists here is made again. A key stands for the parameters, the raw data, the deciding code and the
+versions of the packages that compute.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter
+import pandas as pd
 
-from pipeline.config.params import Params, changed, flatten, parse_params
+from pipeline.config.params import Params, changed, flatten
 from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
+from pipeline.graph import code_digest
 from pipeline.hashing import file_digest, joined
-from pipeline.keys import PREPARE_SECTIONS, code_parts, versions
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import (
+    COMPUTING,
     METADATA,
+    PREPARATION,
     PRETRAIN,
     SECONDS,
     STEP,
+    TRAINER,
     Row,
     RunMetadata,
     load_history,
     load_rows,
+    load_seconds,
     run_folder,
     run_parameters,
     starts_pretrained,
 )
-from pipeline.training.strategies import phases_of
 
 SWEEPS = "sweeps"  # in the project
-TRIAL, STOPPED = "trial.json", "stopped.csv"
+CHECKPOINTS = "checkpoints"  # of unfinished trials and autoencoders, in the shared folder
+STOPPED = "stopped.csv"  # the evaluations of a trial that was stopped early
+PREPARES = ("pipeline.data.corpus", "pipeline.data.prepared")  # the modules that prepare data
 ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a sweep. changes: the parameters that the sweep sets and the training depends on, by name."""
+    """One training of a sweep. changes: the parameters, by dotted name, that the sweep sets and the training reads."""
 
     strategy: str
     seed: int
@@ -54,50 +59,43 @@ class Trial:
 
     @classmethod
     def of(cls, strategy: str, seed: int, changes: Mapping[str, Any], params: Params) -> Self:
-        """The trial with these changes to `params`; raises `ConfigError` if they cannot be used together."""
-        own = changed(params, changes)
-        relevant = run_parameters(strategy, own)
-        return cls(strategy, seed, {name: value for name, value in changes.items() if name in relevant}, own)
+        """Make a trial from changes to `params`; raises `ConfigError` if they contradict each other."""
+        params = changed(params, changes)
+        relevant = run_parameters(strategy, params)
+        return cls(strategy, seed, {name: value for name, value in changes.items() if name in relevant}, params)
 
     @property
     def title(self) -> str:
-        """What tells it from the other trials, in words."""
+        """Strategy, seed and changes in words; different for all trials of a sweep."""
         changes = (f"{name} {plain(value)}" for name, value in self.changes.items())
         return ", ".join([self.strategy, f"seed {self.seed}", *changes])
 
     @property
     def configuration(self) -> tuple[str, str]:
-        """The same for trials that differ in their seed alone."""
+        """A key that is equal for trials that differ in their seed alone."""
         return self.strategy, json.dumps(dict(self.changes))
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether it starts from an autoencoder."""
+        """Whether the trial starts from an autoencoder."""
         return starts_pretrained(self.strategy, self.params)
 
     @property
     def steps(self) -> int:
-        """What it may spend."""
-        return sum(plan.steps for plan in phases_of(self.strategy, self.params))
+        """The steps of all phases, which early stopping may cut short."""
+        return self.params.strategies[self.strategy].total_steps
 
     @cached_property
-    def same(self) -> str:
-        """The same text for trials that come to the same on the same raw data."""
+    def identity(self) -> str:
+        """A text that is equal for trials that give the same result on the same raw data."""
         return json.dumps([self.strategy, self.seed, run_parameters(self.strategy, self.params)])
-
-
-class Ending(StrEnum):
-    """How a trial ended."""
-
-    FINISHED = "finished"
-    STOPPED = "stopped early"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a trial came to. steps: that it made. rows: its looks at the development data."""
+    """The result of a trial. steps: those that it made. rows: its evaluations on the development data."""
 
-    ending: Ending
+    is_finished: bool
     dev_word_accuracy: float
     dev_character_error_rate: float
     steps: int
@@ -106,114 +104,92 @@ class Result:
     rows: Sequence[Row] = field(repr=False)
 
     @property
+    def ending(self) -> str:
+        """Whether the trial finished, in words."""
+        return "finished" if self.is_finished else "stopped early"
+
+    @property
     def digest(self) -> str:
-        """The same for the same result, wherever it is kept."""
+        """A hash that is equal for equal results."""
         return joined(self.ending, json.dumps(self.rows))
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it was not stopped early."""
-        return self.ending is Ending.FINISHED
-
-    @property
-    def summary(self) -> str:
-        """In a few words."""
-        stopped = "" if self.is_finished else ", stopped early"
-        return f"{self.dev_word_accuracy:.1%} after {self.best_step:,} of {self.steps:,} steps{stopped}"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A sweep's folder in a project; `root` is the project's, absolute."""
+    """The folder of a sweep in a project; `root` is the project's, absolute."""
 
     root: Path
     name: str
 
     @property
     def folder(self) -> Path:
-        """All that belongs to this sweep alone."""
+        """The folder of this sweep alone."""
         return self.root / SWEEPS / self.name
 
     @property
     def shared(self) -> Path:
-        """What all sweeps of the project share."""
+        """The folder that all sweeps of the project share."""
         return self.root / SWEEPS / "shared"
 
-    @property
-    def checkpoints(self) -> Path:
-        """Of trials and pretrainings that are not over."""
-        return self.shared / "checkpoints"
-
     def prepared(self, params: Params) -> Path:
-        """The prepared data of these parameters."""
+        """The folder for the prepared data of these parameters."""
         return self.shared / "prepared" / data_key(params, self.root)
 
     def pretrained(self, trial: Trial) -> Path:
         """The folder of models with the autoencoder that a trial starts from."""
         parameters = json.dumps(run_parameters(PRETRAIN, trial.params))
-        return self.shared / "pretrained" / joined(str(trial.seed), parameters, data_key(trial.params, self.root))
+        return (
+            self.shared / "pretrained" / joined(str(trial.seed), parameters, data_key(trial.params, self.root), code())
+        )
 
     def key(self, trial: Trial) -> str:
-        """What a trial is known by, also to other sweeps."""
-        return joined(trial.same, data_key(trial.params, self.root))
+        """The key of a trial, the same in all sweeps."""
+        return joined(trial.identity, data_key(trial.params, self.root), code())
 
     def trial(self, trial: Trial) -> Path:
-        """A trial's folder, which is a folder of models to its training."""
+        """The folder of a trial, which its training uses as its folder of models."""
         return self.folder / "trials" / self.key(trial)
 
 
-def save_trial(trial: Trial, folder: Path) -> None:
-    """Write trial.json; `load_trial` reads it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    params = TypeAdapter(Params).dump_python(trial.params, mode="json")
-    content = {"strategy": trial.strategy, "seed": trial.seed, "changes": dict(trial.changes), "params": params}
-    write_whole(folder / TRIAL, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def load_trial(folder: Path) -> Trial:
-    """The inverse; raises `UserError` where there is none."""
-    try:
-        content = json.loads((folder / TRIAL).read_bytes())
-        return Trial(content["strategy"], content["seed"], content["changes"], parse_params(content["params"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{folder / TRIAL} cannot be used ({error}): remove {folder}") from error
-
-
 def save_stop(rows: Sequence[Row], folder: Path) -> None:
-    """Write stopped.csv: a trial that was stopped early had these looks."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
-    write_whole(folder / STOPPED, "".join(f"{line}\n" for line in lines).encode())
+    """Write the evaluations of a trial that was stopped early."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / STOPPED, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
 
 
 def load_result(trial: Trial, folder: Path) -> Result | None:
-    """What a trial came to; None for one that is not over."""
+    """Read the result of a trial from its folder; None for an unfinished one."""
     run = run_folder(trial.strategy, trial.seed, folder)
     if (run / METADATA).exists():
-        metadata, rows = RunMetadata.load(run), load_history(run)
+        metadata, seconds = RunMetadata.load(run), load_seconds(trial.strategy, trial.seed, folder)
         reached = metadata.dev_word_accuracy, metadata.dev_character_error_rate
-        return Result(Ending.FINISHED, *reached, metadata.steps, metadata.best_step, metadata.seconds, rows)
-    if (folder / STOPPED).exists():
-        try:
-            rows = load_rows(folder / STOPPED, remedy="remove it")
-            best = max(rows, key=lambda row: row[ACCURACY])
-            reached, steps, seconds = (best[ACCURACY], best[ERROR_RATE]), rows[-1][STEP], rows[-1][SECONDS]
-            return Result(Ending.STOPPED, *reached, int(steps), int(best[STEP]), seconds, rows)
-        except (ValueError, LookupError) as error:
-            raise UserError(f"{folder / STOPPED} cannot be used ({error}): remove it") from error
-    return None
+        return Result(True, *reached, metadata.steps, metadata.best_step, seconds, load_history(run))
+    if not (folder / STOPPED).exists():
+        return None
+    try:
+        rows = load_rows(folder / STOPPED, remedy="remove it")
+        best, last = max(rows, key=lambda row: row[ACCURACY]), rows[-1]
+        reached = best[ACCURACY], best[ERROR_RATE]
+        return Result(False, *reached, int(last[STEP]), int(best[STEP]), last[SECONDS], rows)
+    except (ValueError, LookupError) as error:
+        raise UserError(f"{folder / STOPPED} cannot be used ({error}): remove it") from error
 
 
 def data_key(params: Params, root: Path) -> str:
-    """The same for equal prepared data, and found without preparing them."""
-    values = {name: value for name, value in flatten(params).items() if name.split(".")[0] in PREPARE_SECTIONS}
+    """The key of prepared data, known before they are prepared."""
+    values = {name: value for name, value in flatten(params).items() if name.startswith(PREPARATION)}
     files = [params.data.pairs, params.data.targets, params.data.dev, params.data.test]
     raw = [_digest(root / file) for file in files if file] or [find_cmudict()[1]]
-    return joined(json.dumps(values), *raw, *_code())
+    return joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
+
+
+def code() -> str:
+    """A hash that is equal on machines whose code and versions give equal results."""
+    return joined(_digest_of_code(*PREPARES, TRAINER), *map(version, COMPUTING))
 
 
 def plain(value: Any) -> str:
-    """A value of a parameter as it stands in YAML, without spaces."""
+    """The value of a parameter as in YAML, without spaces."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
@@ -225,6 +201,4 @@ def _digest(path: Path) -> str:
         raise UserError(f"{path} cannot be read ({error.strerror}): see `data` in params.yaml") from error
 
 
-@cache
-def _code() -> tuple[str, ...]:
-    return (joined(*code_parts(with_preparation=True)), *versions())
+_digest_of_code = cache(code_digest)

@@ -321,7 +321,7 @@ def _metric_name(column: str, prefix: str) -> str:
 
 def _tags(params: Params, data_digest: str) -> dict[str, str]:
     """What all runs of a comparison are tagged with: the data, and who publishes them by which program."""
-    name = params.data.pairs.stem if params.data.pairs else params.data.source.value
+    name = params.data.pairs.stem if params.data.pairs else params.data.source
     program = Path(sys.argv[0])
     if program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())

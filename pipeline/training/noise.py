@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.params import NoiseKind, Params
-from pipeline.data.alignment import Alignment, align, same_symbols
+from pipeline.data.alignment import Alignment, same_symbols
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
@@ -110,13 +110,11 @@ class LearnedNoise:
         targets: StringStore,
         alignment: Alignment,
         same: Integers,
-        source_symbols: int,
         strength: float = STRENGTH,
     ) -> "LearnedNoise":
-        """Count what row-aligned pairs do.
+        """Count the pieces of aligned pairs.
 
-        alignment: of these pairs. same: int64 [target V], the source id of the same symbol or 0, as
-        `alignment.same_symbols` gives it. source_symbols: source V.
+        same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
         """
         if len(targets.ids) == 0:
             raise ValueError("noise is learned from at least one pair with a target")
@@ -137,7 +135,7 @@ class LearnedNoise:
         seen_contexts, seen_pieces = np.divmod(seen, len(numbers))
         # A symbol that no source has falls back to the most frequent piece of its own, the last one assigned.
         fallback = np.array(identity)
-        in_sources = np.bincount(sources.ids, minlength=source_symbols) > 0
+        in_sources = np.bincount(sources.ids, minlength=len(alignment.edits.first)) > 0
         own = (seen_contexts < V) & (seen_pieces != numbers.get((), -1))
         own[own] = ~in_sources[same[seen_contexts[own]]]
         rising = np.flatnonzero(own)[np.argsort(counts[own], kind="stable")]
@@ -319,9 +317,8 @@ def streams(phase: Phase, prepared: Prepared, params: Params, seed: int) -> dict
 
 def learned_noise(prepared: Prepared) -> LearnedNoise:
     """What the training pairs do to their targets."""
-    same, V = same_symbols(prepared.source_alphabet, prepared.target_alphabet), len(prepared.source_alphabet)
-    sources, targets = prepared.train_sources, prepared.train_targets
-    return LearnedNoise.learn(sources, targets, align(sources, targets, same, V), same, V)
+    same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
+    return LearnedNoise.learn(prepared.train_sources, prepared.train_targets, prepared.alignment, same)
 
 
 def autoencoder_noise(prepared: Prepared, params: Params) -> Corruption | None:

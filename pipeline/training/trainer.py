@@ -5,43 +5,38 @@ history.csv with a row per evaluation, and run.json. Trainings with equal keys w
 on clock and machine goes to the folder of timings.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from pipeline.config.params import Model, Params
 from pipeline.data import scoring
-from pipeline.data.alphabet import load_alphabets, save_alphabets
+from pipeline.data.alphabet import save_alphabets
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.graph import code_digest
-from pipeline.hashing import file_digest, joined
 from pipeline.model.backend import keras, tf
-from pipeline.model.network import WEIGHTS, Network, Sizes, load_architecture, load_network, save_network
+from pipeline.model.network import Network, Sizes, load_network, save_network
 from pipeline.model.search import decode, greedy_search
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
+from pipeline.runs.environment import Usage
 from pipeline.runs.folders import (
     METADATA,
     MODELS,
     PRETRAIN,
-    SECONDS,
     Row,
     RunMetadata,
-    load_history,
+    content_digest,
     run_folder,
-    run_parameters,
     save_metadata,
     starts_pretrained,
     timings_folder,
+    training_key,
 )
-from pipeline.runs.usage import Usage
 from pipeline.training.loop import History, Progress, Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Task, phases_of
@@ -49,7 +44,6 @@ from pipeline.training.workers import ALONE, Workers
 
 logger = logging.getLogger(__name__)
 
-COMPUTING = ("tensorflow", "keras", "numpy")  # packages of which another version may give other numbers
 ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"  # columns of history.csv, both fractions
 
 
@@ -147,32 +141,14 @@ def run_training(
             save_network(network, folder)
             save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
             state.history.save(folder, timings_folder(strategy, seed, models))
-            save_metadata(_metadata(strategy, seed, key, prepared, network, state.progress), folder)
+            metadata = _metadata(strategy, seed, prepared, network, state.progress, key, content_digest(folder))
+            save_metadata(metadata, folder)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written ({error}): make room there; the next `dvc repro` resumes from the last "
                 "checkpoint"
             ) from error
         kept.finish()
-
-
-def training_key(strategy: str, params: Params, data: str, seed: int, models: Path) -> str:
-    """The key of a training; equal keys give identical bytes. data: digest of the prepared data."""
-    first_weights = run_folder(PRETRAIN, seed, models) / WEIGHTS
-    parts = [strategy, str(seed), data, json.dumps(run_parameters(strategy, params)), code_digest(__name__)]
-    if starts_pretrained(strategy, params) and first_weights.exists():
-        parts.append(file_digest(first_weights))
-    return joined(*parts, *map(version, COMPUTING))
-
-
-def is_finished(folder: Path, key: str) -> bool:
-    """Whether a run folder, with its timings, holds the complete and undamaged results of the training of a key."""
-    try:
-        load_architecture(folder)
-        load_alphabets(folder)
-        return RunMetadata.load(folder).key == key and all(SECONDS in row for row in load_history(folder))
-    except UserError:
-        return False
 
 
 def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:
@@ -217,7 +193,7 @@ def _agreed(checkpoint: Checkpoint | None, key: str, workers: Workers) -> Checkp
 
 
 def _metadata(
-    strategy: str, seed: int, key: str, prepared: Prepared, network: Network, progress: Progress
+    strategy: str, seed: int, prepared: Prepared, network: Network, progress: Progress, key: str, content: str
 ) -> RunMetadata:
     if progress.best is None:
         raise UserError(f"{strategy} made no step")
@@ -225,6 +201,7 @@ def _metadata(
         strategy=strategy,
         seed=seed,
         key=key,
+        content=content,
         data=prepared.digest,
         parameters=network.count_params(),
         steps=progress.step,

@@ -1,5 +1,7 @@
 """Alignment of pairs: the pieces of source that stand for each target symbol."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from pipeline.data import alignment
 from pipeline.data.alignment import Alignment, Edits, align, best_alignment, learn_edits, same_symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
+from pipeline.errors import UserError
 
 Pairs = list[tuple[str, str]]
 
@@ -153,3 +156,72 @@ def test_the_same_symbol_of_the_other_alphabet() -> None:
     source_alphabet = Alphabet(Symbols.CHARACTERS, ("b", "c"))
     target_alphabet = Alphabet(Symbols.CHARACTERS, ("a", "b", "c"))
     assert same_symbols(source_alphabet, target_alphabet).tolist() == [0, 0, 0, 0, 0, 4, 5]
+
+
+def saved(path: Path, pairs: Pairs = SOUNDS) -> tuple[StringStore, StringStore, Alignment, tuple[int, int]]:
+    sources, targets, source_alphabet, target_alphabet = stores(pairs, Symbols.SPACES)
+    found = align(sources, targets, same_symbols(source_alphabet, target_alphabet), len(source_alphabet))
+    found.save(path)
+    return sources, targets, found, (len(source_alphabet), len(target_alphabet))
+
+
+def test_a_saved_alignment_loads_as_it_was_and_is_saved_in_identical_bytes(tmp_path: Path) -> None:
+    sources, targets, found, shape = saved(tmp_path / "one.npz")
+    loaded = Alignment.load(tmp_path / "one.npz", sources, targets, shape)
+    for before, after in zip(vars(found.edits).values(), vars(loaded.edits).values(), strict=True):
+        np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(loaded.starts, found.starts)
+    np.testing.assert_array_equal(loaded.ends, found.ends)
+    loaded.save(tmp_path / "two.npz")
+    assert (tmp_path / "two.npz").read_bytes() == (tmp_path / "one.npz").read_bytes()
+
+
+def test_the_alignment_of_other_pairs_is_refused(tmp_path: Path) -> None:
+    sources, targets, _, shape = saved(tmp_path / "all.npz")
+    saved(tmp_path / "some.npz", SOUNDS[:-1])
+    source_symbols, target_symbols = shape
+    more_sources, more_targets = (source_symbols + 1, target_symbols), (source_symbols, target_symbols + 1)
+    for name, other in (("some.npz", shape), ("all.npz", more_sources), ("all.npz", more_targets)):
+        with pytest.raises(UserError, match=rf"{name} is not the alignment of these pairs"):
+            Alignment.load(tmp_path / name, sources, targets, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("starts", -1), ("ends", 10**6), ("first", np.nan), ("stop", 0.5), ("starts", 0.5), ("silent", "x")],
+)
+def test_values_that_no_alignment_has_are_refused(tmp_path: Path, name: str, value: float | str) -> None:
+    path = tmp_path / "alignment.npz"
+    sources, targets, found, shape = saved(path)
+    arrays = {**vars(found.edits), "starts": found.starts, "ends": found.ends}
+    arrays[name] = np.full_like(arrays[name], value, dtype=None if isinstance(value, int) else type(value))
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match="is not the alignment of these pairs"):
+        Alignment.load(path, sources, targets, shape)
+
+
+def test_pickled_content_is_never_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "alignment.npz"
+    sources, targets, found, shape = saved(path)
+    arrays = {**vars(found.edits), "starts": found.starts, "ends": np.array([print], dtype=object)}
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match="holds no alignment"):
+        Alignment.load(path, sources, targets, shape)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 10**6), st.binary(min_size=1, max_size=6), st.booleans())
+def test_a_damaged_file_is_refused_or_loads_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, place: int, part: bytes, is_cut: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "alignment.npz"
+    sources, targets, found, shape = saved(path, SOUNDS[:3])
+    raw = path.read_bytes()
+    place %= len(raw)
+    path.write_bytes(raw[:place] + part + (b"" if is_cut else raw[place + len(part) :]))
+    try:
+        loaded = Alignment.load(path, sources, targets, shape)
+    except UserError:
+        return
+    np.testing.assert_array_equal(loaded.edits.first, found.edits.first)
+    np.testing.assert_array_equal(loaded.ends, found.ends)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupShuffleSplit
 
 from pipeline.config.options import Symbols
-from pipeline.config.params import Data, DataSource, OnBadRow, Prepare
+from pipeline.config.params import Data, Prepare
 from pipeline.data import raw as raw_files
 from pipeline.data.cmudict import find_cmudict, read_cmudict
 from pipeline.data.corpus import (
@@ -34,7 +34,7 @@ CHARACTERS, SPACES = Symbols.CHARACTERS, Symbols.SPACES
 def prepare(**changes: Any) -> Prepare:
     values: dict[str, Any] = {
         "pairs": None, "dev": 2, "test": 2, "targets": None, "hold_out_targets": True,
-        "on_bad_row": OnBadRow.ERROR, "max_symbols": 20, "seed": 0,
+        "on_bad_row": "error", "max_symbols": 20, "seed": 0,
     }  # fmt: skip
     return Prepare(**values | changes)
 
@@ -53,7 +53,7 @@ def files(raw: Path, pairs: list[str], targets: list[str], **changes: Any) -> Da
     (raw / "pairs.tsv").write_text("".join(pair.replace(" ", "\t") + "\n" for pair in pairs), encoding="utf-8")
     (raw / "targets.txt").write_text("".join(target + "\n" for target in targets), encoding="utf-8")
     values: dict[str, Any] = {
-        "source": DataSource.FILES, "pairs": raw / "pairs.tsv", "targets": raw / "targets.txt",
+        "source": "files", "pairs": raw / "pairs.tsv", "targets": raw / "targets.txt",
         "dev": None, "test": None, "source_symbols": CHARACTERS, "target_symbols": CHARACTERS,
     }  # fmt: skip
     return Data(**values | changes)
@@ -168,7 +168,7 @@ def test_a_file_in_utf_16_is_told_apart(tmp_path: Path) -> None:
 def test_a_file_of_bad_rows_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_files, "MOST_REJECTED", 3)
     assert len(read_bytes(tmp_path, b"\n\n\na\tb\n", rejected=[])) == 1
-    with pytest.raises(UserError, match=r"pairs\.tsv, line 4: .* 3 bad rows were left out so far"):
+    with pytest.raises(UserError, match=r"pairs\.tsv, line 4: .* 3 bad rows were skipped before it"):
         read_bytes(tmp_path, b"\n\n\n\na\tb\n", rejected=[])
 
 
@@ -364,7 +364,7 @@ def test_every_accepted_spelling_is_held_out() -> None:
 
 def test_skipped_rows_of_all_files_are_counted(raw: Path) -> None:
     data = files(raw, [*TEN_PAIRS, "bad"], ["x", "", "y"])
-    corpus = read_corpus(data, prepare(on_bad_row=OnBadRow.SKIP))
+    corpus = read_corpus(data, prepare(on_bad_row="skip"))
     assert [(row.file, row.line) for row in corpus.rejected or ()] == [
         ("data/raw/pairs.tsv", 11),
         ("data/raw/targets.txt", 2),
@@ -376,7 +376,7 @@ def test_skipped_rows_of_all_files_are_counted(raw: Path) -> None:
     [
         ([], ["x"], {}, r"pairs\.tsv has no usable row"),
         (TEN_PAIRS, [], {}, r"targets\.txt has no usable row"),
-        (["bad"], ["x"], {"on_bad_row": OnBadRow.SKIP}, r"pairs\.tsv has no usable row"),
+        (["bad"], ["x"], {"on_bad_row": "skip"}, r"pairs\.tsv has no usable row"),
         (["A a"], ["x"], {}, "too few pairs: 1, of which prepare.test . prepare.dev takes 4"),
         (TEN_PAIRS, ["x"], {"dev": 5, "test": 5}, "too few pairs: 10"),
         (["A a", "B b"] * 5, ["x"], {}, "too few different targets: 2"),
@@ -434,7 +434,7 @@ def test_more_examples_than_sounds_are_refused() -> None:
 
 
 def cmudict_corpus(**changes: Any) -> Corpus:
-    data = Data(DataSource.CMUDICT, None, None, None, None, SPACES, CHARACTERS)
+    data = Data("cmudict", None, None, None, None, SPACES, CHARACTERS)
     return read_corpus(data, prepare(pairs=2000, dev=1000, test=2000, targets=50_000, **changes))
 
 

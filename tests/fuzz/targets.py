@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModelContext
 
 from pipeline.config.options import Symbols
-from pipeline.config.params import Data, DataSource, OnBadRow, Prepare, load_params
+from pipeline.config.params import Data, Prepare, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.cmudict import read_cmudict
 from pipeline.data.corpus import read_corpus, read_pairs, read_targets
@@ -220,12 +220,12 @@ class Targets:
         kinds = tuple(Symbols)
         given = raw / "pairs.tsv" if options & 1 else None
         data = Data(
-            DataSource.FILES, Path("data/raw/pairs.tsv"), Path("data/raw/targets.txt"), None, None,
+            "files", Path("data/raw/pairs.tsv"), Path("data/raw/targets.txt"), None, None,
             kinds[options >> 1 & 1], kinds[options >> 2 & 1],
         )  # fmt: skip
         settings = Prepare(
             pairs=None, dev=1, test=1, targets=None, hold_out_targets=bool(options & 8),
-            on_bad_row=OnBadRow.SKIP if options & 16 else OnBadRow.ERROR, max_symbols=20, seed=0,
+            on_bad_row="skip" if options & 16 else "error", max_symbols=20, seed=0,
         )  # fmt: skip
         with chdir(self.folder):
             if given:  # the same pairs on all sides

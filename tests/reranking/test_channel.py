@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
-from pipeline.data.alignment import Edits, _Lattice, same_symbols
+from pipeline.data.alignment import Edits, _Lattice, align, same_symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
 from pipeline.reranking.channel import STRENGTH, Channel
@@ -21,7 +21,8 @@ def stores(pairs: list[tuple[str, str]]) -> tuple[StringStore, StringStore]:
 
 
 def learned(pairs: list[tuple[str, str]] = PAIRS) -> Channel:
-    return Channel.learn(*stores(pairs), SAME, len(ABC))
+    sources, targets = stores(pairs)
+    return Channel.learn(sources, targets, align(sources, targets, SAME, len(ABC)))
 
 
 def edits_by_hand() -> Edits:

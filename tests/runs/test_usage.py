@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from pipeline.runs.usage import Usage
+from pipeline.runs.environment import Usage
 
 
 def test_a_busy_process_shows_and_so_does_the_memory_it_holds() -> None:

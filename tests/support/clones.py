@@ -22,9 +22,10 @@ SMALL = {
     "matcher.units=8",
     "matcher.evaluate_every=10",
     "evaluate.resamples=200",
-    "two_stage.steps=10",
-    "two_stage.finetune=10",
-    *(f"{stage}.steps=20" for stage in ("pretrain", "supervised", "tandem", "matcher")),
+    "strategies.two_stage.frozen_steps=10",
+    "strategies.two_stage.steps=10",
+    *(f"strategies.{name}.steps=20" for name in ("supervised", "augmented", "alternating", "tandem")),
+    *(f"{stage}.steps=20" for stage in ("pretrain", "matcher")),
 }
 
 

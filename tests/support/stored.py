@@ -13,7 +13,8 @@ from pipeline.tracking.client import tracking_uri
 
 PARAMETERS = {"tandem.steps": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"
-CHILDREN = {(strategy, seed): 1 for strategy in ("supervised", "two_stage", "tandem") for seed in ("0", "1")}
+STRATEGIES = ("supervised", "augmented", "two_stage", "alternating", "tandem")
+CHILDREN = {(strategy, seed): 1 for strategy in STRATEGIES for seed in ("0", "1")}
 HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")
 
 

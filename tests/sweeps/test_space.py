@@ -1,7 +1,8 @@
-"""sweep.yaml: which trials it stands for, and what is wrong with it."""
+"""sweep.yaml: its trials and its problems."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def problems(tmp_path: Path, params: Params, **content: Any) -> list[str]:
 
 def test_a_grid_has_every_combination_once_in_the_order_of_the_file(tmp_path: Path, params: Params) -> None:
     space = read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [250, 500], "model.units": [64, 32]}})
-    assert len(space.trials) == len({trial.same for trial in space.trials}) == 2 * 2 * 2 * 2
+    assert len(space.trials) == len({trial.identity for trial in space.trials}) == 2 * 2 * 2 * 2
     assert [trial.title for trial in space.trials[:3]] == [
         "supervised, seed 0, prepare.pairs 250, model.units 64",
         "tandem, seed 0, prepare.pairs 250, model.units 64",
@@ -37,21 +38,21 @@ def test_a_grid_has_every_combination_once_in_the_order_of_the_file(tmp_path: Pa
     assert (last.strategy, last.seed, last.params.prepare.pairs, last.params.model.units) == ("tandem", 1, 500, 32)
 
 
-def test_what_a_strategy_does_not_depend_on_makes_no_more_trials_of_it(tmp_path: Path, params: Params) -> None:
-    space = read(tmp_path, params, SMALL | {"parameters": {"tandem.steps": [100, 200, 300]}})
+def test_a_parameter_that_a_strategy_does_not_depend_on_adds_no_trials_of_it(tmp_path: Path, params: Params) -> None:
+    space = read(tmp_path, params, SMALL | {"parameters": {"strategies.tandem.steps": [100, 200, 300]}})
     assert [trial.strategy for trial in space.trials].count("supervised") == 2
     assert [trial.strategy for trial in space.trials].count("tandem") == 6
     assert all(not trial.changes for trial in space.trials if trial.strategy == "supervised")
 
 
-def test_schedules_can_be_varied_too(tmp_path: Path, params: Params) -> None:
-    schedules = [["paired"], ["paired", "autoencode"]]
+def test_tasks_of_a_strategy_can_be_varied(tmp_path: Path, params: Params) -> None:
+    tasks = [["paired"], ["paired", "autoencode"]]
     space = read(
-        tmp_path, params, {"strategies": ["tandem"], "seeds": [0], "parameters": {"tandem.schedule": schedules}}
+        tmp_path, params, {"strategies": ["tandem"], "seeds": [0], "parameters": {"strategies.tandem.tasks": tasks}}
     )
     assert [trial.title for trial in space.trials] == [
-        "tandem, seed 0, tandem.schedule [paired]",
-        "tandem, seed 0, tandem.schedule [paired,autoencode]",
+        "tandem, seed 0, strategies.tandem.tasks [paired]",
+        "tandem, seed 0, strategies.tandem.tasks [paired,autoencode]",
     ]
 
 
@@ -69,15 +70,15 @@ RANDOM: dict[str, Any] = {
 
 def test_a_random_search_draws_so_many_different_trials_and_the_same_ones_again(tmp_path: Path, params: Params) -> None:
     first, again = (read(tmp_path, params, SMALL | RANDOM).trials for _ in range(2))
-    assert len({trial.same for trial in first}) == 40
-    assert [trial.same for trial in first] == [trial.same for trial in again]
+    assert len({trial.identity for trial in first}) == 40
+    assert [trial.identity for trial in first] == [trial.identity for trial in again]
     other = read(tmp_path, params, SMALL | RANDOM | {"search_seed": 1}).trials
-    assert {trial.same for trial in first}.isdisjoint(trial.same for trial in other)
+    assert {trial.identity for trial in first}.isdisjoint(trial.identity for trial in other)
 
 
 def test_a_longer_random_search_begins_with_the_trials_of_a_shorter_one(tmp_path: Path, params: Params) -> None:
     short, long = (read(tmp_path, params, SMALL | RANDOM | {"trials": count}).trials for count in (10, 40))
-    assert [trial.same for trial in short] == [trial.same for trial in long][:10]
+    assert [trial.identity for trial in short] == [trial.identity for trial in long][:10]
 
 
 def test_drawn_numbers_lie_within_their_range_and_are_whole_if_its_ends_are(tmp_path: Path, params: Params) -> None:
@@ -92,7 +93,7 @@ def test_drawn_numbers_lie_within_their_range_and_are_whole_if_its_ends_are(tmp_
     assert 8 <= sum(number < 64 for number in units) <= 32
 
 
-def test_all_that_is_wrong_is_said_at_once_with_lines_and_names(tmp_path: Path, params: Params) -> None:
+def test_all_problems_are_reported_at_once_with_lines_and_names(tmp_path: Path, params: Params) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text(
         "strategies: [supervise]\n"
@@ -105,29 +106,42 @@ def test_all_that_is_wrong_is_said_at_once_with_lines_and_names(tmp_path: Path, 
         "  model.units: 64\n"
         "  model.layers: []\n"
         "  model.dropout: {low: 0.5, high: 0.1}\n"
+        "  tandem.steps: [1]\n"
+        "  strategies.tandem: [1]\n"
         "serach: grid\n",
         encoding="utf-8",
     )
     with pytest.raises(ConfigError) as caught:
         read_space(file, params)
     first, *lines = str(caught.value).split("\n  ")
-    assert first == f"{file} has 9 problem(s):"
-    assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (1, 4, 5, 6, 7, 8, 9, 10, 11)]
-    assert "strategies.0 is 'supervise', but must be 'supervised', 'two_stage' or 'tandem'" in lines[0]
+    assert first == f"{file} has 11 problem(s):"
+    assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (1, *range(4, 14))]
+    assert "strategies.0 is 'supervise', but params.yaml has supervised, augmented, two_stage, " in lines[0]
+    assert lines[0].endswith("tandem: did you mean supervised?")
     assert "parameters.prepare.pair is not in params.yaml: did you mean prepare.pairs?" in lines[1]
     assert "parameters.model is a section" in lines[2]
-    assert "write them as seeds: [...]" in lines[3]
+    assert "write seeds: [...] beside parameters" in lines[3]
     assert "set it in params.yaml" in lines[4]
     assert "parameters.model.units is 64, but must be a list of values, or low and high" in lines[5]
     assert "parameters.model.layers is an empty list" in lines[6]
-    assert "low is 0.5, but must be below high, which is 0.1" in lines[7]
-    assert "serach is unknown: did you mean search?" in lines[8]
+    assert "has low 0.5, which must be below high, 0.1" in lines[7]
+    assert "parameters.tandem.steps has a new name: strategies.tandem.steps" in lines[8]
+    assert "parameters.strategies.tandem is a section: write strategies.tandem.KEY" in lines[9]
+    assert "serach is unknown: did you mean search?" in lines[10]
+
+
+def test_strategies_of_the_user_are_swept_like_the_shipped_ones(tmp_path: Path, params: Params) -> None:
+    mine = replace(params.strategies["tandem"], steps=50)
+    params = replace(params, strategies={**params.strategies, "mine": mine})
+    content = {"strategies": ["mine"], "seeds": [0], "parameters": {"strategies.mine.finetune_steps": [0, 20]}}
+    space = read(tmp_path, params, content)
+    assert [(trial.strategy, trial.steps) for trial in space.trials] == [("mine", 50), ("mine", 70)]
 
 
 def test_a_combination_that_cannot_be_used_is_named_with_its_trial(tmp_path: Path, params: Params) -> None:
-    (said,) = problems(tmp_path, params, parameters={"model.units": [64, 63], "prepare.pairs": [5, 9]})
-    assert said.startswith("trial supervised, seed 0, model.units 63, prepare.pairs 5 and 7 more: ")
-    assert "model.units is 63, but model.bidirectional gives half to each direction" in said
+    (problem,) = problems(tmp_path, params, parameters={"model.units": [64, 63], "prepare.pairs": [5, 9]})
+    assert problem.startswith("trial supervised, seed 0, model.units 63, prepare.pairs 5 and 7 more: ")
+    assert "model.units is 63, but must be even" in problem
 
 
 def test_of_many_combinations_that_cannot_be_used_a_few_are_named(tmp_path: Path, params: Params) -> None:
@@ -138,27 +152,32 @@ def test_of_many_combinations_that_cannot_be_used_a_few_are_named(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         ({"parameters": {"model.units": {"low": 8, "high": 64}}}, "is a range, which has no grid"),
-        ({"parameters": {"model.dropout": {"low": 0.1, "high": 0.5, "step": 2}}}, "step is for whole numbers"),
-        ({"parameters": {"model.units": [8, 8]}}, "names a value twice"),
         (
-            {"parameters": {"tandem.steps": [1, 2]}, "strategies": ["supervised"]},
+            {"parameters": {"model.dropout": {"low": 0.1, "high": 0.5, "step": 2}}},
+            "has a step, which is for whole numbers",
+        ),
+        ({"parameters": {"model.units": [8, 8]}}, "has a value twice"),
+        (
+            {"parameters": {"strategies.tandem.steps": [1, 2]}, "strategies": ["supervised"]},
             "changes nothing in the training of",
         ),
         ({"parameters": {"decoding.beam_width": [1, 2]}}, "changes nothing in the training of supervised, tandem"),
         ({"trials": 5}, "trials is for search: random"),
         ({"search": "random"}, "search: random needs trials"),
-        ({"search": "random", "trials": 5}, "trials is 5, but only 4 different ones were found"),
-        ({"seeds": [1, 1]}, "seeds names one twice"),
+        ({"search": "random", "trials": 5}, "trials is 5, but there are only 4 different ones"),
+        ({"seeds": [1, 1]}, "seeds has a value twice"),
         ({"seeds": list(range(501))}, "the grid has 1,002 combinations, at most 1,000 are possible"),
-        ({"parameters": {"prepare.dev": [10, 20]}}, "other development data"),
+        ({"parameters": {"prepare.dev": [10, 20]}}, "changes the development data"),
         ({"parameters": {"model.units": {"low": 0, "high": 4, "log": True}}}, "must be above 0"),
     ],
 )
-def test_what_makes_no_sweep_is_refused(tmp_path: Path, params: Params, content: dict[str, Any], said: str) -> None:
-    assert any(said in line for line in problems(tmp_path, params, **content))
+def test_a_file_that_makes_no_sweep_is_refused(
+    tmp_path: Path, params: Params, content: dict[str, Any], problem: str
+) -> None:
+    assert any(problem in line for line in problems(tmp_path, params, **content))
 
 
 def test_other_development_data_are_allowed_where_nothing_is_stopped_early(tmp_path: Path, params: Params) -> None:

@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.runs.folders import PRETRAIN, run_folder
 from pipeline.sweeps.space import read_space
-from pipeline.sweeps.trials import Place, load_result, save_trial
+from pipeline.sweeps.trials import Place, load_result
 from pipeline.training.trainer import run_training
 from tests.conftest import PROJECT, changed_params
 from tests.support.clusters import two_nodes
@@ -48,9 +49,10 @@ SMALL: dict[str, Any] = {
     "training.warmup": 0,
     "checkpoints.seconds": 0,
     "pretrain.steps": 20,
-    "supervised.steps": 20,
-    "two_stage.finetune": 10,
-    "tandem.steps": 20,
+    "strategies.supervised.steps": 20,
+    "strategies.two_stage.frozen_steps": 10,
+    "strategies.two_stage.steps": 10,
+    "strategies.tandem.steps": 20,
 }
 
 # 2 x 7 of supervised, 2 x 3 of two_stage, 2 x 2 of tandem: what a strategy does not depend on makes no more of it.
@@ -58,9 +60,9 @@ MANY = """
 strategies: [supervised, two_stage, tandem]
 seeds: [0, 1]
 parameters:
-  supervised.steps: [12, 14, 16, 18, 20, 22, 24]
-  two_stage.steps: [10, 12, 14]
-  tandem.steps: [16, 20]
+  strategies.supervised.steps: [12, 14, 16, 18, 20, 22, 24]
+  strategies.two_stage.steps: [10, 12, 14]
+  strategies.tandem.steps: [16, 20]
 stop_early: false
 """
 
@@ -93,8 +95,8 @@ def write_params(path: Path, changes: dict[str, Any]) -> None:
     yaml = YAML()
     content = yaml.load(path.read_text(encoding="utf-8"))
     for name, value in changes.items():
-        section, key = name.split(".")
-        content[section][key] = value
+        *sections, key = name.split(".")
+        reduce(getitem, sections, content)[key] = value
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
 
@@ -116,11 +118,12 @@ def start(place: Place, text: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def output(sweep: subprocess.Popen[str]) -> str:
+def output(sweep: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a sweep that ended well wrote to standard output and standard error."""
     out, err = sweep.communicate()
     assert sweep.returncode == 0, f"{out}\n{err}"
     assert "Traceback" not in err
-    return out
+    return out, err
 
 
 def wait_for(what: Callable[[], bool], sweep: subprocess.Popen[str]) -> None:
@@ -164,50 +167,50 @@ def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place
         before = at_work()
         wait_for(lambda: bool(at_work() - before), sweep)  # has just begun, so that it is not over when it is killed
         cluster.kill(0)
-        said = output(sweep)
+        _, log = output(sweep)
     params = load_params(place.root / "params.yaml")
-    assert "its process or machine died; it goes on elsewhere" in said
-    assert "made for all trials: 1 set(s) of prepared data, 2 autoencoder(s)" in said
-    assert [line[:7] for line in said.splitlines() if line.startswith("[")] == [f"[{n:2}/24]" for n in range(1, 25)]
+    assert "its process or machine died; it resumes elsewhere" in log
+    assert "made for all trials: 1 set(s) of prepared data, 2 autoencoder(s)" in log
+    assert [line[:7] for line in log.splitlines() if line.startswith("[")] == [f"[{n:2}/24]" for n in range(1, 25)]
     assert len(finished(place)) == 24
     assert_every_trial_is_once_in_mlflow(place, params)
     before_again = state(place.root)
     text = (place.root / "params.yaml").read_text(encoding="utf-8")
-    again = output(start(place, MANY, "--apply"))
-    assert again.startswith("24 trials, 24 of them over already\n")
+    again, log = output(start(place, MANY, "--apply"))
+    assert log.startswith("24 trials, 24 of them have a result already\n")
     assert state(place.root) == before_again
     (best,) = [line for line in again.splitlines() if line.startswith("best: ")]
     written = load_params(place.root / "params.yaml")
-    for name, value in (("supervised", "steps"), ("two_stage", "steps"), ("tandem", "steps")):
-        now = getattr(getattr(written, name), value)
-        if f"{name}.{value}: " in best:
-            assert f"{name}.{value}: {now}" in best
+    for name in ("supervised", "two_stage", "tandem"):
+        now = written.strategies[name].steps
+        if f"strategies.{name}.steps: " in best:
+            assert f"strategies.{name}.steps: {now}" in best
         else:
-            assert now == getattr(getattr(params, name), value)
+            assert now == params.strategies[name].steps
     assert (written == params) == ((place.root / "params.yaml").read_text(encoding="utf-8") == text)
 
 
-def test_a_sweep_that_was_broken_off_and_killed_goes_on_and_what_is_hopeless_stops_early(
+def test_an_interrupted_and_killed_sweep_continues_and_hopeless_trials_stop_early(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(place.root / "params.yaml", {"supervised.steps": 80, "training.evaluate_every": 8})
+    write_params(place.root / "params.yaml", {"strategies.supervised.steps": 80, "training.evaluate_every": 8})
     params = load_params(place.root / "params.yaml")
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one trial after the other
     stopped = start(place, HOPELESS, "--apply")
     wait_for(lambda: bool(finished(place)), stopped)
     os.killpg(stopped.pid, signal.SIGINT)  # as Ctrl-C does
-    said, complaint = stopped.communicate()
+    out, log = stopped.communicate()
     assert stopped.returncode == 2
-    assert "best: " not in said
-    assert complaint.splitlines()[-1].startswith("error: broken off, ")
-    assert "Traceback" not in complaint
+    assert "best: " not in out
+    assert log.splitlines()[-1].startswith("error: interrupted, ")
+    assert "Traceback" not in log
     killed = start(place, HOPELESS)
     wait_for(lambda: len(finished(place)) == 2, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    said = output(start(place, HOPELESS))
-    assert said.startswith("4 trials, ")
-    assert not said.startswith("4 trials, 0 of them")
+    _, log = output(start(place, HOPELESS))
+    assert log.startswith("4 trials, ")
+    assert not log.startswith("4 trials, 0 of them")
     assert_every_trial_is_once_in_mlflow(place, params)
     trials = {trial.title: trial for trial in read_space(place.root / "sweep.yaml", params).trials}
     results = {title: load_result(trial, place.trial(trial)) for title, trial in trials.items()}
@@ -217,38 +220,33 @@ def test_a_sweep_that_was_broken_off_and_killed_goes_on_and_what_is_hopeless_sto
     assert all(result.is_finished for result in good)
     assert [result.dev_word_accuracy for result in bad] == [0.0, 0.0]
     assert not any(result.is_finished for result in bad)
-    assert [result.steps for result in bad] == [24, 24]  # of 80: the first look after a quarter
+    assert [result.steps for result in bad] == [24, 24]  # of 80: the first evaluation after a quarter
     assert len((place.folder / "trials.tsv").read_text(encoding="utf-8").splitlines()) == 5
 
 
-def test_a_trial_that_is_begun_again_goes_on_from_its_checkpoint_and_comes_to_the_same(
+def test_a_trial_that_is_started_again_resumes_from_its_checkpoint_and_gives_identical_bytes(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
-    from pipeline.sweeps.trainable import TrialTraining, code, prepare, pretrain
+    from pipeline.sweeps.trainable import prepare, pretrain, reports
+    from pipeline.sweeps.trials import code
 
     monkeypatch.chdir(place.root)
     (place.root / "sweep.yaml").write_text("strategies: [two_stage]\nseeds: [1]\n", encoding="utf-8")
-    params = changed_params(SMALL | {"two_stage.steps": 10, "two_stage.finetune": 10})
+    params = changed_params(SMALL | {"strategies.two_stage.finetune_steps": 10})
     (trial,) = read_space(place.root / "sweep.yaml", params).trials
     for _ in range(2):  # the second time there is nothing to do, and no harm in it
         assert prepare(params, place) == pretrain(trial, place) == ""
-    save_trial(trial, place.trial(trial))
-    config = {"root": str(place.root), "name": place.name, "trial": place.key(trial), "code": code()}
-    first = TrialTraining(dict(config))
-    looks = [row for _ in range(3) for row in first.step()["rows"]]
-    first.cleanup()
-    second = TrialTraining(dict(config))
-    report = second.step()
-    assert report["rows"] == looks[:-1]  # the last look was after the last checkpoint
-    looks = report["rows"]
-    while not report.get("done"):
-        report = second.step()
-        looks += report["rows"]
-    assert report["finished"]
+    first = reports(trial, place, code())
+    rows = [row for _ in range(3) for row in next(first)["rows"]]
+    first.close()  # type: ignore[attr-defined]  # a generator
+    report, *others = reports(trial, place, code())
+    assert report["rows"] == rows[:-1]  # the last evaluation was after the last checkpoint
+    rows = [row for some in (report, *others) for row in some["rows"]]
+    assert others[-1]["finished"]
     result = load_result(trial, place.trial(trial))
     assert result
-    assert result.rows == looks
+    assert result.rows == rows
     models = place.root / "without a sweep"
     shutil.copytree(place.pretrained(trial), models)
     prepared = Prepared.open(place.prepared(params))
@@ -299,13 +297,14 @@ def test_the_best_of_different_development_data_is_not_applied(place: Place) -> 
         sweep(file, changed_params(SMALL), place.root, apply_to=place.root / "params.yaml")
 
 
-def test_a_trial_that_cannot_go_on_says_why(place: Place) -> None:
+def test_a_trial_that_fails_reports_the_problem(place: Place) -> None:
     pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
-    from pipeline.sweeps.trainable import TrialTraining, code
+    from pipeline.sweeps.trainable import reports
+    from pipeline.sweeps.trials import code
 
-    config = {"root": str(place.root), "name": place.name, "trial": "gone"}
-    report = TrialTraining({**config, "code": code()}).step()
-    assert report["done"]
-    assert "trial.json cannot be used" in report["problem"]
-    other = TrialTraining({**config, "code": "of another machine"}).step()
-    assert other["problem"].startswith("the code is not that with which the sweep began")
+    (place.root / "sweep.yaml").write_text("strategies: [tandem]\nseeds: [1]\n", encoding="utf-8")
+    (trial,) = read_space(place.root / "sweep.yaml", changed_params(SMALL)).trials
+    (report,) = reports(trial, place, code())
+    assert "run `dvc repro prepare`" in report["problem"] or "cannot be read" in report["problem"]
+    (other,) = reports(trial, place, "of another machine")
+    assert other["problem"].startswith("the code differs from the code that the sweep started with")

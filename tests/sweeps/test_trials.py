@@ -1,4 +1,4 @@
-"""Trials on disk: what they share, and what is found again."""
+"""Trials on disk: their keys, what they share, and their results."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,12 @@ import pytest
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
-from pipeline.runs.folders import HISTORY, RunMetadata, run_folder, save_metadata
+from pipeline.runs.folders import HISTORY, TIMINGS, RunMetadata, run_folder, save_metadata, timings_folder
 from pipeline.sweeps.trials import (
-    Ending,
     Place,
     Trial,
     load_result,
-    load_trial,
     save_stop,
-    save_trial,
-    starts_pretrained,
 )
 
 ROWS: list[dict[str, Any]] = [
@@ -43,11 +39,11 @@ def test_trials_that_agree_on_their_data_share_what_is_prepared(place: Place, pa
 
 def test_trials_that_agree_on_pretraining_and_seed_share_the_autoencoder(place: Place, params: Params) -> None:
     one = place.pretrained(trial(params))
-    assert place.pretrained(trial(params, two_stage__updates=7)) == one
-    assert place.pretrained(trial(params, "tandem", tandem__start="pretrained")) == one
+    assert place.pretrained(trial(params, strategies__two_stage__steps=7)) == one
+    assert place.pretrained(trial(params, "tandem", strategies__tandem__start="pretrained")) == one
     others: list[dict[str, Any]] = [
         {"model__units": 8},
-        {"pretrain__updates": 7},
+        {"pretrain__steps": 7},
         {"noise__rate": 0.5},
         {"prepare__targets": 7},
     ]
@@ -57,18 +53,18 @@ def test_trials_that_agree_on_pretraining_and_seed_share_the_autoencoder(place: 
     )
 
 
-def test_only_what_starts_from_an_autoencoder_needs_one(params: Params) -> None:
-    assert starts_pretrained(trial(params))
-    assert starts_pretrained(trial(params, "tandem", tandem__start="pretrained"))
-    assert not starts_pretrained(trial(params, "tandem"))
-    assert not starts_pretrained(trial(params, "supervised"))
+def test_strategies_say_whether_they_start_from_an_autoencoder(params: Params) -> None:
+    assert trial(params).is_pretrained
+    assert trial(params, "tandem", strategies__tandem__start="pretrained").is_pretrained
+    assert not trial(params, "tandem").is_pretrained
+    assert not trial(params, "supervised").is_pretrained
 
 
-def test_a_trial_is_known_by_all_that_it_depends_on_and_by_nothing_else(place: Place, params: Params) -> None:
+def test_the_key_of_a_trial_stands_for_all_that_it_depends_on_and_nothing_else(place: Place, params: Params) -> None:
     key = place.key(trial(params))
-    for same in ("tandem.steps", "matcher.steps", "evaluate.resamples"):
+    for same in ("strategies.tandem.steps", "matcher.steps", "evaluate.resamples"):
         assert place.key(Trial.of("two_stage", 0, {same: 700}, params)) == key
-    for other in ("two_stage.steps", "pretrain.steps", "prepare.pairs"):
+    for other in ("strategies.two_stage.steps", "pretrain.steps", "prepare.pairs"):
         assert place.key(Trial.of("two_stage", 0, {other: 700}, params)) != key
     assert Place(place.root, "another sweep").key(trial(params)) == key
 
@@ -99,24 +95,15 @@ def test_a_raw_file_that_is_missing_is_named(tmp_path: Path, params: Params) -> 
         Place(tmp_path, "sweep").key(trial(params, **own))
 
 
-def test_a_trial_is_read_as_it_was_written(tmp_path: Path, params: Params) -> None:
-    written = trial(params, "tandem", 3, tandem__schedule=["paired", "autoencode"], prepare__pairs=7)
-    save_trial(written, tmp_path)
-    assert load_trial(tmp_path) == written
-    (tmp_path / "trial.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"trial\.json cannot be used"):
-        load_trial(tmp_path)
-
-
-def test_a_trial_that_was_stopped_counts_with_its_best_look(tmp_path: Path, params: Params) -> None:
+def test_a_stopped_trial_counts_with_its_best_evaluation(tmp_path: Path, params: Params) -> None:
     assert load_result(trial(params), tmp_path) is None
     save_stop(ROWS, tmp_path)
     result = load_result(trial(params), tmp_path)
     assert result
-    assert (result.ending, result.dev_word_accuracy, result.dev_character_error_rate) == (Ending.STOPPED, 0.25, 0.5)
+    assert (result.is_finished, result.dev_word_accuracy, result.dev_character_error_rate) == (False, 0.25, 0.5)
     assert (result.steps, result.best_step, result.seconds) == (20, 10, 3.0)
     assert result.rows == ROWS
-    assert result.summary == "25.0% after 10 of 20 steps, stopped early"
+    assert result.ending == "stopped early"
 
 
 def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path, params: Params) -> None:
@@ -125,15 +112,18 @@ def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path,
     run = run_folder("two_stage", 0, tmp_path)
     run.mkdir(parents=True)
     (run / HISTORY).write_text("step,dev_word_accuracy\n10,0.25\n30,0.5\n", encoding="utf-8")
-    save_metadata(RunMetadata("two_stage", 0, "data", 99, 30, 30, 200, 4.5, 30, 0.5, 0.25), run)
+    timings = timings_folder("two_stage", 0, tmp_path)
+    timings.mkdir(parents=True)
+    (timings / TIMINGS).write_text("step,seconds\n10,1.5\n30,4.5\n", encoding="utf-8")
+    save_metadata(RunMetadata("two_stage", 0, "key", "content", "data", 99, 30, 30, 200, 30, 0.5, 0.25), run)
     result = load_result(trial(params), tmp_path)
     assert result
     assert stopped
-    assert (result.ending, result.dev_word_accuracy, result.steps) == (Ending.FINISHED, 0.5, 30)
+    assert (result.is_finished, result.dev_word_accuracy, result.steps, result.seconds) == (True, 0.5, 30, 4.5)
     assert result.digest != stopped.digest
 
 
-def test_a_damaged_record_of_a_stop_is_named(tmp_path: Path, params: Params) -> None:
+def test_a_damaged_stopped_csv_is_named(tmp_path: Path, params: Params) -> None:
     (tmp_path / "stopped.csv").write_text("step\nx\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"stopped\.csv cannot be used"):
         load_result(trial(params), tmp_path)

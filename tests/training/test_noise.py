@@ -93,8 +93,8 @@ def test_impossible_uniform_noise_is_refused(rate: float, size: int) -> None:
 def learn(
     sources: StringStore, targets: StringStore, source_alphabet: Alphabet, target_alphabet: Alphabet, strength: float
 ) -> LearnedNoise:
-    same, size = same_symbols(source_alphabet, target_alphabet), len(source_alphabet)
-    return LearnedNoise.learn(sources, targets, align(sources, targets, same, size), same, size, strength)
+    same = same_symbols(source_alphabet, target_alphabet)
+    return LearnedNoise.learn(sources, targets, align(sources, targets, same, len(source_alphabet)), same, strength)
 
 
 class Learned:

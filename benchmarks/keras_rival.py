@@ -1,8 +1,10 @@
-"""Tandem training as a Keras user writes it: two compiled models that share the decoder's layers.
+"""Keras as a competitor of the speed benchmark: training and decoding as Keras tutorials write them.
 
-Inputs and targets are one-hot and padded to the longest string of the data, `Masking` leaves padding out, and
-`train_on_batch` is called on either model in turn. The architecture is that of `pipeline.model.network`, but for the
-tied table: one-hot vectors go through dense layers.
+Two compiled models share the decoder's layers. Inputs and targets are one-hot and padded to the longest string of the
+data, `Masking` leaves padding out, and `train_on_batch` is called on either model in turn. To decode, one string at a
+time is encoded, then a decoder model of one step is given the symbol before and the states until it writes END, a
+`predict` for each symbol. The architecture is that of `pipeline.model.network`, but for the tied table: one-hot vectors
+go through dense layers.
 """
 
 from functools import partial
@@ -13,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, timed
-from benchmarks.weights import Arrays
+from benchmarks.workload import ARRAYS, Arrays, decoding_rounds, load_arrays, sources_to_decode
 from pipeline.config.params import Model, Params
-from pipeline.data.alphabet import START
+from pipeline.data.alphabet import END, PADDING, SPECIALS, START
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.backend import keras
+from pipeline.model.network import load_network
 
 Tensors = list[Any]
+Ids = NDArray[np.int32]
+Floats = NDArray[np.float32]
 
 
 class SharedLayers:
@@ -98,30 +103,30 @@ def training(params: Params, folder: Path, steps: int) -> DoRound:
     def do_round() -> dict[str, float]:
         total = 0
         for _ in range(steps):
-            train_sources, longest = prepared.train_sources, prepared.longest_source
-            total += step(predictor, train_sources, source_symbols, longest, prepared.train_targets)
-            total += step(autoencoder, prepared.targets, target_symbols, prepared.longest_target, prepared.targets)
+            sources, targets = prepared.train_sources, prepared.targets
+            total += step(predictor, sources, source_symbols, prepared.longest_source, prepared.train_targets)
+            total += step(autoencoder, targets, target_symbols, prepared.longest_target, targets)
         return {"symbols": total}
 
     do_round()
     return partial(timed, do_round)
 
 
-def one_hot(ids: NDArray[np.int32], symbols: int) -> NDArray[np.float32]:
+def one_hot(ids: Ids, symbols: int) -> Floats:
     """Ids [B, S] -> float32 [B, S, V]; padding is all zeros."""
     table = np.eye(symbols, dtype=np.float32)
     table[0] = 0.0
     return table[ids]
 
 
-def before(target_ids: NDArray[np.int32]) -> NDArray[np.int32]:
-    """What the decoder reads: START and each row's symbols without END."""
+def before(target_ids: Ids) -> Ids:
+    """The decoder's input: START and each row's symbols without END."""
     shifted = np.roll(target_ids, 1, axis=1)
     shifted[:, 0] = START
     return np.where(target_ids == 0, 0, shifted)
 
 
-def _padded(ids: NDArray[np.int32], width: int) -> NDArray[np.int32]:
+def _padded(ids: Ids, width: int) -> Ids:
     return np.pad(ids, ((0, 0), (0, width - ids.shape[1])))
 
 
@@ -130,3 +135,77 @@ def _compiled(model: keras.Model, params: Params) -> keras.Model:
     optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=settings.clip_norm)
     model.compile(optimizer, "categorical_crossentropy")
     return model
+
+
+def decoding(params: Params, folder: Path, weights: Path, beam: int | None, strings: int) -> DoRound:
+    """Rounds of decoding a few strings, greedily or with a beam."""
+    prepared = Prepared.open(folder)
+    source_symbols, target_symbols = len(prepared.source_alphabet), len(prepared.target_alphabet)
+    shared = SharedLayers(params.model, target_symbols)
+    for side, symbols in enumerate((source_symbols, target_symbols)):
+        shared.joined(symbols, target_symbols, side)
+    shared.load(load_arrays(weights / ARRAYS))
+    decoder = PredictLoop(shared, params.model.units, source_symbols, target_symbols)
+    longest = load_network(weights).sizes.longest_output
+    sources = sources_to_decode(prepared, strings)
+    rows = [sources.padded(np.array([row])) for row in range(len(sources))]
+
+    def do_round() -> None:
+        for row in rows:
+            if beam:
+                decoder.beam(row, longest, beam)
+            else:
+                decoder.greedy(row, longest)
+
+    return decoding_rounds(do_round, len(rows))
+
+
+class PredictLoop:
+    """A model of the encoder, one of a step of the decoder, and the search around them."""
+
+    def __init__(self, shared: SharedLayers, units: int, source_symbols: int, target_symbols: int) -> None:
+        self._source_symbols, self._target_symbols = source_symbols, target_symbols
+        inputs = keras.Input((None, source_symbols))
+        memory, states = shared.encode(inputs, 0)
+        self._encoder = keras.Model(inputs, [memory, *states])
+        previous = keras.Input((None, target_symbols))
+        given = keras.Input((None, units))
+        before = [keras.Input((units,)) for _ in range(2)]
+        probabilities, after = shared.decode(previous, given, before)
+        self._decoder = keras.Model([previous, given, *before], [probabilities, *after])
+
+    def greedy(self, source_ids: Ids, longest: int) -> Ids:
+        """One string, int32 [1, S], without padding -> what is written for it, int32 [T], END included."""
+        memory, *states = self._encoder.predict(one_hot(source_ids, self._source_symbols), verbose=0)
+        written = [START]
+        while written[-1] != END and len(written) <= longest:
+            scores, states = self._next(written[-1:], memory, states)
+            written.append(int(scores[0].argmax()))
+        return np.array(written[1:], np.int32)
+
+    def beam(self, source_ids: Ids, longest: int, beam: int) -> Ids:
+        """One string -> the best of `beam` candidates, int32 [T], END included."""
+        memory, *states = self._encoder.predict(one_hot(source_ids, self._source_symbols), verbose=0)
+        memory, *states = (np.repeat(array, beam, axis=0) for array in (memory, *states))
+        totals = np.array([0.0] + [-np.inf] * (beam - 1), np.float32)  # at first there is one hypothesis
+        written = np.full((beam, 1), START, np.int32)
+        ended = np.zeros(beam, bool)
+        while not ended.all() and written.shape[1] <= longest:
+            steps, states = self._next(written[:, -1], memory, states)
+            steps[ended] = -np.inf
+            steps[ended, PADDING] = 0.0  # an ended hypothesis has one continuation, at no cost
+            scores = (totals[:, None] + steps).ravel()
+            best = np.argsort(-scores, kind="stable")[:beam]
+            totals, (parents, symbols) = scores[best], np.divmod(best, self._target_symbols)
+            written = np.concatenate([written[parents], symbols[:, None].astype(np.int32)], axis=1)
+            ended = ended[parents] | (symbols == END)
+            states = [state[parents] for state in states]
+        return written[0, 1:]
+
+    def _next(self, previous: list[int] | Ids, memory: Floats, states: list[Floats]) -> tuple[Floats, list[Floats]]:
+        """Log probabilities [K, V] of the symbol after each of `previous` [K], and the states after it."""
+        inputs = one_hot(np.array(previous, np.int32)[:, None], self._target_symbols)
+        probabilities, *states = self._decoder.predict([inputs, memory, *states], verbose=0)
+        probabilities[:, 0, [special for special in range(SPECIALS) if special != END]] = 0.0
+        with np.errstate(divide="ignore"):
+            return np.log(probabilities[:, 0] / probabilities[:, 0].sum(axis=1, keepdims=True)), states
