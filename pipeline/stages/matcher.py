@@ -1,4 +1,4 @@
-"""Stage `matcher`: the siamese model that says how alike a source and a target are.
+"""Stage `matcher`: the siamese model that scores how similar a source and a target are.
 
 `python -m pipeline.stages.matcher STRATEGY --seed SEED` takes hard negatives from the predictor of that run.
 """

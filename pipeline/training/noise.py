@@ -27,13 +27,13 @@ Integers = NDArray[np.int64]
 NEIGHBOURS = (1, -1, 2, -2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times is used with probability n / (n + STRENGTH)
 TELLING = 1.5  # how many times likelier a longer context makes a piece that is worth showing
-LARGEST_TABLE = 2**24  # cells; contexts are found in it at once, else by binary search
+LARGEST_TABLE = 2**24  # cells; larger ones are replaced by binary search
 BEFORE, AFTER = "^", "$"  # start and end of a string in the table of rewrites
 
 
 @dataclass(frozen=True)
 class UniformNoise:
-    """Edits that know nothing of the sources.
+    """Random edits of targets, whatever the sources look like.
 
     rate: the probability, in [0, 1], that a symbol is edited. An edit is with equal probability one of: the symbol is
     left out; it is replaced by a random symbol (perhaps itself); a random symbol follows it; it changes places with
@@ -228,8 +228,8 @@ class LearnedNoise:
         """The contexts of keys, -1 for what is no key: those of unseen contexts are negative, at least -V."""
         if self._contexts_by_key is not None:
             return self._contexts_by_key[keys].astype(np.int64)
-        found = self.keys[:-1].searchsorted(keys)
-        return np.where(self.keys[found] == keys, found + len(self.fallback), -1)
+        places = self.keys[:-1].searchsorted(keys)
+        return np.where(self.keys[places] == keys, places + len(self.fallback), -1)
 
     @cached_property
     def _contexts_by_key(self) -> NDArray[np.int32] | None:
@@ -302,27 +302,27 @@ SYNTHETIC_SEED = 2**31
 
 
 def streams(phase: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
-    """The batches of each task; pairs come in the same order whatever the strategy."""
+    """The batches of each task of a phase; pairs come in the same order in every strategy."""
     unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
-    found: dict[Task, BatchStream] = {}
+    by_task: dict[Task, BatchStream] = {}
     for task in set(phase.tasks):
         if task is Task.AUTOENCODE:
-            found[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
+            by_task[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
         elif task is Task.SYNTHETIC:
-            found[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, learned_noise(prepared).sample)
+            by_task[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, learned_noise(prepared).sample)
         else:
-            found[task] = BatchStream(prepared.train_sources, prepared.train_targets, size, seed)
-    return found
+            by_task[task] = BatchStream(prepared.train_sources, prepared.train_targets, size, seed)
+    return by_task
 
 
 def learned_noise(prepared: Prepared) -> LearnedNoise:
-    """What the training pairs do to their targets."""
+    """The noise that turns targets into sources as the training pairs do."""
     same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
     return LearnedNoise.learn(prepared.train_sources, prepared.train_targets, prepared.alignment, same)
 
 
 def autoencoder_noise(prepared: Prepared, params: Params) -> Corruption | None:
-    """Corruption of target ids to target ids, as `noise.kind` says."""
+    """The corruption of the autoencoder's input, from target ids to target ids, that `noise.kind` asks for."""
     match params.noise.kind:
         case NoiseKind.NONE:
             return None

@@ -1,13 +1,15 @@
 """Strategies: their phases, that each of them learns, and that all of them see the same batches of pairs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
-from pipeline.config.options import Start, Symbols, TaskName
+from pipeline.config.options import Symbols
 from pipeline.config.params import Params, Strategy, load_params
 from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
@@ -60,10 +62,10 @@ def train(strategy: str, params: Params, prepared: Prepared, models: Path) -> Ru
     return RunMetadata.load(run_folder(strategy, 0, models))
 
 
-def own(tasks: tuple[TaskName, ...], **settings: Any) -> Params:
+def own(tasks: tuple[str, ...], **settings: Any) -> Params:
     """Parameters with one more strategy, `own`, which starts from the pretrained autoencoder."""
     params = changed_params(QUICK)
-    strategy = Strategy(tasks=tasks, start=Start.PRETRAINED, **settings)
+    strategy = TypeAdapter(Strategy).validate_json(json.dumps({"tasks": tasks, "start": "pretrained", **settings}))
     return replace(params, strategies={**params.strategies, "own": strategy})
 
 
@@ -78,7 +80,7 @@ def steps_of(params: Params, paired: int) -> Params:
 
 
 def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone() -> None:
-    params = own((TaskName.PAIRED, TaskName.AUTOENCODE), steps=5, frozen_steps=3, finetune_steps=2)
+    params = own(("paired", "autoencode"), steps=5, frozen_steps=3, finetune_steps=2)
     assert phases_of("own", params) == [
         Phase([Task.FROZEN_DECODER], Task.FROZEN_DECODER, 3),
         Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 5),
@@ -87,7 +89,7 @@ def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone() -> None:
 
 
 def test_a_phase_without_steps_is_left_out() -> None:
-    assert phases_of("own", own((TaskName.PAIRED,), steps=5)) == [Phase([Task.PAIRED], Task.PAIRED, 5)]
+    assert phases_of("own", own(("paired",), steps=5)) == [Phase([Task.PAIRED], Task.PAIRED, 5)]
 
 
 @pytest.mark.parametrize("strategy", SHIPPED)
@@ -98,7 +100,7 @@ def test_each_shipped_strategy_learns(strategy: str, prepared: Prepared, models:
 
 
 def test_a_strategy_of_the_users_own_trains_through_its_phases(prepared: Prepared, models: Path) -> None:
-    tasks = (TaskName.SYNTHETIC, TaskName.PAIRED, TaskName.AUTOENCODE)
+    tasks = ("synthetic", "paired", "autoencode")
     reached = train("own", own(tasks, steps=3, frozen_steps=2, finetune_steps=4), prepared, models)
     assert (reached.strategy, reached.steps) == ("own", 2 + 3 + 4)
     assert reached.batches == 2 + (3 * 3 - 1) + 4  # the last cycle ends with its batch of pairs
