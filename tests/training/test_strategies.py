@@ -63,10 +63,10 @@ def train(strategy: str, params: Params, prepared: Prepared, models: Path) -> Ru
 
 
 def own(tasks: tuple[str, ...], **settings: Any) -> Params:
-    """Parameters with one more strategy, `own`, which starts from the pretrained autoencoder."""
+    """Parameters with one more strategy, `mine`, which starts from the pretrained autoencoder."""
     params = changed_params(QUICK)
     strategy = TypeAdapter(Strategy).validate_json(json.dumps({"tasks": tasks, "start": "pretrained", **settings}))
-    return replace(params, strategies={**params.strategies, "own": strategy})
+    return replace(params, strategies={**params.strategies, "mine": strategy})
 
 
 def steps_of(params: Params, paired: int) -> Params:
@@ -81,7 +81,7 @@ def steps_of(params: Params, paired: int) -> Params:
 
 def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone() -> None:
     params = own(("paired", "autoencode"), steps=5, frozen_steps=3, finetune_steps=2)
-    assert phases_of("own", params) == [
+    assert phases_of("mine", params) == [
         Phase([Task.FROZEN_DECODER], Task.FROZEN_DECODER, 3),
         Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 5),
         Phase([Task.PAIRED], Task.PAIRED, 2),
@@ -89,7 +89,7 @@ def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone() -> None:
 
 
 def test_a_phase_without_steps_is_left_out() -> None:
-    assert phases_of("own", own(("paired",), steps=5)) == [Phase([Task.PAIRED], Task.PAIRED, 5)]
+    assert phases_of("mine", own(("paired",), steps=5)) == [Phase([Task.PAIRED], Task.PAIRED, 5)]
 
 
 @pytest.mark.parametrize("strategy", SHIPPED)
@@ -101,8 +101,8 @@ def test_each_shipped_strategy_learns(strategy: str, prepared: Prepared, models:
 
 def test_a_strategy_of_the_users_own_trains_through_its_phases(prepared: Prepared, models: Path) -> None:
     tasks = ("synthetic", "paired", "autoencode")
-    reached = train("own", own(tasks, steps=3, frozen_steps=2, finetune_steps=4), prepared, models)
-    assert (reached.strategy, reached.steps) == ("own", 2 + 3 + 4)
+    reached = train("mine", own(tasks, steps=3, frozen_steps=2, finetune_steps=4), prepared, models)
+    assert (reached.strategy, reached.steps) == ("mine", 2 + 3 + 4)
     assert reached.batches == 2 + (3 * 3 - 1) + 4  # the last cycle ends with its batch of pairs
 
 
