@@ -33,7 +33,7 @@ from pipeline.data.store import StringStore
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.prediction.files import WORKSPACE
 from pipeline.prediction.shards import SLICE_ROWS, SOURCE
-from pipeline.report.markdown import markdown_table
+from pipeline.report.tables import markdown_table
 from pipeline.runs.folders import run_folder
 
 COMPARED = 10_000  # sources that the search alone decodes in a round

@@ -19,7 +19,7 @@ from benchmarks.resampling import PASSAGE, Accuracies, Samples, interval
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import CONFIDENCE, Interval
 from pipeline.report.figures import GRID, INK, MUTED, PER_CENT, save, styles
-from pipeline.report.markdown import markdown_table, points
+from pipeline.report.tables import markdown_table, points
 
 COLUMNS = ["system", "size", "corpus", "word_accuracy"]
 NOTE = (

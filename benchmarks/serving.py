@@ -28,9 +28,9 @@ from benchmarks.serving_requests import Mix, Request
 from benchmarks.timing import count
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.report.markdown import markdown_table
+from pipeline.report.tables import markdown_table
 from pipeline.serving.application import HOST
-from pipeline.tracking.loading import load_model
+from pipeline.tracking.models import load_model
 
 SOURCES = 500  # different ones that are asked for
 START_SECONDS = 120  # until a server answers

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.timing import QUIET, Round, Spread, ratios
-from pipeline.report.markdown import markdown_table
+from pipeline.report.tables import markdown_table
 
 Cases = Sequence[dict[str, Any]]
 

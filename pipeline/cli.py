@@ -1,7 +1,5 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
-import json
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-METRICS = Path("reports/metrics.json")
 STANDARD_INPUT = Path("/dev/stdin")
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
@@ -87,7 +84,7 @@ def predict(
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
-        from pipeline.tracking.loading import load_model
+        from pipeline.tracking.models import load_model
 
         chooser = load_model(model).bundle.chooser(n_best, beam, order)
     else:
@@ -131,16 +128,15 @@ def match(
 @app.command()
 def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
-    from pipeline.report.tables import table, verdict
+    from pipeline.evaluation.results import EVALUATION, METRICS, load_metrics
+    from pipeline.report.tables import table, training_seconds, verdict
     from pipeline.text import printable
 
+    metrics = load_metrics()
     try:
-        metrics = json.loads(METRICS.read_text(encoding="utf-8"))
-        text = f"{table(metrics)}\n\n{printable(verdict(metrics))}"
-    except (OSError, ValueError) as error:
-        raise UserError(f"no comparison in {METRICS} ({error}): run `dvc repro`") from error
+        text = f"{table(metrics, training_seconds(metrics))}\n{printable(verdict(metrics))}"
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{METRICS} is not a comparison by this version: run `dvc repro`") from error
+        raise UserError(f"{EVALUATION / METRICS} is not a comparison by this version: run `dvc repro`") from error
     print(text)
 
 
@@ -148,9 +144,10 @@ def compare() -> None:
 def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config.params import load_params
-    from pipeline.evaluation.sizes import FOLDER, collect, save, table
+    from pipeline.evaluation.sizes import FOLDER, collect, save
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
+    from pipeline.report.tables import sizes_table
 
     rows, params = collect(), load_params()
     if rows["pairs"].nunique() < 2:
@@ -159,10 +156,10 @@ def sizes() -> None:
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
     save(rows, params)
-    alone, plot = rows[rows["strategy"].isin(list(params.strategies))], FOLDER / "sizes.png"
-    title = "Words right in the test set by pairs to learn from"
-    save_figure(accuracy_by_pairs(alone, params.evaluate.confidence), plot, title)
-    print(f"{table(rows)}\n\nThe same as a plot: {plot}. In the report: `dvc repro --force --single-item evaluate`")
+    plot = FOLDER / "sizes.png"
+    figure = accuracy_by_pairs(rows, list(params.strategies), params.evaluate.confidence)
+    save_figure(figure, plot, "Words right in the test set by pairs to learn from")
+    print(f"{sizes_table(rows)}\nThe same as a plot: {plot}. To add it to the report: `dvc repro report`")
 
 
 @app.command()
@@ -188,7 +185,7 @@ def sweep(
 
 @app.command()
 def publish() -> None:
-    """Give MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
+    """Add to MLflow what it lacks of the comparison in models/ and reports/; every `dvc repro` ends with this."""
     from pipeline.config.params import load_params
     from pipeline.tracking import publish as publication
 
@@ -202,21 +199,20 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params
     from pipeline.tracking.client import (
-        find_artifacts,
         is_server,
         project_root,
         runs_page,
         tracking_uri,
-        ui_command,
+        ui_arguments,
+        without_password,
     )
 
-    root, experiment = project_root(), load_params().tracking.experiment
-    if is_server(tracking_uri(root)):
-        print(f"the tracking server has its own UI: {ui_command(root)}")
+    root = project_root()
+    if is_server(uri := tracking_uri(root)):
+        print(f"the tracking server has its own UI: {without_password(uri)}")
         return
-    find_artifacts(root, experiment)
-    page = runs_page(root, experiment)
-    command = [sys.executable, "-m", *shlex.split(ui_command(root)), "--port", str(port)]
+    page = runs_page(root, load_params().tracking.experiment)
+    command = [sys.executable, "-m", "mlflow", *ui_arguments(root, port)]
     print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 
@@ -267,7 +263,7 @@ def _predict_shards(
     from pipeline.prediction.engines import LocalEngine, RayEngine
     from pipeline.prediction.files import predict_shards
     from pipeline.prediction.portable import pack_runs
-    from pipeline.tracking.loading import pack_model
+    from pipeline.tracking.models import pack_model
 
     with TemporaryDirectory() as place:
         folder = Path(place) / "predictor"

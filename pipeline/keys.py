@@ -1,6 +1,5 @@
-"""Which comparison something belongs to: a key that is the same for equal parameters, data and code."""
+"""Keys: the inputs of a comparison, and the code that decides the results of a training."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.params import Params, flatten
+from pipeline.hashing import joined
 
 # What shows or keeps results and does not decide them: a change there does not make another comparison.
 VIEW_ONLY = (
@@ -30,11 +30,11 @@ COMPUTING = ("tensorflow", "keras", "numpy")  # another version may come to othe
 # Code and parameters of stage prepare alone: the digest of the data that it prepared stands for them.
 PREPARE_ONLY = ("reading", "stages/prepare.py")
 PREPARE_SECTIONS = ("data", "prepare")
-BEYOND_PREPARE = "prepare.hold_out_targets"  # decides what speaks for a candidate, too
+BEYOND_PREPARE = "prepare.hold_out_targets"  # decides features of candidates as well
 
 
 def decisive_parameters(params: Params) -> dict[str, Any]:
-    """The parameters, by dotted name, that decide a comparison on data that are prepared."""
+    """The parameters, by dotted name, that decide a comparison on prepared data."""
     left_out = (*PREPARE_SECTIONS, "checkpoints", "tracking")
     return {
         name: value
@@ -44,9 +44,8 @@ def decisive_parameters(params: Params) -> dict[str, Any]:
 
 
 def comparison_key(params: Params, data_digest: str) -> str:
-    """The comparison that a stage belongs to, 16 hexadecimal digits."""
-    parts = [json.dumps(decisive_parameters(params), sort_keys=True), data_digest, *code_parts()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    """Digest of the inputs of a comparison: its parameters and the prepared data, but no code."""
+    return joined(json.dumps(decisive_parameters(params), sort_keys=True), data_digest)
 
 
 def versions() -> Iterator[str]:

@@ -175,11 +175,11 @@ def test_an_ensemble_without_rerankers_has_all_seeds(call: Call) -> None:
 
 
 def test_a_report_of_another_version_is_told(tmp_path: Path, call: Call) -> None:
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "metrics.json").write_text('{"tandem": {}}', encoding="utf-8")
+    (tmp_path / "reports" / "evaluation").mkdir(parents=True)
+    (tmp_path / "reports" / "evaluation" / "metrics.json").write_text('{"tandem": {}}', encoding="utf-8")
     code, output, error = call("compare", folder=tmp_path)
     assert (code, output) == (2, "")
-    assert "reports/metrics.json is not a comparison by this version: run `dvc repro`" in error
+    assert "reports/evaluation/metrics.json is not a comparison by this version: run `dvc repro`" in error
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_report_of_another_version_is_told(tmp_path: Path, call: Call) -> None
         (["predict", "F AO", "--seed", "0", "--ensemble"], "give --seed or --ensemble, not both"),
         (["predict", "F AO", "--order", "rerank"], "models/rerank/record.json cannot be used (No such file"),
         (["predict", "--input", "missing.txt"], "missing.txt does not exist"),
-        (["compare"], "no comparison in reports/metrics.json"),
+        (["compare"], "no comparison in reports/evaluation/metrics.json"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_exit_code_2(call: Call, arguments: list[str], message: str) -> None:

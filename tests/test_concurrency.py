@@ -1,4 +1,4 @@
-"""Several processes at once on one project: nothing is lost or there twice, and none has anything to complain of."""
+"""Several processes at once on one project: nothing is lost or doubled, and none fails or warns."""
 
 import json
 import subprocess
@@ -60,9 +60,7 @@ def shown(address: str) -> list[str]:
         return [run["info"]["status"] for run in json.load(response).get("runs", [])]
 
 
-def test_processes_that_publish_a_comparison_at_once_to_a_store_that_is_not_there_yet(
-    cold_project: Path, tmp_path: Path
-) -> None:
+def test_processes_that_publish_a_comparison_at_once_to_a_missing_store(cold_project: Path, tmp_path: Path) -> None:
     make_reported_project(cold_project)
     for code, output in at_once(cold_project, *[PUBLISH] * 4):
         assert (code, output.splitlines()[-1]) == (0, "MLflow has all of the comparison"), output
@@ -94,10 +92,10 @@ def assert_published_once(project: Path) -> None:
     assert len(client(project).search_experiments()) == 2  # MLflow's own, and that of the project
 
 
-def test_experiments_that_run_at_once_and_are_the_same_or_not_are_each_there_once(clone: Path, tmp_path: Path) -> None:
+def test_equal_and_different_experiments_at_once_are_each_published_once(clone: Path, tmp_path: Path) -> None:
     def experiment(steps: int) -> list[str]:
-        # DVC sets up one at a time, and tells who comes meanwhile to come again.
-        command = f"dvc exp run --temp --set-param=tandem.steps={steps}"
+        # DVC sets up one at a time, and refuses others meanwhile.
+        command = f"dvc exp run --temp --set-param=strategies.tandem.steps={steps}"
         return ["sh", "-c", f"for _ in 1 2 3 4 5; do {command} && exit; sleep 3; done; exit 1"]
 
     with open_ui(clone, tmp_path / "ui.log") as address:

@@ -19,7 +19,7 @@ from benchmarks.serving_requests import Mix, Request, invalid_requests
 from pipeline.errors import UserError
 from pipeline.prediction.requests import MOST_BEGINNINGS, Row, Service
 from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
-from pipeline.tracking.loading import load_model
+from pipeline.tracking.models import load_model
 from tests.support.servers import free_port
 from tests.support.small_project import MAX_SYMBOLS, save_small_model
 

@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
+from pipeline.errors import show_logs
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import run_folder
 from pipeline.tracking.publish import publish
@@ -32,7 +33,7 @@ BACKENDS = ("sqlite", "postgresql")
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """The address of a database in a cluster of its own, which ends with it."""
+    """The address of a database in a cluster that ends with it."""
     found = [shutil.which("initdb"), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True))]
     initdb = next(filter(None, found), None)
     if initdb is None:
@@ -85,7 +86,7 @@ Serving = Callable[[], AbstractContextManager[None]]
 
 @pytest.fixture(params=BACKENDS)
 def serving(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    """What starts the server that the environment names, as often as one likes."""
+    """A way to start the server that the environment names, as often as needed."""
     folder = tmp_path / "server"
     folder.mkdir()
     address = f"http://127.0.0.1:{(port := free_port())}"
@@ -97,7 +98,8 @@ def serving(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def project(cold_project: Path, serving: Serving) -> Path:
-    """A project that is reported, and that the server knows nothing of."""
+    """A project with reports of which the server has nothing."""
+    show_logs()
     make_reported_project(cold_project)
     return cold_project
 
@@ -109,15 +111,15 @@ def test_a_server_that_goes_away_while_training_has_everything_once_it_is_back(
     folder = run_folder("tandem", 0)
     with serving():
         comparison = Comparison.open(params, Prepared.open().digest, environment)
-        child = comparison.start("tandem", 0, {"tandem.steps": 1000}, environment)
-        child.log_history([{"step": 5, "dev_word_accuracy": 0.25}])
+        child = comparison.start("tandem", 0)
+        child.log_evaluations([{"step": 5, "dev_word_accuracy": 0.25}])
         (live,) = runs(project, "run")
         assert points(project, live, "dev_word_accuracy") == [(5, 0.25)]
         child.log_artifact(folder / "history.csv")
         assert artifacts(project, live) == {"history.csv"}
     capfd.readouterr()
     for step in range(10, 110, 10):
-        child.log_history([{"step": step, "dev_word_accuracy": 0.5}])
+        child.log_evaluations([{"step": step, "dev_word_accuracy": 0.5}])
     child.finish_training(folder)
     assert capfd.readouterr().err.count("warning: MLflow could not log metrics (") == 1
     assert not publish(params)

@@ -1,1 +1,1 @@
-"""Test results of runs, ensembles and controls, and what their comparison says."""
+"""Test results of runs, ensembles and controls, and their comparison."""

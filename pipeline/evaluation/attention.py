@@ -1,8 +1,7 @@
-"""Where the decoder looks in the source while it writes: attention maps of a few examples."""
+"""Attention maps of a few examples: where in the source the decoder reads while it writes."""
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,29 +10,21 @@ from numpy.typing import NDArray
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import END, START, split
 from pipeline.data.store import StringStore
+from pipeline.evaluation.results import AttentionMap
 from pipeline.model.backend import tf
 from pipeline.model.inference import TrainedModel
 from pipeline.model.search import symbol_log_probabilities
 
 LONGEST = 14  # symbols of a source that still makes a readable map
 LONGEST_OUTPUT = 20  # symbols of an output that are mapped
-COMMON = 8  # symbols of a source that makes a good one
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionMap:
-    """weights: float32 [T, S], how much each symbol written took in of each source symbol; rows sum to 1."""
-
-    source: tuple[str, ...]
-    written: tuple[str, ...]
-    weights: NDArray[np.float32]
+COMMON = 8  # symbols of a source with a good map
 
 
 def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[AttentionMap]:
-    """A map of each source along what the model, the first of several, writes greedily.
+    """A map of each source along the greedy output of the model, or of the first network of an ensemble.
 
-    Of a long output its beginning, `LONGEST_OUTPUT` symbols. None where the bridge is a vector, and none of a source
-    that is empty or for which nothing is written.
+    Outputs are cut after `LONGEST_OUTPUT` symbols. There are no maps if the bridge is a vector, and none of a source
+    that is empty or has an empty output.
     """
     network, sources = model.networks[0], [unicodedata.normalize("NFC", source) for source in sources]
     decoder = network.decoder
@@ -48,7 +39,7 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
     ended = np.zeros(len(sources), dtype=bool)
     while len(written) < min(network.sizes.longest_output, LONGEST_OUTPUT) and not ended.all():
         logits, states = decoder.step(encoded, previous, states)
-        # The first state of the last layer is its output, from which the decoder looks at the source.
+        # The first state of the last layer is its output, the query of its attention.
         outputs = states[-1][0][:, None, :]
         weights.append(decoder.attention.weights_of(outputs, encoded["memory"], encoded["present"])[:, 0].numpy())
         previous = tf.argmax(symbol_log_probabilities(logits), axis=1, output_type=tf.int32)
@@ -66,10 +57,10 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
 def sources_to_map(examples: pd.DataFrame, sources: Sequence[str], symbols: Symbols, limit: int = 4) -> list[str]:
     """Sources of the test set that are worth a map: won and lost examples in turn, then those of a common length.
 
-    examples: as `examples.examples` gives them. Sources of more than `LONGEST` symbols are passed over, and each comes
-    once.
+    examples: as returned by `examples.examples`. Sources of more than `LONGEST` symbols are left out, and each source
+    occurs once.
     """
-    won, lost = (examples.loc[examples["outcome"] == outcome, "item"].tolist() for outcome in ("won", "lost"))
+    won, lost = (examples.loc[examples["result"] == result, "item"].tolist() for result in ("won", "lost"))
     turns = [item for pair in zip(won, lost, strict=False) for item in pair]
     lengths = [len(split(source, symbols)) for source in sources]
     rest = sorted(range(len(sources)), key=lambda item: abs(lengths[item] - COMMON))

@@ -1,20 +1,20 @@
-"""The comparison of strategies: from the scores of single runs to the numbers of metrics.json and tables of them.
+"""The comparison of strategies: from the scores of single runs to the content of metrics.json.
 
-How one number is computed belongs to `metrics`, learning curves to `curves`, words to `summary` and `examples`, plots
-to `figures`, files to `report`. Strategies are plain strings. Any number of them can be compared: each with all that
-come before it in `ORDER`, then in order of appearance.
+How one number is computed is left to `metrics`, learning curves to `curves`, files to `results`. Any number of
+strategies can be compared, each with all before it in order of appearance.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.config.params import Strategy
 from pipeline.evaluation.metrics import (
     CONFIDENCE,
     RESAMPLES,
@@ -24,17 +24,31 @@ from pipeline.evaluation.metrics import (
     reliability_curve,
     word_accuracy,
 )
-from pipeline.evaluation.results import COMPARISONS, CONTROLS, ENSEMBLES, ORDER, Metrics, rows, strategies
+from pipeline.evaluation.results import (
+    COMPARISONS,
+    CONTROLS,
+    ENSEMBLES,
+    INGREDIENTS,
+    LISTED,
+    SECTIONS,
+    UNLISTED,
+    VERDICT,
+    Metrics,
+    difference,
+)
 
 BUCKETS = 5  # of source lengths
+KNOWN_INGREDIENTS = ("synthetic", "autoencode", "pretrained")
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What one strategy did with one seed on the test set; or an ensemble of its seeds, or a control, with seed 0.
+    """Predictions of one strategy with one seed for the test set; or of an ensemble or a control, with seed 0.
 
-    confidences: the probability, in [0, 1], that each prediction is right; None where it is not known. orders: bool
-    [items], which items are right where another order of the candidates decides.
+    scores: as `scoring.score` returns them, a row per test item. steps: of all tasks, pretraining included;
+    paired_steps: those on pairs. history: columns step, dev_word_accuracy, ... confidences: the probability, in [0, 1],
+    that each prediction is right; None if unknown. orders: bool [items], which items another order of the candidates
+    gets right.
     """
 
     strategy: str
@@ -42,27 +56,26 @@ class RunResult:
     sources: Sequence[str]
     targets: Sequence[str]
     predictions: Sequence[str]
-    scores: pd.DataFrame  # as `scoring.score` returns it, one row per test item
-    steps: int  # in all, those of pretraining included
-    paired_steps: int  # of these, batches of pairs
-    seconds: float
-    history: pd.DataFrame = field(default_factory=pd.DataFrame)  # columns step, dev_word_accuracy, ...
+    scores: pd.DataFrame
+    steps: int
+    paired_steps: int
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
     log_probabilities: Sequence[float] | None = None  # of the predictions
     confidences: Sequence[float] | None = None
     orders: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def by_strategy(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
-    """The runs of each strategy by seed; the strategies of `ORDER` first.
+    """The runs of each strategy by seed.
 
-    Raises ValueError if there are no runs, a run stands there twice, or runs were tested on different items.
+    Raises ValueError if there are no runs, a run occurs twice, or runs have predictions for different items.
     """
     groups: dict[str, list[RunResult]] = {}
     for result in results:
         groups.setdefault(result.strategy, []).append(result)
     if not groups:
         raise ValueError("there are no runs to compare")
-    if reserved := {COMPARISONS, ENSEMBLES, CONTROLS}.intersection(groups):
+    if reserved := set(SECTIONS).intersection(groups):
         raise ValueError(f"a strategy cannot be named {reserved.pop()!r}")
     first = next(iter(groups.values()))[0]
     for strategy, runs in groups.items():
@@ -70,36 +83,37 @@ def by_strategy(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
             raise ValueError(f"strategy {strategy!r} has two runs of one seed")
         for run in runs:
             if list(run.sources) != list(first.sources) or list(run.targets) != list(first.targets):
-                raise ValueError(f"{strategy!r} with seed {run.seed} was tested on other items than {first.strategy!r}")
+                raise ValueError(f"{strategy!r} with seed {run.seed} has other test items than {first.strategy!r}")
             if not len(run.sources) == len(run.predictions) == len(run.scores) > 0:
                 raise ValueError(f"{strategy!r} with seed {run.seed} lacks predictions or scores of some items")
-    names = sorted(groups, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-    return {name: sorted(groups[name], key=lambda run: run.seed) for name in names}
+    return {name: sorted(runs, key=lambda run: run.seed) for name, runs in groups.items()}
 
 
 def compare(
     results: Iterable[RunResult],
-    seen: Sequence[bool],
+    listed: Sequence[bool],
     source_lengths: Sequence[int],
+    settings: Mapping[str, Strategy] | None = None,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
     ensembles: Iterable[RunResult] = (),
     controls: Iterable[RunResult] = (),
 ) -> Metrics:
-    """The content of metrics.json: every strategy by its name, `ensembles`, `controls` and `comparisons`.
+    """The content of metrics.json: every strategy by its name, and the `SECTIONS` beside them.
 
-    seen: per test item, whether its target is among the unpaired ones. source_lengths: its symbols. Accuracies, rates
-    and the expected calibration error (seeds pooled) are fractions; steps and seconds are means over seeds. Every
-    number is resampled with a fresh generator of `seed`, so that one more strategy leaves the numbers of the others as
-    they are.
+    listed: per test item, whether its target is among the unpaired ones. source_lengths: in symbols. settings: of each
+    strategy, for what the ingredients buy and which strategies the verdict compares. Accuracies, rates and the expected
+    calibration error (seeds pooled) are fractions; steps are means over seeds. Every number is resampled with a fresh
+    generator of `seed`, so that one more strategy leaves the numbers of the others as they are.
     """
     groups = by_strategy(results)
-    seen_items = np.asarray(seen, dtype=bool)
+    settings = {name: settings[name] for name in groups} if settings else {}
+    is_listed = np.asarray(listed, dtype=bool)
     lengths = np.asarray(source_lengths, dtype=np.int64)
     items = len(next(iter(groups.values()))[0].targets)
-    if not len(seen_items) == len(lengths) == items:
-        raise ValueError(f"{items} test items, but {len(seen_items)} marks of seen ones and {len(lengths)} lengths")
+    if not len(is_listed) == len(lengths) == items:
+        raise ValueError(f"{items} test items, but {len(is_listed)} marks of listed ones and {len(lengths)} lengths")
     buckets = length_buckets(lengths)
     correct = {name: stacked(runs, "correct") for name, runs in groups.items()}
 
@@ -118,7 +132,6 @@ def compare(
             "calibration_error": calibration_error(runs),
             "steps": float(np.mean([run.steps for run in runs])),
             "paired_steps": float(np.mean([run.paired_steps for run in runs])),
-            "seconds": float(np.mean([run.seconds for run in runs])),
             "items": items,
         }
 
@@ -127,12 +140,13 @@ def compare(
         metrics[name] = row(runs) | {
             "seeds": len(runs),
             "confidence": confidence,
+            "ingredients": sorted(settings[name].ingredients) if settings else [],
             "by_seed": {str(run.seed): float(run.scores["correct"].mean()) for run in runs},
             "by_source_length": [
                 {"from": low, "to": high, **part(name, (lengths >= low) & (lengths <= high))} for low, high in buckets
             ],
-            "seen_targets": part(name, seen_items) if seen_items.any() else None,
-            "unseen_targets": part(name, ~seen_items) if not seen_items.all() else None,
+            LISTED: part(name, is_listed) if is_listed.any() else None,
+            UNLISTED: part(name, ~is_listed) if not is_listed.all() else None,
         }
     metrics[ENSEMBLES] = {result.strategy: row([result]) for result in ensembles}
     metrics[CONTROLS] = {result.strategy: row([result]) for result in controls}
@@ -142,11 +156,56 @@ def compare(
         )
         for baseline, name in combinations(groups, 2)
     }
+    metrics[INGREDIENTS] = what_ingredients_buy(metrics, settings)
+    metrics[VERDICT] = focus_and_rivals(list(groups), settings)
     return metrics
 
 
+def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> list[dict[str, Any]]:
+    """The difference of every two strategies with equal budgets of which one has exactly one ingredient more.
+
+    Columns: ingredient, with, without (the names of the two), and those of `difference`.
+    """
+    pairs = [
+        (min(settings[name].ingredients - settings[other].ingredients), name, other)
+        for other, name in permutations(settings, 2)
+        if settings[name].ingredients > settings[other].ingredients
+        and len(settings[name].ingredients) == len(settings[other].ingredients) + 1
+        and settings[name].total_steps == settings[other].total_steps
+    ]
+    return [
+        {"ingredient": ingredient, "with": name, "without": other, **difference(metrics, name, other)}
+        for ingredient, name, other in sorted(pairs, key=lambda row: KNOWN_INGREDIENTS.index(row[0]))
+    ]
+
+
+def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> dict[str, Any]:
+    """The strategy `focus` of the verdict, and its `rivals`, which learn from the same materials in other ways.
+
+    The focus is the last strategy that has a rival with other ingredients, or else any rival, or else the last one.
+    """
+    rivals = {
+        name: [
+            other for other in settings if other != name and _materials(settings[other]) == _materials(settings[name])
+        ]
+        for name in names
+    }
+
+    def rank(name: str) -> tuple[bool, bool]:
+        clean = any(settings[other].ingredients != settings[name].ingredients for other in rivals[name])
+        return clean, bool(rivals[name])
+
+    focus = max(reversed(names), key=rank)
+    return {"focus": focus, "rivals": rivals[focus]}
+
+
+def _materials(strategy: Strategy) -> tuple[bool, bool]:
+    """Whether a strategy learns from made-up pairs, and whether from unpaired targets by copying them."""
+    return "synthetic" in strategy.ingredients, not strategy.ingredients.isdisjoint(("autoencode", "pretrained"))
+
+
 def calibration_error(runs: Sequence[RunResult]) -> float | None:
-    """Expected calibration error, the predictions of all runs pooled; None where confidences are not known."""
+    """Expected calibration error, the predictions of all runs pooled; None if confidences are unknown."""
     pooled = _pooled(runs)
     return expected_calibration_error(*pooled) if pooled else None
 
@@ -154,13 +213,13 @@ def calibration_error(runs: Sequence[RunResult]) -> float | None:
 def calibration_table(results: Iterable[RunResult]) -> pd.DataFrame:
     """The reliability curve of each strategy, its seeds pooled: column `strategy` and those of `reliability_curve`."""
     pooled = {name: _pooled(runs) for name, runs in by_strategy(results).items()}
-    curves = [reliability_curve(*found).assign(strategy=name) for name, found in pooled.items() if found]
+    curves = [reliability_curve(*known).assign(strategy=name) for name, known in pooled.items() if known]
     columns = ["strategy", "low", "high", "confidence", "accuracy", "items"]
     return pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
 
 
 def _pooled(runs: Sequence[RunResult]) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """Confidences, and whether they were justified, of all runs one behind the other."""
+    """Confidences of all runs in one array, and which of the predictions are right."""
     confidences = [run.confidences for run in runs if run.confidences is not None]
     if len(confidences) < len(runs):
         return None
@@ -168,9 +227,9 @@ def _pooled(runs: Sequence[RunResult]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int, int]]:
-    """Shortest and longest of at most `buckets` ranges of lengths with about equally many items each.
+    """The shortest and the longest length in each of at most `buckets` ranges with about equally many items.
 
-    Fewer where few lengths occur: items of one length are never split.
+    There are fewer ranges if few lengths occur: items of one length are never split.
     """
     lengths = np.asarray(lengths)
     cuts = np.quantile(lengths, np.arange(1, buckets) / buckets, method="inverted_cdf")
@@ -182,23 +241,3 @@ def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int
 def stacked(runs: Sequence[RunResult], column: str) -> NDArray[Any]:
     """One column of the scores of all seeds, [seeds, items]."""
     return np.stack([run.scores[column].to_numpy() for run in runs])
-
-
-def accuracy_table(metrics: Metrics) -> pd.DataFrame:
-    """One row per strategy, ensemble and control: word accuracy as a fraction, and its interval."""
-    return pd.DataFrame([{"strategy": name} | _flat(row) for name, row in rows(metrics).items()])
-
-
-def by_length_table(metrics: Metrics) -> pd.DataFrame:
-    """One row per strategy and range of source lengths."""
-    parts = [
-        {"strategy": name, "from": bucket["from"], "to": bucket["to"], "items": bucket["items"]} | _flat(bucket)
-        for name in strategies(metrics)
-        for bucket in metrics[name]["by_source_length"]
-    ]
-    return pd.DataFrame(parts)
-
-
-def _flat(part: dict[str, Any]) -> dict[str, float]:
-    interval = part["word_accuracy"]
-    return {"word_accuracy": interval["mean"], "low": interval["low"], "high": interval["high"]}

@@ -1,5 +1,6 @@
-"""The test set as trained runs, ensembles and controls predict it. What the results say is `comparison`'s."""
+"""The test set as trained runs, ensembles and controls predict it. What the results show is left to `comparison`."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,11 +14,11 @@ from pipeline.data.alphabet import Alphabet, join, split
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
-from pipeline.evaluation.results import BEAM, GREEDY, RERANKED, TestedRun
+from pipeline.evaluation.results import BEAM, GREEDY, REPORTS, RERANKED, EvaluatedRun
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import chooser
 from pipeline.reranking.features import Evidence
-from pipeline.reranking.reranker import Reranker
+from pipeline.reranking.reranker import Choice, Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
 from pipeline.runs.groups import RunGroup
 
@@ -32,7 +33,7 @@ def identity(sources: Iterable[str], source_alphabet: Alphabet, target_alphabet:
 def lookup(
     pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
 ) -> list[str]:
-    """The most frequent target that the pairs give each source, the earliest of several; an unseen source is copied."""
+    """The most frequent target of each source in the pairs, the earliest of several; an unseen source is copied."""
     best: dict[str, str] = {}
     for (source, target), _ in Counter((pair.source, pair.target) for pair in pairs).most_common():
         best.setdefault(source, target)
@@ -43,37 +44,39 @@ def lookup(
 def controls(
     pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
 ) -> dict[str, list[str]]:
-    """The predictions of each control by its name; without `identity` where the alphabets have no symbol in common."""
-    found = {LOOKUP: lookup(pairs, sources, source_alphabet, target_alphabet)}
+    """The predictions of each control by its name; no `identity` if the alphabets have no symbol in common."""
+    looked_up = {LOOKUP: lookup(pairs, sources, source_alphabet, target_alphabet)}
     if set(source_alphabet.symbols).isdisjoint(target_alphabet.symbols):
-        return found
-    return {IDENTITY: identity(sources, source_alphabet, target_alphabet), **found}
+        return looked_up
+    return {IDENTITY: identity(sources, source_alphabet, target_alphabet), **looked_up}
+
+
+def decode(
+    group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
+) -> tuple[list[Choice], dict[str, list[str]]]:
+    """The first prediction of a group for each test item, and the texts that come first in other orders."""
+    sources = [example.source for example in prepared.test]
+    choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
+    orders = {GREEDY: [row[0].text for row in model.predict(sources)]}
+    if params.decoding.order is not Order.GREEDY:
+        orders[BEAM] = [max(row, key=lambda choice: choice.log_probability).text for row in choices]
+    return [row[0] for row in choices], orders
 
 
 def evaluate(
     group: RunGroup, model: TrainedModel, params: Params, prepared: Prepared, evidence: Evidence | None
 ) -> RunResult:
-    """Decode and score the test set with a run or an ensemble, and add up what was spent."""
-    records = group.records(prepared.digest)
-    spent = list(records)
+    """Decode and score the test set with a run or an ensemble, and add up the steps that it took."""
+    spent = trained = group.records(prepared.digest)
     if starts_pretrained(group.strategy, params):
-        spent += [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
-    sources = [example.source for example in prepared.test]
-    choices = chooser(model, params.decoding, evidence, Reranker.load(group.reranker)).choose(sources)
-    first = [row[0] for row in choices]
-    orders = {GREEDY: [row[0].text for row in model.predict(sources)]}
-    if params.decoding.order is not Order.GREEDY:
-        orders[BEAM] = [max(row, key=lambda choice: choice.log_probability).text for row in choices]
-    return RunResult(
-        strategy=group.strategy,
+        spent = trained + [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
+    first, orders = decode(group, model, params, prepared, evidence)
+    result = _scored(group.strategy, [choice.text for choice in first], prepared)
+    return replace(
+        result,
         seed=group.seeds[0],
-        sources=sources,
-        targets=[example.target for example in prepared.test],
-        predictions=[choice.text for choice in first],
-        scores=score([choice.text for choice in first], prepared),
         steps=sum(metadata.batches for metadata in spent),
-        paired_steps=sum(metadata.steps for metadata in records),
-        seconds=sum(metadata.seconds for metadata in spent),
+        paired_steps=sum(metadata.steps for metadata in trained),
         history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
         log_probabilities=[choice.log_probability for choice in first],
         confidences=[choice.confidence for choice in first],
@@ -81,8 +84,15 @@ def evaluate(
     )
 
 
-def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
-    """What a single run spent and reached on dev and test; its predictions stand below `reports`."""
+def evaluate_controls(prepared: Prepared) -> list[RunResult]:
+    """Score the test set as each control predicts it."""
+    sources = [example.source for example in prepared.test]
+    predicted = controls(prepared.train, sources, prepared.source_alphabet, prepared.target_alphabet)
+    return [_scored(name, predictions, prepared) for name, predictions in predicted.items()]
+
+
+def evaluated_run(group: RunGroup, result: RunResult) -> EvaluatedRun:
+    """The steps of a single run, what it reached on dev and test, and its files."""
     metadata, reranker = RunMetadata.load(run_folder(group.strategy, group.seeds[0])), Reranker.load(group.reranker)
     metrics = {
         "dev_best_word_accuracy": metadata.dev_word_accuracy,
@@ -93,38 +103,41 @@ def tested_run(group: RunGroup, result: RunResult, reports: Path) -> TestedRun:
         "parameters": metadata.parameters,
         "best_step": metadata.best_step,
         "steps": result.steps,
-        "seconds": result.seconds,
     }
     if (error := calibration_error([result])) is not None:
         metrics["test_calibration_error"] = error
     if reranker.accuracy is not None and reranker.own_accuracy is not None:  # cross-validated
         metrics[RERANKED] = reranker.accuracy
         metrics["dev_rerank_gain"] = reranker.accuracy - reranker.own_accuracy
-    run = TestedRun(metadata, metrics, reports / group.predictions, group.reranker, models="")
-    return replace(run, models=run.models_now())
+    run = EvaluatedRun(metadata, metrics, REPORTS / group.predictions, group.reranker, models="")
+    return replace(run, models=run.digest_now())
 
 
-def evaluate_controls(prepared: Prepared) -> list[RunResult]:
-    """Score the test set as each control predicts it."""
-    sources = [example.source for example in prepared.test]
-    found = controls(prepared.train, sources, prepared.source_alphabet, prepared.target_alphabet)
-    return [
-        RunResult(
-            strategy=name,
-            seed=0,
-            sources=sources,
-            targets=[example.target for example in prepared.test],
-            predictions=predictions,
-            scores=score(predictions, prepared),
-            steps=0,
-            paired_steps=0,
-            seconds=0.0,
-        )
-        for name, predictions in found.items()
-    ]
+def write_predictions(path: Path, result: RunResult, test: Sequence[Example]) -> None:
+    """Write predictions as TSV: a row per test item; `also` holds further targets that count as right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "source": result.sources,
+        "target": result.targets,
+        "also": ["|".join(example.also) for example in test],
+        "prediction": result.predictions,
+        "log_probability": result.log_probabilities,
+        "confidence": result.confidences,
+        **result.scores,
+    }
+    pd.DataFrame(columns).to_csv(
+        path, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE, float_format="%.6g"
+    )
 
 
 def score(predictions: Sequence[str], prepared: Prepared) -> pd.DataFrame:
-    """The scores of predictions for the test set, as `scoring.score` gives them."""
+    """The scores of predictions for the test set, as `scoring.score` returns them."""
     targets, accepted = [item.target for item in prepared.test], [item.accepted for item in prepared.test]
     return scoring.score(predictions, targets, accepted, prepared.target_alphabet.kind)
+
+
+def _scored(strategy: str, predictions: Sequence[str], prepared: Prepared) -> RunResult:
+    """Scored predictions that took no step."""
+    sources, targets = ([getattr(item, side) for item in prepared.test] for side in ("source", "target"))
+    scores = score(predictions, prepared)
+    return RunResult(strategy, 0, sources, targets, predictions, scores, steps=0, paired_steps=0)

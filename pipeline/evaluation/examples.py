@@ -1,4 +1,4 @@
-"""Test items that tell the strategies apart: what the one in focus wins and loses."""
+"""Test items that one strategy gets right and another does not."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,21 +7,18 @@ import numpy as np
 import pandas as pd
 
 from pipeline.evaluation.comparison import RunResult, by_strategy, stacked
-from pipeline.evaluation.results import focus_of
 from pipeline.text import printable
 
 
-def examples(results: Iterable[RunResult], limit: int = 40) -> pd.DataFrame:
-    """Test items that the strategy in focus wins or loses, those that differ in most seeds first.
+def examples(results: Iterable[RunResult], focus: str, limit: int = 40) -> pd.DataFrame:
+    """Test items that the strategy `focus` wins or loses, those that differ in most seeds first.
 
-    Won: most of its seeds are right, and most seeds of another strategy are not; lost is the reverse. The focus is
-    tandem, or the last strategy without it. Half of `limit` each, more of one where the other has fewer; of repeated
-    items one. Columns: item (row of the test set), outcome, source, target, and per strategy `NAME_prediction` (the
-    most frequent one on the side of the majority) and `NAME_accuracy` (fraction of its seeds that are right).
-    Characters that cannot be written are U+FFFD.
+    Won: most of its seeds are right, and most seeds of another strategy are not; lost is the reverse. Half of `limit`
+    each, more of one if there are fewer of the other; repeated items once. Columns: item (row of the test set),
+    result, source, target, and per strategy `NAME_prediction` (the most frequent one on the side of the majority) and
+    `NAME_accuracy` (fraction of its seeds that are right). Characters that cannot be written are U+FFFD.
     """
     groups = by_strategy(results)
-    focus = focus_of(list(groups))
     accuracy = pd.DataFrame({name: stacked(runs, "correct").mean(axis=0) for name, runs in groups.items()})
     others = accuracy.drop(columns=focus)
     right, right_others = accuracy[focus] > 0.5, others > 0.5
@@ -35,12 +32,12 @@ def examples(results: Iterable[RunResult], limit: int = 40) -> pd.DataFrame:
     most_won = max(limit - half, limit - len(lost))
     chosen_won = won.sort_values(ascending=False, kind="stable").index[:most_won]
     chosen_lost = lost.sort_values(ascending=False, kind="stable").index[: limit - len(chosen_won)]
-    columns = ["item", "outcome", "source", "target"]
+    columns = ["item", "result", "source", "target"]
     columns += [f"{name}_{column}" for name in groups for column in ("prediction", "accuracy")]
     rows = []
-    for outcome, chosen in (("won", chosen_won), ("lost", chosen_lost)):
+    for result, chosen in (("won", chosen_won), ("lost", chosen_lost)):
         for item in chosen:
-            row = [item, outcome, printable(first.sources[item]), printable(first.targets[item])]
+            row = [item, result, printable(first.sources[item]), printable(first.targets[item])]
             for name, runs in groups.items():
                 row += [printable(_typical_prediction(runs, item)), accuracy.loc[item, name]]
             rows.append(row)

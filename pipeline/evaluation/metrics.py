@@ -1,6 +1,6 @@
 """Accuracies and error rates over seeds, their intervals and paired tests: pure functions over arrays of scores.
 
-What the numbers are computed for, and how they are shown, belongs to `comparison` and `report`.
+Which numbers a comparison has is left to `comparison`, how they are shown to the report.
 
 Arrays of scores are [seeds, items]: every row one trained model, every column one test item. Test items are what is
 resampled, and all seeds of an item are taken together: three models that err on the same word are not three
@@ -125,7 +125,7 @@ def _rate(
     mean = float(rate(numerators, denominators))
     if len(numerators) == 1:  # every resample is the one item again
         return Interval(mean, mean, mean)
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (numerators, denominators),
         rate,
         paired=True,
@@ -136,7 +136,7 @@ def _rate(
         batch=max(1, RESAMPLED_AT_ONCE // len(numerators)),
         rng=rng,
     ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
+    return Interval(mean, float(interval.low), float(interval.high))
 
 
 def _randomization_test(differences: Counts, rng: np.random.Generator, resamples: int) -> float:

@@ -1,86 +1,70 @@
-"""How many pairs are needed: the comparisons of DVC experiments that differ in `prepare.pairs` alone, side by side."""
+"""The folder data/sizes: comparisons of DVC experiments that differ in the number of pairs alone, side by side."""
 
 import contextlib
 import io
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from pipeline.config.params import Params, flatten, load_params, parse_params
 from pipeline.errors import UserError
-from pipeline.evaluation.results import ENSEMBLES, Metrics, ensemble_title, strategies
-from pipeline.report.markdown import markdown_table, percent
+from pipeline.evaluation.results import CONTROLS, EVALUATION, METRICS, accuracy_table
 
-PARAMS, METRICS, SUMMARY = "params.yaml", "reports/metrics.json", "reports/prepare.json"
+PARAMS, SUMMARY = "params.yaml", "reports/prepare.json"
 SIZE = "prepare.pairs"
+UNRELATED = ("checkpoints.", "matcher.", "tracking.")  # parameters that change no accuracy of a strategy
 WORKSPACE = "workspace"
-FOLDER, TABLE = Path("sizes"), "sizes.csv"
-METADATA = "params.json"  # the parameters, but for the size, that the table is good for
+FOLDER, TABLE = Path("data/sizes"), "sizes.csv"
+METADATA = "params.json"  # the parameters that the comparisons in the table have in common
 BY_PAIRS = ["strategy", "pairs", "word_accuracy", "low", "high"]
 
 
 def collect(root: Path = Path()) -> pd.DataFrame:
-    """Test word accuracy by number of pairs, from the workspace and the experiments of a DVC project, `BY_PAIRS`.
+    """Test word accuracy by number of pairs, from the workspace and the experiments of a DVC project.
 
-    Experiments count whose parameters are those of params.yaml in the workspace but for `prepare.pairs`; of several
-    with the same number of pairs the newest does. Raises `UserError` where DVC cannot be asked.
+    Columns `BY_PAIRS`. Experiments count if their parameters are those of params.yaml in the workspace but for
+    `prepare.pairs`; of several with the same number of pairs the newest counts. Experiments of older versions, without
+    reports/evaluation, are skipped. Raises `UserError` if DVC cannot list experiments.
     """
+    from dvc.exceptions import DvcException
+
     wanted = _but_size(load_params(root / PARAMS))
-    found: dict[int, list[dict[str, Any]]] = {}
+    tables: dict[int, pd.DataFrame] = {}
+    unusable = (UserError, DvcException, OSError, ValueError, KeyError, TypeError, AttributeError)
     for revision in _revisions(root):
-        with contextlib.suppress(UserError, FileNotFoundError, ValueError, KeyError, TypeError):  # not (fully) made
+        with contextlib.suppress(*unusable):
             if _but_size(_params(root, revision)) == wanted:
-                pairs = json.loads(_read(root, revision, SUMMARY))["pairs"]
-                if pairs not in found:
-                    found[pairs] = list(_rows(json.loads(_read(root, revision, METRICS)), pairs))
-    return pd.DataFrame([row for pairs in sorted(found) for row in found[pairs]], columns=BY_PAIRS)
+                pairs = int(json.loads(_read(root, revision, SUMMARY))["pairs"])
+                if pairs not in tables:
+                    metrics = json.loads(_read(root, revision, (EVALUATION / METRICS).as_posix()))
+                    tables[pairs] = accuracy_table(metrics | {CONTROLS: {}})
+    parts = [tables[pairs].assign(pairs=pairs) for pairs in sorted(tables)]
+    return pd.concat(parts, ignore_index=True)[BY_PAIRS] if parts else pd.DataFrame(columns=BY_PAIRS)
 
 
 def save(rows: pd.DataFrame, params: Params, folder: Path = FOLDER) -> None:
-    """Keep what `collect` found, for the report of the next comparison with these parameters."""
+    """Keep the rows of `collect`, for the reports of comparisons with these parameters."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
     (folder / METADATA).write_text(json.dumps(_but_size(params), indent=1) + "\n", encoding="utf-8")
 
 
 def saved(params: Params, folder: Path = FOLDER) -> pd.DataFrame:
-    """What `save` kept; no rows where there is nothing, or it belongs to other parameters."""
+    """The rows that `save` kept; empty if there are none, or they belong to other parameters."""
     with contextlib.suppress(OSError, ValueError):
         if json.loads((folder / METADATA).read_text(encoding="utf-8")) == _but_size(params):
             return pd.read_csv(folder / TABLE)[BY_PAIRS]
     return pd.DataFrame(columns=BY_PAIRS)
 
 
-def table(rows: pd.DataFrame) -> str:
-    """A markdown table: a row for each strategy, a column for each number of pairs."""
-    sizes = sorted(set(rows["pairs"]))
-    cells = {
-        (row["strategy"], row["pairs"]): percent({"mean": row["word_accuracy"], "low": row["low"], "high": row["high"]})
-        for row in rows.to_dict("records")
-    }
-    names = list(dict.fromkeys(rows["strategy"]))
-    lines = [[name, *(cells.get((name, size), "–") for size in sizes)] for name in names]
-    return markdown_table(["word accuracy, %, by pairs", *(f"{size:,}" for size in sizes)], lines)
-
-
-def _rows(metrics: Metrics, pairs: int) -> Iterator[dict[str, Any]]:
-    shown = {name: metrics[name] for name in strategies(metrics)}
-    shown |= {ensemble_title(name): row for name, row in metrics.get(ENSEMBLES, {}).items()}
-    for name, row in shown.items():
-        accuracy = row["word_accuracy"]
-        yield dict(zip(BY_PAIRS, (name, pairs, accuracy["mean"], accuracy["low"], accuracy["high"]), strict=True))
-
-
 def _but_size(params: Params) -> dict[str, object]:
-    return {name: value for name, value in flatten(params).items() if name != SIZE}
+    return {name: value for name, value in flatten(params).items() if name != SIZE and not name.startswith(UNRELATED)}
 
 
 def _revisions(root: Path) -> list[str]:
-    """The workspace, then the experiments, the newest first."""
+    """The workspace, then the experiments from the newest to the oldest."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -1,15 +1,15 @@
-"""Plots of a comparison. The numbers come from `comparison`, learning curves from `curves`.
+"""Plots of a comparison, from the tables and metrics of its evaluation.
 
 Figures are made without pyplot and thus without a display or shared state. They are narrow, to be read on a telephone
-too, and have no titles: a file gets one when it is saved, a page says more than a title could. A strategy has the same
-colour everywhere.
+too, and have no titles: a file gets one when it is saved, a page has its own text. A strategy has the same colour in
+all of them.
 """
 
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.evaluation.comparison import RunResult, by_strategy, calibration_table
-from pipeline.evaluation.curves import mean_curve, run_curve
-from pipeline.evaluation.results import ORDER, Metrics, ensemble_title, length_range, rows, strategies
+from pipeline.evaluation.results import Metrics, ensemble_title, rows, strategies
+from pipeline.report.captions import mean_curve
+from pipeline.report.tables import NOTHING, length_range, level
 from pipeline.text import printable
 
-# Okabe & Ito (2008), Color Universal Design: told apart with any kind of colour vision.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")  # for print without colour
+# Okabe & Ito (2008), Color Universal Design, then Tol (2021), muted: told apart with any kind of colour vision.
+PALETTE = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"),
+    *("#000000", "#332288", "#999933", "#882255", "#44AA99", "#8C510A"),
+)
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")  # for print without colour
 INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
-OTHER = {"color": MUTED, "marker": "o"}  # what is no strategy
+OTHER = {"color": MUTED, "marker": "o"}  # of controls
 REWRITES = 30  # that are drawn
-NOTHING = "\N{EMPTY SET}"
 WIDTH = 5.0  # inches
 LABEL = 36  # characters, at most
 DOTS = 180  # of a PNG, to the inch
@@ -42,44 +44,34 @@ Styles = dict[str, dict[str, Any]]
 
 
 def styles(names: Sequence[str]) -> Styles:
-    """Colour and marker of each strategy: the known ones always have their own, the others get what is free."""
-    return {name: {"color": PALETTE[place], "marker": MARKERS[place]} for name, place in places(names).items()}
+    """Colour and marker of each strategy, by its place among all of them; from the 13th on they repeat."""
+    pairs = zip(names, cycle(zip(PALETTE, MARKERS, strict=True)), strict=False)
+    return {name: {"color": colour, "marker": marker} for name, (colour, marker) in pairs}
 
 
-def places(names: Sequence[str]) -> dict[str, int]:
-    """The place of each strategy in `PALETTE` and `MARKERS`; from the eighth on they come again."""
-    known = {name: ORDER.index(name) for name in names if name in ORDER}
-    free = (place for place in count() if place not in known.values())
-    return {name: (known[name] if name in known else next(free)) % len(PALETTE) for name in names}
-
-
-def learning_curves(results: Iterable[RunResult]) -> Figure:
+def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> Figure:
     """Dev word accuracy by step: the mean of each strategy as a thick line, its seeds as thin ones.
 
-    A thin line ends where its seed stopped; the mean goes on with that seed's best value.
+    A thin line ends where its seed stopped; the mean continues with that seed's best value.
     """
-    groups = by_strategy(results)
     figure, axes = _frame(height=3.7)
-    for name, style in styles(list(groups)).items():
-        for run in groups[name]:
-            curve = run_curve(run)
+    for name, style in styles(list(curves.columns[1:])).items():
+        seeds = histories[histories["strategy"] == name]
+        for _, run in seeds.groupby("seed"):
+            curve = run.set_index("step")["dev_word_accuracy"]
             axes.plot(curve.index, curve, color=style["color"], linewidth=0.8, alpha=0.45)
             axes.plot(curve.index[-1:], curve[-1:], linestyle="", markersize=3, alpha=0.6, **style)
-        mean = mean_curve(groups[name])
+        mean = mean_curve(curves, name, seeds["step"].max() if len(seeds) else 0)
         axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=plain(name))
-    axes.set_xlabel("paired steps (thick: mean of the seeds; thin: each of them)")
-    axes.set_ylabel("words right")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    return _labelled(figure, "paired steps (thick: mean of the seeds; thin: each of them)", "words right")
 
 
 def word_accuracy(metrics: Metrics) -> Figure:
-    """Test word accuracy of everything compared, with its interval; small dots are the seeds of a strategy."""
+    """Test word accuracy of everything compared, with intervals; small dots are the seeds of a strategy."""
     names, shown = strategies(metrics), rows(metrics)
     known = styles(names)
     hollow = {ensemble_title(name): {**style, "markerfacecolor": "white"} for name, style in known.items()}
@@ -100,33 +92,29 @@ def word_accuracy(metrics: Metrics) -> Figure:
         )
     axes.set_yticks(range(len(shown)), [plain(name) for name in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(f"words right (lines: {_level(metrics)} intervals; dots: seeds)")
+    axes.set_xlabel(f"words right (lines: {level(metrics)} intervals; dots: seeds)")
     axes.margins(x=0.1)
     axes.xaxis.set_major_formatter(PER_CENT)
     axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
     return figure
 
 
-def accuracy_by_pairs(rows: pd.DataFrame, confidence: float) -> Figure:
-    """Test word accuracy of each strategy by the number of pairs it learned from, with intervals.
+def accuracy_by_pairs(rows: pd.DataFrame, names: Sequence[str], confidence: float) -> Figure:
+    """Test word accuracy of the strategies `names` by the number of pairs they learned from, with intervals.
 
     rows: columns strategy, pairs, word_accuracy, low and high.
     """
     figure, axes = _frame(height=3.7)
-    names = list(dict.fromkeys(rows["strategy"]))
+    rows = rows[rows["strategy"].isin(names)].sort_values("pairs")
     for name, style in styles(names).items():
-        own = rows[rows["strategy"] == name].sort_values("pairs")
-        axes.fill_between(own["pairs"], own["low"], own["high"], color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(own["pairs"], own["word_accuracy"], linewidth=1.8, markersize=5, label=plain(name), **style)
+        curve = rows[rows["strategy"] == name]
+        axes.fill_between(curve["pairs"], curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(curve["pairs"], curve["word_accuracy"], linewidth=1.8, markersize=5, label=plain(name), **style)
     sizes = sorted(set(rows["pairs"]))
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(f"pairs to learn from (shaded: {100 * confidence:.4g}% intervals)")
-    axes.set_ylabel("words right")
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    return _labelled(figure, f"pairs to learn from (shaded: {100 * confidence:.4g}% intervals)", "words right")
 
 
 def accuracy_by_length(metrics: Metrics) -> Figure:
@@ -145,20 +133,18 @@ def accuracy_by_length(metrics: Metrics) -> Figure:
     axes.set_xticks(ticks, [f"{length_range(bucket)}\n{bucket['items']:,} items" for bucket in buckets])
     axes.set_xlim(-0.5, len(buckets) - 0.5)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"symbols in the source (bars: {_level(metrics)} intervals)")
-    axes.set_ylabel("words right")
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    return _labelled(figure, f"symbols in the source (bars: {level(metrics)} intervals)", "words right")
 
 
-def calibration(results: Sequence[RunResult]) -> Figure:
-    """Reliability curves: how often predictions of similar confidence are right; a larger mark stands for more."""
-    curves = calibration_table(results)
+def calibration(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Reliability curves: how often predictions of similar confidence are right; a larger mark stands for more.
+
+    curves: as returned by `comparison.calibration_table`.
+    """
     figure, axes = _frame(height=4.2)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     most = curves["items"].max()
-    for name, style in styles(list(by_strategy(results))).items():
+    for name, style in styles(names).items():
         curve = curves[curves["strategy"] == name]
         axes.plot(curve["confidence"], curve["accuracy"], linewidth=1.2, alpha=0.6, color=style["color"])
         sizes = 12 + 90 * (curve["items"] / most).to_numpy(dtype=float)
@@ -166,16 +152,13 @@ def calibration(results: Sequence[RunResult]) -> Figure:
         axes.plot([], [], label=plain(name), **style)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("confidence, in tenths (larger mark: more predictions)")
-    axes.set_ylabel("of these, right (dashed: as often as they say)")
     axes.xaxis.set_major_formatter(PER_CENT)
-    axes.yaxis.set_major_formatter(PER_CENT)
-    _legend(axes)
-    return figure
+    across = "confidence, in tenths (larger mark: more predictions)"
+    return _labelled(figure, across, "of these, right (dashed: equal to the confidence)")
 
 
 def noise(rewrites: pd.DataFrame) -> Figure:
-    """What sources write for a target symbol in its context, as the pairs do it: rows of `LearnedNoise.rewrites`."""
+    """How sources write a target symbol in its context, by the pairs: rows of `LearnedNoise.rewrites`."""
     shown = rewrites.head(REWRITES)
     figure, axes = _frame(height=1 + 0.22 * len(shown), grid="x")
     rows = np.arange(len(shown))
@@ -251,17 +234,16 @@ def _frame(height: float, grid: str = "y") -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _level(metrics: Metrics) -> str:
-    return f"{100 * metrics[strategies(metrics)[0]]['confidence']:.4g}%"
-
-
-def _legend(axes: Axes) -> None:
-    """A legend in a row above the axes, where no data can be."""
-    columns = 3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4
+def _labelled(figure: Figure, across: str, upwards: str) -> Figure:
+    """The figure with labels and, in a row above the axes, where no data can be, a legend."""
+    (axes,) = figure.axes
+    axes.set_xlabel(across)
+    axes.set_ylabel(upwards)
+    axes.yaxis.set_major_formatter(PER_CENT)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=columns,
+        ncols=3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4,
         frameon=False,
         borderaxespad=0.3,
         handlelength=1.6,
@@ -269,3 +251,4 @@ def _legend(axes: Axes) -> None:
         fontsize=9,
         labelcolor=INK,
     )
+    return figure

@@ -1,6 +1,6 @@
-"""Heat maps: symbols that are taken for each other, and where the decoder looks. The fuller a cell, the more it counts.
+"""Heat maps of confused symbols and of attention.
 
-Cells are one colour, more or less opaque, so that a map reads on a light page as on a dark one.
+Cells have one colour, more or less opaque, so that a map reads on a light page as on a dark one.
 """
 
 import textwrap
@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from pipeline.evaluation.attention import AttentionMap
-from pipeline.evaluation.confusions import how_often, visible
+from pipeline.evaluation.results import AttentionMap
 from pipeline.report.figures import DOTS, GRID, INK, MUTED, WIDTH, plain
+from pipeline.report.tables import how_often, visible
 
 SYMBOLS = 20  # that the map of confusions shows, at most
-NUMBERED = 20  # cells of it, the fullest, that say their number
-FULL = 0.6  # from here on a cell is, on a light page and a dark one, bright enough for dark text
+NUMBERED = 20  # of its fullest cells show their number
+FULL = 0.6  # from here on a cell is bright enough for dark text, on a light page and on a dark one
 ON_FULL = "#111111"
 CELL = 0.24  # inches, of an attention map
 LABEL = 8  # characters of a symbol, at most
@@ -30,18 +30,18 @@ COLUMNS = 2  # of attention maps in one figure
 
 
 def confusion_map(confusions: pd.DataFrame, strategy: str, runs: int, colour: str) -> Figure:
-    """What one strategy writes (columns) for target symbols (rows), times for each of its `runs`.
+    """The symbols that one strategy writes (columns) for target symbols (rows), times for each of its `runs`.
 
-    Of the `SYMBOLS` that take part in most confusions, in the order of their code points. confusions: as
-    `confusions.confusions` gives them.
+    It shows the `SYMBOLS` that take part in most confusions, in the order of their code points. confusions: as returned
+    by `confusions.confusions`.
     """
-    own = confusions[confusions["strategy"] == strategy]
-    involved = own.groupby("target")["count"].sum().add(own.groupby("written")["count"].sum(), fill_value=0)
+    chosen = confusions[confusions["strategy"] == strategy]
+    involved = chosen.groupby("target")["count"].sum().add(chosen.groupby("written")["count"].sum(), fill_value=0)
     most = involved.drop("", errors="ignore").sort_values(ascending=False, kind="stable").index[:SYMBOLS]
     if not len(most):
         return note(f"{strategy} makes no mistakes.")
     symbols = [*sorted(most), ""]
-    counts = own.pivot_table(index="target", columns="written", values="count", fill_value=0)
+    counts = chosen.pivot_table(index="target", columns="written", values="count", fill_value=0)
     values = counts.reindex(index=symbols, columns=symbols, fill_value=0).to_numpy(dtype=np.float64) / runs
     figure = Figure(figsize=(WIDTH, 0.55 + WIDTH * 0.94), dpi=DOTS, layout="constrained")
     axes = figure.add_subplot()
@@ -54,16 +54,16 @@ def confusion_map(confusions: pd.DataFrame, strategy: str, runs: int, colour: st
             ink = ON_FULL if shares[row, column] >= FULL else INK
             label = how_often(values[row, column])
             axes.text(column, row, label, ha="center", va="center", fontsize=6.5, color=ink)
-    axes.set_xlabel("what is written (\N{EMPTY SET}: left out)", color=MUTED, fontsize=9)
-    axes.set_ylabel("what stands in the target (\N{EMPTY SET}: put in)", color=MUTED, fontsize=9)
+    axes.set_xlabel("written (\N{EMPTY SET}: left out)", color=MUTED, fontsize=9)
+    axes.set_ylabel("in the target (\N{EMPTY SET}: inserted)", color=MUTED, fontsize=9)
     axes.xaxis.set_label_position("top")
     return figure
 
 
 def attention(maps: Sequence[AttentionMap], strategy: str, colour: str) -> Figure:
-    """Maps of a strategy side by side: from top to bottom what is written, from left to right the source."""
+    """Maps of a strategy side by side: the output from top to bottom, the source from left to right."""
     if not maps:
-        return note(f"There is no map of {strategy}: its decoder sees sources as one vector, or all are too long.")
+        return note(f"There is no map of {strategy}: its decoder gets sources as one vector, or all are too long.")
     columns = min(COLUMNS, len(maps))
     rows = ceil(len(maps) / columns)
     width = CELL * max(len(one.source) for one in maps) + 0.5
@@ -79,7 +79,7 @@ def attention(maps: Sequence[AttentionMap], strategy: str, colour: str) -> Figur
 
 
 def note(text: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+    """A figure that only says why there is nothing to draw."""
     figure = Figure(figsize=(WIDTH, 1), dpi=DOTS)
     figure.text(0.012, 0.1, textwrap.fill(plain(text, len(text)), 60), color=MUTED, fontsize=9)
     return figure
@@ -91,7 +91,7 @@ def _fullest(values: NDArray[np.float64], count: int) -> list[tuple[int, int]]:
 
 
 def _cells(axes: Axes, shares: NDArray[np.floating], down: Sequence[str], across: Sequence[str], colour: str) -> None:
-    """Draw shares in [0, 1] as squares, and the symbols along both sides."""
+    """Draw shares in [0, 1] as squares with symbols along both sides."""
     filled = np.argwhere(shares > 0.004)
     squares = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in filled]
     opaque = [to_rgba(colour, float(shares[row, column])) for row, column in filled]

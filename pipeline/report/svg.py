@@ -1,4 +1,4 @@
-"""Figures as part of an HTML page: SVG with the page's fonts and colours that refers to nothing outside of itself."""
+"""Figures as part of an HTML page: SVG with the page's fonts and colours and without references to other files."""
 
 import re
 from io import BytesIO
@@ -16,9 +16,12 @@ SCALE = 1.7  # pixels of a wide page for each point of a figure
 LIGHT = {"paper": "#ffffff", "ink": INK, "muted": MUTED, "rule": GRID} | {
     f"series-{place}": colour for place, colour in enumerate(PALETTE)
 }
+DARK_PALETTE = (
+    *("#5aaee0", "#f0b53c", "#2fc495", "#e3a2c5", "#8fd0f4", "#f08a4b"),
+    *("#e8e6e3", "#9d93f5", "#d0d065", "#dd6fa5", "#7fe3d2", "#c9945a"),
+)
 DARK = {"paper": "#17191c", "ink": "#e8e6e3", "muted": "#a3a7ad", "rule": "#363a40"} | {
-    f"series-{place}": colour
-    for place, colour in enumerate(("#5aaee0", "#f0b53c", "#2fc495", "#e3a2c5", "#8fd0f4", "#f08a4b", "#e8e6e3"))
+    f"series-{place}": colour for place, colour in enumerate(DARK_PALETTE)
 }
 
 _PROPERTIES = {colour.lower(): f"var(--{name})" for name, colour in LIGHT.items()}
@@ -27,9 +30,9 @@ _REFERENCE = re.compile(r"#([\w.-]+)")
 
 
 def inline_svg(figure: Figure, name: str, label: str) -> Markup:
-    """The figure as an <svg> element; label: what somebody who does not see it is told.
+    """The figure as an <svg> element; the same figure gives the same text.
 
-    name: of its own on the page; it keeps the ids of several figures apart. The same figure gives the same text.
+    name: unique on the page; it keeps the ids of several figures apart. label: a description for screen readers.
     """
     drawn = BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -38,7 +41,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawn.getvalue().decode())
     root = ElementTree.fromstring(text)  # noqa: S314 -- what matplotlib has just written
     _drop_global_style(root)
-    referred = {found for element in root.iter() for value in element.attrib.values() for found in _references(value)}
+    referred = {name for element in root.iter() for value in element.attrib.values() for name in _references(value)}
     for element in root.iter():
         element.tag = _local(element.tag)
         element.attrib = _cleaned(element.attrib, referred, name)
@@ -49,7 +52,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
 
 
 def _cleaned(attributes: dict[str, str], referred: set[str], name: str) -> dict[str, str]:
-    """Without namespaces, without ids that nothing refers to; the other ids behind the name of the figure."""
+    """Attributes without namespaces and unused ids; used ids begin with the name of the figure."""
     cleaned = {}
     for key, value in attributes.items():
         key = _local(key)
@@ -64,13 +67,13 @@ def _cleaned(attributes: dict[str, str], referred: set[str], name: str) -> dict[
 
 
 def _style(declarations: str) -> str:
-    """Without the font, which is the page's, and with its colours by name."""
+    """Declarations without the font, and with colours as properties of the page."""
     kept = [part for part in declarations.split("; ") if not part.startswith("font-family")]
-    return re.sub(r"#[0-9a-f]{6}", lambda found: _PROPERTIES.get(found[0], found[0]), "; ".join(kept))
+    return re.sub(r"#[0-9a-f]{6}", lambda match: _PROPERTIES.get(match[0], match[0]), "; ".join(kept))
 
 
 def _drop_global_style(root: ElementTree.Element) -> None:
-    """Matplotlib's style sheet would be one of the whole page, which has its own."""
+    """Remove the style sheet of matplotlib, which would apply to the whole page."""
     for parent in list(root.iter()):
         for child in list(parent):
             if _local(child.tag) in ("style", "metadata"):

@@ -1,94 +1,283 @@
-"""A comparison in words: the verdict in a sentence, and the tables under it, as markdown."""
+"""A comparison as text: the verdict in a sentence, tables as markdown, and comparison.md made of them.
 
-from pipeline.evaluation.results import COMPARISONS, GREEDY, ORDER, Metrics, focus_of, rows, strategies
-from pipeline.report.markdown import markdown_table, p_value_text, percent, points
+All text is safe in markdown and readable on a terminal.
+"""
+
+import contextlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from pipeline.errors import UserError
+from pipeline.evaluation.results import (
+    ENSEMBLES,
+    GREEDY,
+    INGREDIENTS,
+    LISTED,
+    UNLISTED,
+    VERDICT,
+    Metrics,
+    difference,
+    ensemble_title,
+    focus_of,
+    rows,
+    strategies,
+)
+from pipeline.runs.folders import PRETRAIN, load_seconds
+from pipeline.text import printable
 
 ABSENT = "–"
+NOTHING = "\N{EMPTY SET}"
+SPACE = "\N{OPEN BOX}"
+BASE = "\N{DOTTED CIRCLE}"  # carries a combining mark
+BOUGHT = {"synthetic": "made-up pairs", "autoencode": "autoencoding", "pretrained": "the pretrained decoder"}
+PARTS = {LISTED: "listed", UNLISTED: "not listed"}
+CALIBRATION = "Mean distance between the confidence of predictions and the share of them that is right."
+
+# An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
+# What looks like an address would become a link.
+_SPECIAL = re.compile(r"[\\`*\[\]|~$]|@(?=[\w-]+\.)|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def percent(interval: Mapping[str, float]) -> str:
+    """A fraction and its interval in per cent: `28.4 (26.5 to 30.3)`."""
+    mean, low, high = (f"{100 * interval[key]:.1f}" for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+def points(fraction: float) -> str:
+    """A difference of fractions in percentage points with its sign: `+1.9`."""
+    text = f"{100 * fraction:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def p_value_text(p_value: float) -> str:
+    """A p-value with two digits, or `≤ 0.0001`."""
+    return f"{p_value:.2g}" if p_value > 0.0001 else "≤ 0.0001"
+
+
+def level(metrics: Metrics) -> str:
+    """The confidence of all intervals: `95%`."""
+    return f"{100 * metrics[focus_of(metrics)]['confidence']:.4g}%"
+
+
+def length_range(bucket: Mapping[str, Any]) -> str:
+    """The shortest and the longest length in a bucket: `3 to 5`."""
+    low, high = bucket["from"], bucket["to"]
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def in_words(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def visible(symbol: str) -> str:
+    """A symbol as a visible label: the empty set for none, a combining mark on a dotted circle."""
+    if not symbol:
+        return NOTHING
+    if symbol.isspace():
+        return SPACE * len(symbol)
+    return printable(BASE + symbol if unicodedata.category(symbol[0]).startswith("M") else symbol)
+
+
+def how_often(mean: float) -> str:
+    """A mean count in one run: whole, except for rare ones."""
+    return f"{mean:,.0f}" if mean >= 10 else f"{mean:.2g}"
+
+
+def escape(text: str) -> str:
+    """Text that markdown shows as it is, on one line: no markup, HTML, formula or end of a table cell in it.
+
+    Characters that cannot be shown or written (controls, lone surrogates) become U+FFFD; no text shows as `*(empty)*`.
+    """
+    if not text:
+        return "*(empty)*"
+    text = _SPECIAL.sub(lambda match: "\\" + match[0], printable(text))
+    return "".join(_ENTITIES.get(character, character) for character in text)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A markdown table of any text, aligned for a terminal too: the first `left` columns to the left, numbers right."""
+    cells = [[escape(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * width if place < left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    lines = [
+        [
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in cells
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], rule, *lines[1:]))
 
 
 def verdict(metrics: Metrics) -> str:
-    """What the comparison shows, in one sentence: gains, losses, what may be luck, and unequal budgets."""
-    names = strategies(metrics)
-    focus = focus_of(names)
-    items = f"{metrics[focus]['items']:,}"
+    """The result of the comparison in one sentence, with intervals, p-values and any differences in budget.
+
+    The strategy in focus is compared with those that learn from the same materials, and the most accurate strategy
+    with the better of these. If no two learn from the same materials, the most accurate one is compared with the next.
+    """
+    names, focus = strategies(metrics), focus_of(metrics)
     fewest, most = (choose(metrics[name]["seeds"] for name in names) for choose in (min, max))
     seeds = str(most) if fewest == most else f"{fewest} to {most}"
+    items = f"{metrics[focus]['items']:,}"
     opening = f"On {_counted(items, 'test item')} and {_counted(seeds, 'seed')}"
     if len(names) == 1:
-        accuracy = percent(metrics[focus]["word_accuracy"])
-        return f"{opening}, {focus} gets {accuracy} % right, and there is nothing to compare it with."
-    known = [name for name in reversed(ORDER) if name in names and name != focus]
-    rest = [name for name in names if name != focus and name not in known]
-    best_of_rest = [max(rest, key=lambda name: metrics[name]["word_accuracy"]["mean"])] if rest else []
-    clauses = [_clause(metrics, focus, rival) for rival in known + best_of_rest]
-    spent = {name: metrics[name]["paired_steps"] for name in names}
+        return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
+    ranked = sorted([focus, *(name for name in names if name != focus)], key=lambda name: -_accuracy(metrics, name))
+    best, compared = ranked[0], [focus, *metrics[VERDICT]["rivals"]]
+    if len(compared) == 1:
+        compared = ranked[:3]
+    clauses = [f"{compared[0]} {_against(metrics, compared[0], rival)}" for rival in compared[1:]]
+    if best not in compared:
+        rival = next(name for name in ranked if name in compared)
+        clauses.append(f"{best} has the highest accuracy and {_against(metrics, best, rival)}")
+        compared.append(best)
+    spent = {name: metrics[name]["paired_steps"] for name in names if name in compared}
     if len(set(spent.values())) > 1:
         amounts = ", ".join(f"{name} {steps:,.0f}" for name, steps in spent.items())
-        clauses.append(f"the paired steps spent differ ({amounts})")
+        clauses.append(f"their paired steps differ ({amounts})")
     return f"{opening}, {'; '.join(clauses)}."
+
+
+def is_decided(metrics: Metrics, name: str, other: str) -> bool:
+    """Whether the test set tells two strategies apart at the level of the intervals."""
+    return difference(metrics, name, other)["p_value"] < round(1 - metrics[name]["confidence"], 9)
+
+
+def _against(metrics: Metrics, name: str, rival: str) -> str:
+    gain = difference(metrics, name, rival)
+    p_value = p_value_text(gain["p_value"])
+    certainty = (
+        f"{level(metrics)} interval {points(gain['low'])} to {points(gain['high'])}, "
+        f"p {p_value if p_value.startswith('≤') else '= ' + p_value}"
+    )
+    if not is_decided(metrics, name, rival):
+        return f"cannot be told apart from {rival} ({points(gain['difference'])} points, {certainty})"
+    verb = "beats" if gain["difference"] > 0 else "loses to"
+    return f"{verb} {rival} by {100 * abs(gain['difference']):.1f} points of word accuracy ({certainty})"
+
+
+def _accuracy(metrics: Metrics, name: str) -> float:
+    return float(metrics[name]["word_accuracy"]["mean"])
 
 
 def _counted(count: str, noun: str) -> str:
     return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
 
 
-def _clause(metrics: Metrics, focus: str, rival: str) -> str:
-    found = metrics[COMPARISONS].get(f"{focus}_vs_{rival}")
-    if found is None:
-        found = _reversed(metrics[COMPARISONS][f"{rival}_vs_{focus}"])
-    confidence = metrics[focus]["confidence"]
-    p_value = p_value_text(found["p_value"])
-    evidence = (
-        f"{_level(confidence)} {points(found['low'])} to {points(found['high'])}, "
-        f"p {p_value if p_value.startswith('≤') else '= ' + p_value}"
+def listed_share(metrics: Metrics) -> str:
+    """How many test items the accuracies are of, and for how many of them the target is in the list."""
+    row = metrics[focus_of(metrics)]
+    listed = row[LISTED]["items"] if row[LISTED] else 0
+    return (
+        f"Accuracies are those on all {row['items']:,} test items, of which {listed / row['items']:.0%} have a target "
+        "that is listed among the unpaired targets."
     )
-    if found["p_value"] >= round(1 - confidence, 9):
-        return f"{focus} and {rival} cannot be told apart ({points(found['difference'])} points, {evidence})"
-    verb = "beats" if found["difference"] > 0 else "loses to"
-    return f"{focus} {verb} {rival} by {100 * abs(found['difference']):.1f} points of word accuracy ({evidence})"
 
 
-def _reversed(found: dict[str, float]) -> dict[str, float]:
-    return found | {"difference": -found["difference"], "low": -found["high"], "high": -found["low"]}
+def by_listed(metrics: Metrics) -> dict[str, dict[str, str]]:
+    """Accuracies by strategy for listed and for unlisted targets, under a title for each that has test items."""
+    names = strategies(metrics)
+    return {
+        f"{title} ({metrics[names[0]][key]['items']:,} items)": {
+            name: percent(metrics[name][key]["word_accuracy"]) for name in names
+        }
+        for key, title in PARTS.items()
+        if metrics[names[0]][key]
+    }
 
 
-def table(metrics: Metrics) -> str:
-    """All rows and, below, the comparisons of the strategies as two markdown tables."""
-    level = _level(metrics[strategies(metrics)[0]]["confidence"])
-    header = ["strategy", f"word accuracy, % ({level})", "greedy, %", f"character error rate, % ({level})"]
+def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
+    """The main table and, below, what each ingredient buys, as markdown. seconds: of training, by title of the row."""
+    interval = f"{level(metrics)} interval"
+    header = ["strategy", f"word accuracy, % ({interval})", "greedy, %", f"character error rate, % ({interval})"]
+    header += ["paired steps", "all steps", *(["seconds"] if seconds else [])]
     lines = [
         [
             name,
             percent(row["word_accuracy"]),
             f"{100 * row['by_order'][GREEDY]['mean']:.1f}" if GREEDY in row["by_order"] else ABSENT,
             percent(row["character_error_rate"]),
-            *(f"{row[key]:,.0f}" for key in ("paired_steps", "steps", "seconds")),
+            *(f"{row[key]:,.0f}" for key in ("paired_steps", "steps")),
+            *([f"{seconds[name]:,.0f}" if name in seconds else ABSENT] if seconds else []),
         ]
         for name, row in rows(metrics).items()
     ]
-    text = markdown_table([*header, "paired steps", "all steps", "seconds"], lines)
-    if not metrics[COMPARISONS]:
+    text = markdown_table(header, lines)
+    if not metrics[INGREDIENTS]:
         return text
-    lines = [
+    bought = [
         [
-            name.replace("_vs_", " vs "),
-            f"{points(found['difference'])} ({points(found['low'])} to {points(found['high'])})",
-            p_value_text(found["p_value"]),
+            BOUGHT[row["ingredient"]],
+            f"{row['with']} - {row['without']}",
+            f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})",
+            p_value_text(row["p_value"]),
         ]
-        for name, found in metrics[COMPARISONS].items()
+        for row in metrics[INGREDIENTS]
     ]
-    return text + "\n" + markdown_table(["comparison", f"word accuracy, points ({level})", "p"], lines)
+    return f"{text}\n{markdown_table(['ingredient', 'difference', f'points ({interval})', 'p'], bought, left=2)}"
 
 
-def calibration_errors(metrics: Metrics) -> str:
-    """The expected calibration error of every row that has confidences, as a markdown table."""
-    lines = [
+def training_seconds(metrics: Metrics) -> dict[str, float]:
+    """Seconds of training by title of a row: of one run, the mean of the seeds, and of an ensemble, their sum.
+
+    Pretraining is included. Rows without timings, as of a model from elsewhere, are left out.
+    """
+    seconds = {}
+    for name in strategies(metrics):
+        parts = [name, PRETRAIN] if "pretrained" in metrics[name]["ingredients"] else [name]
+        seeds = metrics[name]["by_seed"]
+        with contextlib.suppress(UserError, IndexError, KeyError):
+            total = sum(load_seconds(part, int(seed)) for part in parts for seed in seeds)
+            seconds[name] = total / len(seeds)
+            if name in metrics[ENSEMBLES]:
+                seconds[ensemble_title(name)] = total
+    return seconds
+
+
+def sizes_table(rows: pd.DataFrame) -> str:
+    """A markdown table of accuracies: a row for each strategy, a column for each number of pairs."""
+    sizes = sorted(set(rows["pairs"]))
+    cells = {
+        (row["strategy"], row["pairs"]): percent({"mean": row["word_accuracy"], "low": row["low"], "high": row["high"]})
+        for row in rows.to_dict("records")
+    }
+    names = dict.fromkeys(rows["strategy"])
+    lines = [[name, *(cells.get((name, size), ABSENT) for size in sizes)] for name in names]
+    return markdown_table(["word accuracy, %, by pairs", *(f"{size:,}" for size in sizes)], lines)
+
+
+def comparison(metrics: Metrics, seconds: Mapping[str, float]) -> str:
+    """comparison.md: the verdict and the tables."""
+    names = strategies(metrics)
+    lengths = {
+        f"{length_range(bucket)} ({bucket['items']:,} items)": [
+            percent(metrics[name]["by_source_length"][place]["word_accuracy"]) for name in names
+        ]
+        for place, bucket in enumerate(metrics[names[0]]["by_source_length"])
+    }
+    listed = {title: list(cells.values()) for title, cells in by_listed(metrics).items()}
+    by_length, by_list = (
+        markdown_table(["words right, %", *columns], zip(names, *columns.values(), strict=True))
+        for columns in (lengths, listed)
+    )
+    errors = [
         [name, f"{100 * row['calibration_error']:.1f}"]
         for name, row in rows(metrics).items()
         if row["calibration_error"] is not None
     ]
-    return markdown_table(["strategy", "expected calibration error, points"], lines)
-
-
-def _level(confidence: float) -> str:
-    return f"{100 * confidence:.4g}% interval"
+    sections = [
+        f"# Comparison\n\n{escape(verdict(metrics))}\n\n{listed_share(metrics)}\n",
+        table(metrics, seconds),
+        f"## By whether the target is listed\n\n{by_list}",
+        f"## By the number of symbols in the source\n\n{by_length}",
+        f"## Calibration\n\n{CALIBRATION}\n\n"
+        + markdown_table(["strategy", "expected calibration error, points"], errors),
+    ]
+    return "\n".join(sections)

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from pipeline.config.params import STRICT
 from pipeline.errors import UserError
 from pipeline.prediction.requests import Question, Service
-from pipeline.tracking.loading import load_model
+from pipeline.tracking.models import load_model
 
 LARGEST_BODY = 8 * 2**20  # bytes
 BODY_SECONDS = 30  # that a body may take to come

@@ -1,19 +1,17 @@
-"""Stage `evaluate`: all that was trained on the test set, the strategies against each other, and the report."""
+"""Stage `evaluate`: decode the test set with everything that was trained, and compare the strategies."""
 
 from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.evaluation import sizes
 from pipeline.evaluation.attention import attention_maps, sources_to_map
-from pipeline.evaluation.comparison import compare
+from pipeline.evaluation.comparison import calibration_table, compare
 from pipeline.evaluation.confusions import confusions
-from pipeline.evaluation.evaluate import evaluate, evaluate_controls, tested_run
+from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
 from pipeline.evaluation.examples import examples
-from pipeline.evaluation.results import REPORTS, Outcome, focus_of
+from pipeline.evaluation.results import REPORTS, EvaluatedRuns, EvaluationResults, focus_of
+from pipeline.keys import decisive_parameters
 from pipeline.prediction.predictor import each_loaded, learn_evidence, load_trained
-from pipeline.report.findings import Findings
-from pipeline.report.report import write_predictions, write_report
-from pipeline.report.tables import verdict
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
 from pipeline.training.noise import learned_noise
@@ -23,50 +21,48 @@ REWRITES = 1000  # of the learned noise, at most
 
 @explain_user_errors
 def main() -> None:
-    """Decode the test set with every run and ensemble, compare, and write reports/."""
+    """Write reports/evaluation, reports/predictions and reports/metrics.json."""
     params, prepared = load_params(), Prepared.open(PREPARED)
     held_out = params.prepare.hold_out_targets
     if RerankMetadata.load() != RerankMetadata(prepared.digest, params.seeds, held_out, params.decoding):
         raise UserError(f"{RERANKERS} was made with other data or parameters than there are now: run `dvc repro`")
     evidence = learn_evidence(params.decoding, prepared, held_out)
     groups = [*single_runs(params), *ensembles(params)]
-    found = {
+    results = {
         group: evaluate(group, model, params, prepared, evidence)
         for group, model in each_loaded(watched(groups, "evaluate"))
     }
-    runs = [result for group, result in found.items() if not group.is_ensemble]
+    runs = [result for group, result in results.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)
     metrics = compare(
         runs,
-        seen=[not unpaired.isdisjoint(example.accepted) for example in prepared.test],
+        listed=[not unpaired.isdisjoint(example.accepted) for example in prepared.test],
         source_lengths=[len(prepared.source_alphabet.encode(example.source)) for example in prepared.test],
+        settings=params.strategies,
         resamples=params.evaluate.resamples,
         confidence=params.evaluate.confidence,
         seed=params.evaluate.seed,
-        ensembles=[result for group, result in found.items() if group.is_ensemble],
+        ensembles=[result for group, result in results.items() if group.is_ensemble],
         controls=evaluate_controls(prepared),
     )
-    focus, won_and_lost = focus_of(list(params.strategies)), examples(runs)
+    focus = focus_of(metrics)
+    won_and_lost = examples(runs, focus)
     sources = [example.source for example in prepared.test]
     mapped = sources_to_map(won_and_lost, sources, prepared.source_alphabet.kind)
-    findings = Findings(
+    EvaluationResults(
         metrics=metrics,
-        results=runs,
-        examples=won_and_lost,
-        rewrites=learned_noise(prepared).rewrites(REWRITES, prepared.source_alphabet, prepared.target_alphabet),
+        curves=curves_table(runs),
+        histories=histories_table(runs),
+        calibration=calibration_table(runs),
         confusions=confusions(runs, [example.accepted for example in prepared.test], prepared.target_alphabet.kind),
-        pairs=len(prepared.train_sources),
-        targets=len(prepared.targets),
-        dev=len(prepared.dev),
+        noise=learned_noise(prepared).rewrites(REWRITES, prepared.source_alphabet, prepared.target_alphabet),
+        examples=won_and_lost,
         attention=attention_maps(load_trained(RunGroup(focus, params.seeds[:1])), mapped),
-        earlier=sizes.saved(params),
-    )
-    write_report(REPORTS, findings)
-    for group, result in found.items():
+    ).save()
+    for group, result in results.items():
         write_predictions(REPORTS / group.predictions, result, prepared.test)
-    tested = [tested_run(group, result, REPORTS) for group, result in found.items() if not group.is_ensemble]
-    Outcome.of(params, prepared.digest, tested).save()
-    print(verdict(metrics))
+    evaluated = [evaluated_run(group, result) for group, result in results.items() if not group.is_ensemble]
+    EvaluatedRuns(prepared.digest, decisive_parameters(params), tuple(evaluated)).save()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `publish`: MLflow gets what it lacks of the comparison in the files; it runs at the end of every repro."""
+"""Stage `publish`: add to MLflow what it lacks of the comparison in the files, at the end of every repro."""
 
 from pipeline.config.params import load_params
 from pipeline.errors import explain_user_errors
@@ -9,7 +9,7 @@ from pipeline.tracking.publish import publish
 
 @explain_user_errors
 def main() -> None:
-    """Complete the comparison in MLflow; that it is away costs a warning. Checkpoints are not needed any more."""
+    """Complete the comparison in MLflow, with a warning if it is down, and remove checkpoints of finished trainings."""
     publish(load_params())
     clear(project_root() / FOLDER)
 

@@ -109,7 +109,7 @@ def _train_seeds(strategy: str, seeds: Sequence[int], params: Params, prepared: 
         open_runs.push(comparison.end_if_broken_off)
         for seed, message in messages:
             if message == BEGINS:
-                children[seed] = open_runs.enter_context(comparison.start(strategy, seed, params, environment))
+                children[seed] = open_runs.enter_context(comparison.start(strategy, seed))
             elif isinstance(message, list):
                 watcher.show(seed, message[-1])
                 children[seed].log_evaluations(message)

@@ -21,7 +21,7 @@ from pipeline.config.params import changed, flatten, load_params
 from pipeline.errors import UserError
 from pipeline.report.figures import DOTS, GRID, INK, MUTED, styles
 from pipeline.report.figures import plain as literal
-from pipeline.report.markdown import markdown_table
+from pipeline.report.tables import markdown_table
 from pipeline.runs.checkpoints import write_whole
 from pipeline.sweeps.trials import Result, Trial, plain
 from pipeline.text import cell

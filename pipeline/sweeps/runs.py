@@ -13,9 +13,8 @@ from pipeline.hashing import joined
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import Row, run_parameters
 from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, Result, Trial
-from pipeline.tracking.client import Connection
+from pipeline.tracking.client import KIND, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED, Connection
 from pipeline.tracking.runs import Run
-from pipeline.tracking.tags import KIND, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,6 +1,6 @@
-"""The way to MLflow: which store, and finding and making the runs of a comparison there.
+"""The way to MLflow: which store is in use, and the runs of a comparison there, found and made by their tags.
 
-It knows what the runs are tagged with and not what is written to them, which is `pipeline.tracking.runs`'s.
+What a run holds is left to `pipeline.tracking.runs`.
 """
 
 import contextlib
@@ -9,12 +9,11 @@ import logging
 import os
 import random
 import re
-import shlex
 import sqlite3
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,16 +21,23 @@ from filelock import FileLock
 
 from pipeline.config.params import ConfigError, load_params
 from pipeline.tracking.sqlite import ARTIFACTS, SCHEME, database_of, follow_project
-from pipeline.tracking.tags import CHILD, COMPARISON, KIND, PARENT, SEED, STRATEGY, StoredRun
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
-# What MLflow does where the user has not said otherwise. By its own defaults, a server that is away holds up every
-# call for minutes, and the UI has eight more processes at hand that judge language models.
+# Tags of a run: its comparison (a hash of the inputs), PARENT or CHILD, and of a child its strategy and seed.
+COMPARISON, KIND, STRATEGY, SEED = "tandem.comparison", "tandem.kind", "tandem.strategy", "tandem.seed"
+PARENT, CHILD, PARENT_ID = "comparison", "run", "mlflow.parentRunId"
+# A hash of the outputs, set when all of a parent is published; digests of the training that a child shows and of all
+# that is published of a run; and a mark of children that were made from files.
+OUTPUTS, TRAINED, PUBLISHED, REUSED = "tandem.outputs", "tandem.trained", "tandem.published", "tandem.reused"
+
+# Settings of MLflow unless the user has set them. By its own defaults, every call waits minutes for a server that is
+# down, and the UI starts eight more processes that judge language models.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -41,7 +47,7 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 LOCK_SECONDS = 120
-BUSY, BUSY_SECONDS = "database is locked", 20  # what SQLite says of another's transaction; how long it is tried again
+BUSY, BUSY_SECONDS = "database is locked", 20  # SQLite's message during another transaction; seconds of retries
 PARAMETERS_PER_BATCH = 100  # MLflow takes no more at once
 
 
@@ -63,23 +69,22 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http:", "https:", "databricks"))
 
 
-def ui_command(root: Path) -> str:
-    """The one line that opens the UI on loopback; for a server, the address of its own."""
-    uri = tracking_uri(root)
-    if is_server(uri):
-        return uri
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --workers 1"
+def ui_arguments(root: Path, port: int) -> list[str]:
+    """The arguments of the command `mlflow` that open the UI of a local store on loopback."""
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return ["ui", "--backend-store-uri", tracking_uri(root), *where]
 
 
 def find_artifacts(root: Path, experiment: str) -> None:
-    """Let a local store find its artifacts, where it was moved or copied with the project in `root`."""
+    """Let a local store find its artifacts after it was moved or copied with the project in `root`."""
     if database := database_of(tracking_uri(root)):
-        with contextlib.suppress(sqlite3.Error):  # MLflow says what is wrong with it
+        with contextlib.suppress(sqlite3.Error):  # MLflow reports what is wrong with it
             follow_project(database, experiment, root)
 
 
 def runs_page(root: Path, experiment: str) -> str:
     """The part of the UI's address, after host and port, that shows the runs of an experiment."""
+    find_artifacts(root, experiment)
     with alone(root, "mlflow"):  # it may make the store
         found = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
     # Without its type of workflow, the UI opens on the traces of language models.
@@ -89,19 +94,41 @@ def runs_page(root: Path, experiment: str) -> str:
 
 @contextlib.contextmanager
 def alone(root: Path, name: str) -> Iterator[None]:
-    """With the lock of a name in a project held, for as long as that takes; without, where it cannot be written."""
+    """Hold the project's lock of a name meanwhile; do without it if the lock file cannot be written."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
-            lock = FileLock(_lock_file(root, name))
-            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock)
+            held.enter_context(_lock(root, name))
         yield
+
+
+@dataclass(frozen=True)
+class ExistingRun:
+    """A run that the store has and that is not deleted. artifacts: address of their folder."""
+
+    run_id: str
+    status: str
+    tags: Mapping[str, str]
+    artifacts: str
+    has_artifacts: bool
+
+    @property
+    def child(self) -> tuple[str, int]:
+        """Strategy and seed of a child."""
+        return self.tags.get(STRATEGY, ""), int(self.tags.get(SEED, -1))
+
+    def shows(self, published: str) -> bool:
+        """Whether all with that digest was published to this run, and is still in place."""
+        return self.status == "FINISHED" and self.tags.get(PUBLISHED) == published and self.has_artifacts
+
+    def was_trained_as(self, digest: str) -> bool:
+        """Whether the run shows the whole of the training with that digest."""
+        return self.status == "FINISHED" and self.tags.get(TRAINED) == digest
 
 
 class Connection:
     """A store, and the runs of one comparison in it.
 
-    No method raises because of MLflow: the first trouble prints a warning, and from then on nothing is tried.
+    No method raises because of MLflow: the first failure logs a warning, and from then on nothing is tried.
     """
 
     parent_kind = PARENT
@@ -115,11 +142,10 @@ class Connection:
         self._experiment = ""
         self._name = f"{experiment}-{key[:6]}"
         root = project_root()
-        self._lock = FileLock(_lock_file(root, "mlflow"), timeout=LOCK_SECONDS)
         # Of two processes that make a SQLite store at once both fail, and of two that write to it at once one may.
         self._writes_alone = not is_server(tracking_uri(root))
         try:
-            Path(self._lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(root, "mlflow", LOCK_SECONDS)
             with self._lock:
                 find_artifacts(root, experiment)
                 client = _connect(tracking_uri(root))
@@ -133,15 +159,15 @@ class Connection:
         """Whether everything has reached the store so far."""
         return self._client is not None
 
-    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
-        """The result of `call`; None if this or an earlier one failed."""
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
+        """The result of `call`; None if this or an earlier one failed. exclusive: no other process may call meanwhile."""
         if self._client is None:
             return None
         deadline = time.monotonic() + BUSY_SECONDS
         try:
             while True:
                 try:
-                    with self._lock if self._writes_alone else contextlib.nullcontext():
+                    with self._lock if exclusive or self._writes_alone else contextlib.nullcontext():
                         return call(self._client)
                 except Exception as error:
                     if BUSY not in str(error) or time.monotonic() > deadline:
@@ -151,75 +177,85 @@ class Connection:
             self._give_up(action, error)
             return None
 
-    def runs(self) -> list[StoredRun]:
-        """All runs of the comparison that are not deleted, the oldest first."""
+    def parents(self) -> list[ExistingRun]:
+        """The parent runs of the comparison, the oldest first; without MLflow none."""
+        return self._existing({KIND: self.parent_kind})
 
-        def find(client: "MlflowClient") -> list[StoredRun]:
-            return [
-                StoredRun(run.info.run_id, run.info.status, run.data.tags, bool(client.list_artifacts(run.info.run_id)))
-                for run in self._search(client, {})
-            ]
-
-        return self.attempt("find the runs of the comparison", find) or []
+    def children(self, parent: str) -> list[ExistingRun]:
+        """The children of a parent run, the oldest first; without MLflow none."""
+        return self._existing({KIND: CHILD, PARENT_ID: parent}) if parent else []
 
     def open_parent(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Id of the parent run, found or made with these, now running; empty if MLflow is away."""
+        """Id of the parent run without outputs, now running, made with these if there is none; empty without MLflow."""
 
         def take(client: "MlflowClient") -> str:
-            with self._lock:
-                if found := self._search(client, {KIND: self.parent_kind}):
-                    run = found[0]
+            for run in self._search(client, {KIND: self.parent_kind}):
+                if OUTPUTS not in run.data.tags:
                     if run.info.status != "RUNNING":
                         client.update_run(run.info.run_id, status="RUNNING")
-                else:
-                    every = {**self._tags, KIND: self.parent_kind, **tags}
-                    run = client.create_run(self._experiment, tags=every, run_name=self._name)
-                    log_parameters(client, run.info.run_id, parameters)
-                return str(run.info.run_id)
+                    return str(run.info.run_id)
+            every = {**self._tags, KIND: self.parent_kind, **tags}
+            run = client.create_run(self._experiment, tags=every, run_name=self._name)
+            log_parameters(client, run.info.run_id, parameters)
+            return str(run.info.run_id)
 
-        return self.attempt("open the comparison", take) or ""
+        return self.attempt("open the comparison", take, exclusive=True) or ""
 
-    def finished_child(self, strategy: str, seed: int) -> str:
-        """Id of the finished run of a strategy and seed; empty if there is none."""
+    def delete_parent(self, parent: str) -> None:
+        """Delete a parent run with its children."""
 
-        def find(client: "MlflowClient") -> str:
-            found = [run.info for run in self._search(client, _child_tags(strategy, seed))]
-            return next((str(info.run_id) for info in found if info.status == "FINISHED"), "")
+        def delete(client: "MlflowClient") -> None:
+            for run in self._search(client, {PARENT_ID: parent}):
+                client.delete_run(run.info.run_id)
+            client.delete_run(parent)
 
-        return self.attempt("find the run", find) or ""
+        self.attempt("delete a duplicate", delete, exclusive=True)
 
-    def scheduled_child(self, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
-        """Id of the run that an earlier stage left to be gone on with, now running; empty if there is none."""
+    def scheduled_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
+        """Id of the child that an earlier stage left to be continued, now running; empty if there is none."""
 
         def take(client: "MlflowClient") -> str:
-            with self._lock:
-                for run in self._search(client, _child_tags(strategy, seed)):
-                    if run.info.status == "SCHEDULED":
-                        client.update_run(run.info.run_id, status="RUNNING")
-                        for name, value in {**self._tags, **tags}.items():
-                            client.set_tag(run.info.run_id, name, value)
-                        return str(run.info.run_id)
+            for run in self._search(client, _child_tags(parent, strategy, seed)):
+                if run.info.status == "SCHEDULED":
+                    client.update_run(run.info.run_id, status="RUNNING")
+                    for name, value in {**self._tags, **tags}.items():
+                        client.set_tag(run.info.run_id, name, value)
+                    return str(run.info.run_id)
             return ""
 
-        return self.attempt("go on with the run", take) or ""
+        return self.attempt("continue the run", take, exclusive=True) or ""
 
     def new_child(
         self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], started: int | None = None
     ) -> str:
-        """Id of a new run of a strategy and seed in place of any before it; empty if MLflow is away.
+        """Id of a new child of a strategy and seed in place of any before it; empty without MLflow.
 
-        started: milliseconds since 1970, now if None.
+        started: milliseconds since 1970, UTC; None is now.
         """
 
         def make(client: "MlflowClient") -> str:
-            with self._lock:
-                for run in self._search(client, _child_tags(strategy, seed)):
-                    client.delete_run(run.info.run_id)
-                every = {**self._tags, "mlflow.parentRunId": parent, **_child_tags(strategy, seed), **tags}
-                run = client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}")
-                return str(run.info.run_id)
+            own = _child_tags(parent, strategy, seed)
+            for run in self._search(client, own):
+                client.delete_run(run.info.run_id)
+            every = {**self._tags, **own, **tags}
+            return str(client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}").info.run_id)
 
-        return self.attempt("make the run", make) or ""
+        return self.attempt("make the run", make, exclusive=True) or ""
+
+    def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
+        def find(client: "MlflowClient") -> list[ExistingRun]:
+            return [
+                ExistingRun(
+                    run.info.run_id,
+                    run.info.status,
+                    run.data.tags,
+                    run.info.artifact_uri or "",
+                    bool(client.list_artifacts(run.info.run_id)),
+                )
+                for run in self._search(client, tags)
+            ]
+
+        return self.attempt("find the runs of the comparison", find) or []
 
     def _search(self, client: "MlflowClient", tags: Mapping[str, str]) -> list["MlflowRun"]:
         wanted = {COMPARISON: self._key, **tags}
@@ -228,20 +264,22 @@ class Connection:
 
     def _give_up(self, action: str, error: Exception) -> None:
         self._client = None
-        print(
-            f"warning: MLflow could not {action} ({reason_of(error)}). "
-            f"Nothing more is sent to it, and nothing is lost: {self.mended_by} from the files what is missing.",
-            file=sys.stderr,
-        )
+        message = "MLflow could not %s (%s). Nothing more is sent to it, and no result is lost: %s what is missing."
+        log.warning(message, action, reason_of(error), self.mended_by)
 
 
 def reason_of(error: Exception) -> str:
-    """What MLflow says is wrong, in one line and without the password that an address may carry."""
-    return textwrap.shorten(re.sub(r"//[^/@\s]*@", "//", f"{type(error).__name__}: {error}"), 300, placeholder=" ...")
+    """An error's message in one line, without the password that an address in it may have."""
+    return textwrap.shorten(without_password(f"{type(error).__name__}: {error}"), 300, placeholder=" ...")
+
+
+def without_password(text: str) -> str:
+    """The same text without user and password in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, Any]) -> None:
-    """Write parameters by dotted name, the values as they may stand in params.yaml."""
+    """Write parameters by dotted name, the values as they may be written in params.yaml."""
     from mlflow.entities import Param
 
     entries = [Param(key, value if isinstance(value, str) else json.dumps(value)) for key, value in parameters.items()]
@@ -250,25 +288,28 @@ def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str,
 
 
 def import_mlflow() -> None:
-    """Import it before it is needed, where there is time; whatever is wrong with it shows when it is used."""
+    """Import MLflow ahead of its first use, while there is time; an error shows when it is used."""
     with contextlib.suppress(Exception):
         _settle_environment()
         import mlflow  # noqa: F401
 
 
 def use_project_store() -> None:
-    """Let the functions of MLflow that take an address look for it in the store in use, in this process."""
+    """Let MLflow's functions that take a model's address use the project's store, in this process."""
     _settle_environment()
     import mlflow
 
     root = project_root()
-    with contextlib.suppress(ConfigError):  # a model's folder can be looked at where no project is
+    with contextlib.suppress(ConfigError):  # a model in a folder can be loaded outside of a project
         find_artifacts(root, load_params().tracking.experiment)
     mlflow.set_tracking_uri(tracking_uri(root))
 
 
-def _lock_file(root: Path, name: str) -> Path:
-    return root / ".dvc" / "tmp" / f"tandem-{name}.lock"
+def _lock(root: Path, name: str, seconds: float = -1) -> FileLock:
+    """The project's lock of a name; raises OSError if its folder cannot be made."""
+    folder = root / ".dvc" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"tandem-{name}.lock", timeout=seconds)
 
 
 def _settle_environment() -> None:
@@ -280,7 +321,7 @@ def _connect(uri: str) -> "MlflowClient":
     _settle_environment()
     from mlflow import MlflowClient
 
-    # It tells when it makes a store, and prints a traceback for errors that it raises as well.
+    # It logs that it makes a store, and prints a traceback for errors that it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return MlflowClient(uri)
 
@@ -297,5 +338,5 @@ def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:
     return str(experiment.experiment_id)
 
 
-def _child_tags(strategy: str, seed: int) -> dict[str, str]:
-    return {KIND: CHILD, STRATEGY: strategy, SEED: str(seed)}
+def _child_tags(parent: str, strategy: str, seed: int) -> dict[str, str]:
+    return {KIND: CHILD, PARENT_ID: parent, STRATEGY: strategy, SEED: str(seed)}

@@ -1,9 +1,9 @@
 """The MLflow model: strings in, a table of ranked predictions out, in Python or over HTTP.
 
-A saved model is a folder that needs no other: a bundle, the modules of this package that prediction takes, and exact
-versions of the packages that they import. To load it, MLflow runs the modules in the folder, and so the code of whoever
-logged the model. There are no pickles: `loading.load_model`, and so `tandem serve`, reads the same folder and runs
-none of its code.
+A saved model is a folder that needs no other: a bundle, this file, the modules of this package that prediction needs,
+and exact versions of the packages that they import. To load it, MLflow runs the modules in the folder, and so the code
+of whoever logged the model. There are no pickles: `models.load_model`, and so `tandem serve`, reads the same folder and
+runs none of its code.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
+from mlflow.models import Model, set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
@@ -55,7 +55,7 @@ OUTPUTS = {
 
 
 class ServedModel(PythonModel):
-    """A service as MLflow calls it. What was compiled for one request serves the next."""
+    """A service as MLflow calls it; later requests reuse what an earlier one compiled."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
@@ -67,7 +67,7 @@ class ServedModel(PythonModel):
     def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict for all sources together: a table with the columns `OUTPUTS`, as `Service` answers.
 
-        What cannot be used raises MlflowException with a sentence, status 400 over HTTP.
+        An invalid request raises MlflowException with a reason, status 400 over HTTP.
         """
         try:
             rows = self._service.answer(self._service.question(model_input, params or {}))
@@ -79,21 +79,21 @@ class ServedModel(PythonModel):
 def save_model(folder: Path, bundle: Path, max_symbols: int, example: str, model: Model) -> None:
     """Write a bundle as an MLflow model into a new folder.
 
-    example: a source that shows what sources look like. model: who it is in MLflow; gets what else is known of it.
+    example: a source that shows what sources look like. model: its identity in MLflow; its description is added here.
     """
-    # It tells that it cannot learn from a type hint what is said of the output below.
+    # It logs that a type hint does not describe the output, which is described below.
     logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
     with TemporaryDirectory() as place:
         mlflow.pyfunc.save_model(
             folder,
-            python_model=str(Path(__file__).with_name("served.py")),
+            python_model=__file__,
             artifacts={BUNDLE: str(bundle)},
             model_config={MAX_SYMBOLS: max_symbols},
             code_paths=[str(_copied_modules(Path(place)))],
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             mlflow_model=model,
         )
-    # Given an example and a type hint, MLflow would load the model and predict to learn what is said here.
+    # Given an example and a type hint, MLflow would load the model and predict to learn this.
     model.signature.outputs = Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()])
     model.signature.params = ParamSchema(
         [
@@ -112,7 +112,7 @@ def _copied_modules(folder: Path) -> Path:
     """The modules of this package that a loaded model imports, copied below `folder`."""
     package = Path(__file__).parents[1]
     finder = ModuleFinder(path=[str(package.parent)])
-    finder.run_script(str(Path(__file__).with_name("served.py")))
+    finder.run_script(__file__)
     for name in finder.modules:
         if name.split(".")[0] == package.name:
             place = Path(*name.split("."))
@@ -120,3 +120,7 @@ def _copied_modules(folder: Path) -> Path:
             (folder / module).parent.mkdir(parents=True, exist_ok=True)
             copyfile(package.parent / module, folder / module)
     return folder / package.name
+
+
+if __name__ != "pipeline.tracking.flavor":  # MLflow runs this file to load a model
+    set_model(ServedModel())

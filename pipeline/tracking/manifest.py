@@ -1,63 +1,65 @@
-"""What MLflow has to hold of a comparison, as the files say, and whether a store holds it."""
+"""What MLflow has to hold of a comparison, computed from the files, and whether it holds that."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pipeline.config.params import Params
-from pipeline.evaluation.results import REPORTS, Outcome, TestedRun
+from pipeline.evaluation.results import REPORTS, EvaluatedRun, EvaluatedRuns
 from pipeline.hashing import digest_of, joined
 from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, run_folder, starts_pretrained
-from pipeline.tracking.tags import KIND, PARENT, StoredRun
+from pipeline.tracking.client import ExistingRun
 
-LAYOUT = 1  # another number when other things are published of the same files
+LAYOUT = 1  # another number when other things are published from the same files
 
 MATCHER_HISTORY = MODELS / "matcher" / HISTORY
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the outcome of a comparison and the files that it names have to look like in MLflow."""
+    """The digests that the runs of a comparison show in MLflow when all of it is published."""
 
     params: Params
-    outcome: Outcome
+    evaluated: EvaluatedRuns
+
+    @cached_property
+    def outputs(self) -> str:
+        """Digest of all networks, rerankers and test predictions, in the order of strategies and seeds."""
+        return joined(*(part for run in self.evaluated.runs for part in _outputs(run)))
 
     @cached_property
     def parent(self) -> str:
-        """The digest of what the parent run shows."""
+        """Digest of what the parent run shows."""
         files = digest_of([*self.report_files(), MATCHER_HISTORY])
-        return joined(str(LAYOUT), *self.children.values(), files, self.params.tracking.model)
+        tracking = self.params.tracking
+        return joined(str(LAYOUT), self.outputs, *self.children.values(), files, tracking.experiment, tracking.model)
 
     @cached_property
     def children(self) -> dict[tuple[str, int], str]:
-        """By strategy and seed, the digest of what a child run shows."""
-        return {(run.metadata.strategy, run.metadata.seed): self._child(run) for run in self.outcome.runs}
+        """Digest of what each child run shows, by strategy and seed."""
+        return {(run.metadata.strategy, run.metadata.seed): self._child(run) for run in self.evaluated.runs}
 
     def report_files(self) -> list[Path]:
-        """The files that belong to no single run."""
-        own = {run.predictions for run in self.outcome.runs}
+        """All files below reports/ but the predictions of single runs."""
+        predictions = {run.predictions for run in self.evaluated.runs}
         files = (path for path in REPORTS.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return sorted(set(files) - own)
+        return sorted(set(files) - predictions)
 
-    def pretraining(self, run: TestedRun) -> Path | None:
-        """The folder of the pretraining that is part of a run."""
-        metadata = run.metadata
-        return run_folder(PRETRAIN, metadata.seed) if starts_pretrained(metadata.strategy, self.params) else None
+    def is_shown_by(self, parent: ExistingRun, children: Sequence[ExistingRun]) -> bool:
+        """Whether a parent run and its children are complete, and each child exists once."""
+        return (
+            parent.shows(self.parent)
+            and sorted(run.child for run in children) == sorted(self.children)
+            and all(run.shows(self.children[run.child]) for run in children)
+        )
 
-    def is_held_by(self, runs: Iterable[StoredRun]) -> bool:
-        """Whether these are the parent and each child exactly once, complete."""
-        left = dict(self.children)
-        parents = 0
-        for run in runs:
-            if run.tags.get(KIND) == PARENT:
-                parents += run.shows(self.parent)
-            elif (digest := left.pop(run.child, None)) is None or not run.shows(digest):
-                return False
-        return parents == 1 and not left
+    def _child(self, run: EvaluatedRun) -> str:
+        strategy, seed = run.metadata.strategy, run.metadata.seed
+        pretraining = [run_folder(PRETRAIN, seed) / HISTORY] if starts_pretrained(strategy, self.params) else []
+        return joined(str(LAYOUT), *_outputs(run), digest_of(pretraining), json.dumps(dict(run.metrics)))
 
-    def _child(self, run: TestedRun) -> str:
-        pretraining = self.pretraining(run)
-        files = [run.predictions, *([pretraining / HISTORY] if pretraining else [])]
-        return joined(str(LAYOUT), run.models, digest_of(files), json.dumps(dict(run.metrics)))
+
+def _outputs(run: EvaluatedRun) -> tuple[str, str]:
+    return run.metadata.content, digest_of([run.reranker, run.predictions])

@@ -11,41 +11,55 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config.params import Params, flatten
+from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
+from pipeline.hashing import DIGITS, file_digest
 from pipeline.keys import comparison_key
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
-from pipeline.runs.folders import SECONDS, STEP, Row
-from pipeline.tracking.client import Connection, log_parameters
-from pipeline.tracking.tags import REUSED, TRAINED, training_digest
+from pipeline.runs.folders import (
+    PRETRAIN,
+    SECONDS,
+    STEP,
+    Row,
+    content_digest,
+    load_history,
+    run_folder,
+    run_parameters,
+    starts_pretrained,
+    timings_folder,
+)
+from pipeline.tracking.client import REUSED, TRAINED, Connection, log_parameters
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
-from pipeline.hashing import DIGITS
-
-BLOCK = 1 << 20
-# The file of each, what it is called, its columns, and what it is used for, in MLflow's words where it has some.
+# Each data set's file, name, columns, and use in MLflow's words.
 SETS = (
     (TRAIN, "training pairs", ("source", "target"), "training"),
     (TARGETS, "unpaired targets", ("target",), "training"),
     (DEV, "dev pairs", ("source", "target"), "validation"),
     (TEST, "test pairs", ("source", "target"), "testing"),
 )
+SYSTEM = ("cpu_percent", "memory_megabytes")  # columns of timings.csv that the UI shows as system metrics
+METRICS_PER_BATCH = 1000  # MLflow takes no more at once
+TABLES = "mlflow.loggedArtifacts"  # the tag by which the UI knows tables
+TERMINATED = 128 + 15  # the exit code that stands for SIGTERM
+
+Status = Literal["FINISHED", "FAILED", "KILLED", "SCHEDULED"]
+Point = tuple[str, float, int, int]  # name, value, milliseconds since 1970, step
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One of them; digest: the same for the same rows."""
+    """A file of prepared data as MLflow shows it; digest: of its content."""
 
     name: str
     path: Path
@@ -56,40 +70,24 @@ class DataSet:
 
 
 def data_sets(folder: Path = PREPARED) -> Iterator[DataSet]:
-    """Those in a prepared folder, each read once in blocks."""
+    """The data sets in a folder of prepared data."""
     for file, name, columns, context in SETS:
-        yield DataSet(name, folder / file, columns, context, *_measure(folder / file))
-
-
-def _measure(path: Path) -> tuple[int, str]:
-    rows, digest = 0, hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            rows += block.count(b"\n")
-            digest.update(block)
-    return rows, digest.hexdigest()[:DIGITS]
-
-
-Status = Literal["FINISHED", "FAILED", "KILLED", "SCHEDULED"]
-Point = tuple[str, float, int, int]  # name, value, milliseconds since 1970, step
-
-SYSTEM = ("cpu_percent", "memory_megabytes")  # columns of history.csv that the UI shows as system metrics
-
-METRICS_PER_BATCH = 1000  # MLflow takes no more at once
-TABLES = "mlflow.loggedArtifacts"  # the tag by which the UI knows tables
-TERMINATED = 128 + 15  # the exit code that stands for SIGTERM
+        path = folder / file
+        with path.open("rb") as lines:
+            rows = sum(1 for _ in lines)
+        yield DataSet(name, path, columns, context, rows, file_digest(path)[:DIGITS])
 
 
 class Run:
-    """A run to write to; without MLflow, each method does nothing. What it holds already is not written again.
+    """A run to write to; without MLflow, each method does nothing. Values that it has already are not written again.
 
-    As a context manager it finishes itself: FAILED on an exception, KILLED on Ctrl-C and on SIGTERM (where that is
-    made a `SystemExit(143)`), else FINISHED, unless `finish` was called inside.
+    As a context manager it finishes itself: FAILED on an exception, KILLED on Ctrl-C and on SIGTERM (if a signal
+    handler turns that into `SystemExit(143)`), else FINISHED, unless `finish` was called inside.
     """
 
     def __init__(self, connection: Connection, run_id: str, is_new: bool = False) -> None:
         self.connection = connection
-        self.run_id = run_id  # empty if MLflow is away
+        self.run_id = run_id  # empty without MLflow
         self._is_new = is_new  # nothing else has written to it
         self._finished = False
 
@@ -104,12 +102,12 @@ class Run:
         self._attempt("log parameters", send)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Write metrics of one step. What is not finite is left out: MLflow would draw infinity as 1.8e308."""
+        """Write metrics of one step. Infinity and NaN are left out: MLflow would draw infinity as 1.8e308."""
         now = milliseconds()
         self._send([(name, float(value), now, step) for name, value in metrics.items()])
 
     def log_history(self, rows: Sequence[Row], prefix: str = "", until: int | None = None) -> None:
-        """Write rows of history.csv, their names after `prefix`, the last row as of `until`, by default now.
+        """Write rows of evaluations, their names after `prefix`; the last row gets the time `until`, by default now.
 
         `step` is the step, `seconds` (since training began; optional) the time axis, and all else are metrics.
         """
@@ -129,33 +127,29 @@ class Run:
         def send(client: "MlflowClient") -> None:
             from mlflow.entities import Dataset, DatasetInput, InputTag
 
-            def entry(found: DataSet) -> DatasetInput:
-                columns = [{"type": "string", "name": name, "required": True} for name in found.columns]
-                data = Dataset(
-                    found.name,
-                    found.digest,
-                    "local",
-                    json.dumps({"uri": found.path.as_posix()}),
-                    json.dumps({"mlflow_colspec": columns}),
-                    json.dumps({"num_rows": found.rows, "num_elements": found.rows * len(columns)}),
-                )
-                return DatasetInput(data, [InputTag("mlflow.data.context", found.context)])
+            def entry(data: DataSet) -> DatasetInput:
+                columns = [{"type": "string", "name": name, "required": True} for name in data.columns]
+                source, schema = {"uri": data.path.as_posix()}, {"mlflow_colspec": columns}
+                profile = {"num_rows": data.rows, "num_elements": data.rows * len(columns)}
+                texts = map(json.dumps, (source, schema, profile))
+                shown = Dataset(data.name, data.digest, "local", *texts)
+                return DatasetInput(shown, [InputTag("mlflow.data.context", data.context)])
 
-            client.log_inputs(self.run_id, datasets=[entry(found) for found in sets])
+            client.log_inputs(self.run_id, datasets=[entry(data) for data in sets])
 
         self._attempt("log the data sets", send)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or a folder with all in it, to the run's artifacts, there below `folder`."""
+        """Copy a file, or a folder with all in it, to the run's artifacts, below `folder` in them."""
         self._attempt(f"store {path.name}", lambda client: client.log_artifact(self.run_id, str(path), folder))
 
-    def log_table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], name: str) -> None:
-        """Write a table as JSON in the shape that the UI shows tables of several runs side by side in."""
+    def log_table(self, table: "pd.DataFrame", name: str) -> None:
+        """Write a table as JSON in the form in which the UI shows tables of several runs side by side."""
 
         def send(client: "MlflowClient") -> None:
             with TemporaryDirectory() as place:
                 file = Path(place) / name
-                file.write_text(json.dumps({"columns": columns, "data": rows}, ensure_ascii=False), encoding="utf-8")
+                table.to_json(file, orient="split", index=False, double_precision=15)
                 client.log_artifact(self.run_id, str(file))
             client.set_tag(self.run_id, TABLES, json.dumps([{"path": name, "type": "table"}]))
 
@@ -171,7 +165,7 @@ class Run:
         self._attempt("tag the run", send)
 
     def finish(self, status: Status = "FINISHED") -> None:
-        """End the run; SCHEDULED leaves it to a later stage to go on with."""
+        """End the run; SCHEDULED leaves it to a later stage to continue."""
         self._finished = True
         self._attempt("finish the run", lambda client: client.set_terminated(self.run_id, status))
 
@@ -202,10 +196,10 @@ class Run:
         self._attempt("log metrics", send)
 
     def _missing(self, client: "MlflowClient", points: Sequence[Point]) -> list[Point]:
-        """Those of the points that the run does not have, at whatever time."""
+        """The points that the run does not have, at whatever time."""
         names = {name for name, *_ in points}.intersection(client.get_run(self.run_id).data.metrics)
         known = {
-            (name, found.value, found.step) for name in names for found in client.get_metric_history(self.run_id, name)
+            (name, point.value, point.step) for name in names for point in client.get_metric_history(self.run_id, name)
         }
         return [(name, value, time, step) for name, value, time, step in points if (name, value, step) not in known]
 
@@ -215,103 +209,89 @@ class Run:
 
 
 class Child(Run):
-    """The run of one strategy and seed; `continued` says whether an earlier stage has written to it."""
+    """The run of one strategy and seed, which begins with its pretraining if it has one."""
 
-    def __init__(self, connection: Connection, run_id: str, is_new: bool = False, continued: bool = False) -> None:
+    def __init__(self, connection: Connection, run_id: str, is_new: bool = False, is_pretraining: bool = False) -> None:
         super().__init__(connection, run_id, is_new)
-        self.continued = continued
+        self._is_pretraining = is_pretraining  # what is trained now
+
+    def log_evaluations(self, rows: Sequence[Row]) -> None:
+        """Write evaluations of the training that is going on."""
+        self.log_history(rows, f"{PRETRAIN}_" if self._is_pretraining else "")
 
     def finish_training(self, folder: Path) -> None:
-        """End the run, as one that shows the training in a run folder."""
-        self.set_tags({TRAINED: training_digest(folder)})
-        self.finish()
+        """End the run of the training in a run folder; after pretraining it waits for its strategy's stage."""
+        if self._is_pretraining:
+            self.finish("SCHEDULED")
+        elif self.run_id:
+            self.set_tags({TRAINED: content_digest(folder)})
+            self.finish()
 
 
 class Comparison(Run):
-    """The parent run, and the way to its children. It is RUNNING until all is published."""
+    """The parent run, and the way to its children. It is RUNNING until everything is published."""
 
-    @classmethod
-    def find(cls, params: Params, data_digest: str, environment: Environment, key: str | None = None) -> Self:
-        """The comparison of a key, by default the one that these parameters, data and code belong to, still closed."""
-        key = key or comparison_key(params, data_digest)
-        own = {name: value for name, value in environment.tags().items() if name != STAGE}
-        return cls(Connection(params.tracking.experiment, key, _tags(params, data_digest) | own), "")
+    def __init__(self, params: Params, data_digest: str, environment: Environment) -> None:
+        """Connect to the store; which run is the parent is not decided yet."""
+        self._params, self._environment = params, environment
+        tags = _tags(params, data_digest) | environment.tags()
+        tags.pop(STAGE, None)  # of no single stage
+        super().__init__(Connection(params.tracking.experiment, comparison_key(params, data_digest), tags), "")
 
     @classmethod
     def open(cls, params: Params, data_digest: str, environment: Environment) -> Self:
-        """The same, opened."""
-        comparison = cls.find(params, data_digest, environment)
-        comparison.reopen(params)
+        """The comparison of these inputs that is not published yet, to write to while training."""
+        comparison = cls(params, data_digest, environment)
+        comparison.resume()
         return comparison
 
-    def reopen(self, params: Params) -> None:
-        """Find or make the parent run; from now on it is RUNNING."""
-        self.run_id = self.connection.open_parent(flatten(params), {"mlflow.source.name": "dvc.yaml"})
+    def resume(self) -> None:
+        """Make the parent run without outputs the one to write to, a new one if there is none; it is RUNNING then."""
+        self.run_id = self.connection.open_parent(flatten(self._params), {"mlflow.source.name": "dvc.yaml"})
 
-    def child(self, strategy: str, seed: int) -> Child | None:
-        """The finished run of a strategy and seed, to add to; None if it is missing or was broken off."""
-        run_id = self.connection.finished_child(strategy, seed)
-        return Child(self.connection, run_id) if run_id else None
+    def start(self, name: str, seed: int) -> Child:
+        """Open the child for a training of a strategy, or of `pretrain`, in place of what an earlier try has left.
 
-    def start(
-        self,
-        strategy: str,
-        seed: int,
-        parameters: Mapping[str, Any],
-        environment: Environment,
-        continuing: bool = False,
-    ) -> Child:
-        """Open the run of a training, a new one in place of what an earlier try has left.
-
-        parameters: this stage's own, by dotted name. continuing: go on with the run if the stage before this one
-        finished it as SCHEDULED.
+        Pretraining is part of the run of the first pretrained strategy in params.yaml, whose stage continues it; other
+        pretrained strategies get its history from the files.
         """
-        tags = environment.tags()
-        scheduled = self.connection.scheduled_child(strategy, seed, tags) if continuing else ""
-        run_id = scheduled or self.connection.new_child(self.run_id, strategy, seed, tags)
-        child = Child(self.connection, run_id, is_new=not scheduled, continued=bool(scheduled))
-        child.log_parameters(parameters)
+        pretrained = [strategy for strategy in self._params.strategies if starts_pretrained(strategy, self._params)]
+        if name == PRETRAIN and not pretrained:
+            return Child(self.connection, "")
+        strategy, tags = pretrained[0] if name == PRETRAIN else name, self._environment.tags()
+        continued = self.connection.scheduled_child(self.run_id, name, seed, tags) if name in pretrained else ""
+        run_id = continued or self.connection.new_child(self.run_id, strategy, seed, tags)
+        child = Child(self.connection, run_id, is_new=not continued, is_pretraining=name == PRETRAIN)
+        child.log_parameters(run_parameters(strategy, self._params))
+        if name in pretrained and run_id and not continued:
+            child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_")
         return child
 
-    def restore(
-        self,
-        strategy: str,
-        seed: int,
-        parameters: Mapping[str, Any],
-        environment: Environment | None,
-        rows: Sequence[Row],
-        pretraining: Sequence[Row],
-    ) -> Child:
-        """The run of a training that is over, from its files, in place of any before it; it is not finished yet.
-
-        rows and pretraining: of history.csv, the latter where pretraining is part of the run.
-        """
+    def restore(self, strategy: str, seed: int) -> Child:
+        """Make the child of a finished training from its files, in place of any before it; it is not finished yet."""
+        rows, environment = load_history(run_folder(strategy, seed)), Environment.load(timings_folder(strategy, seed))
         end = milliseconds()
         began = end - round(1000 * max((row.get(SECONDS, 0.0) for row in rows), default=0.0))
-        program = {"mlflow.source.name": f"pipeline/stages/{strategy}.py"}
-        tags = {REUSED: "true", **program, **(environment.tags() if environment else {})}
+        tags = {REUSED: "true", **(environment.tags() if environment else {})}
         if os.environ.get(EXPERIMENT):  # shown in this experiment, whichever it was trained in
             tags[EXPERIMENT] = os.environ[EXPERIMENT]
         child = Child(self.connection, self.connection.new_child(self.run_id, strategy, seed, tags, began), is_new=True)
-        child.log_parameters(parameters)
-        child.log_history(pretraining, prefix="pretrain_", until=began)
+        child.log_parameters(run_parameters(strategy, self._params))
+        if starts_pretrained(strategy, self._params):
+            child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_", until=began)
         child.log_history(rows, until=end)
         return child
 
     def end_if_broken_off(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the run where an exception does; else another stage goes on with it. Stands at the end of a `with`."""
+        """End the run if an exception ends the `with` statement that this is pushed to; else later stages go on."""
         if error is not None:
             self.__exit__(kind, error, trace)
 
-    def set_description(self, markdown: str) -> None:
-        """What the UI shows first of the comparison; MLflow keeps 8,000 characters."""
-        self.set_tags({"mlflow.note.content": markdown})
-
 
 def milliseconds() -> int:
-    """The time, since 1970."""
+    """Milliseconds since 1970, UTC."""
     return round(time.time() * 1000)
 
 
@@ -320,7 +300,7 @@ def _metric_name(column: str, prefix: str) -> str:
 
 
 def _tags(params: Params, data_digest: str) -> dict[str, str]:
-    """What all runs of a comparison are tagged with: the data, and who publishes them by which program."""
+    """Tags of all runs of a comparison: the data, the user and the program."""
     name = params.data.pairs.stem if params.data.pairs else params.data.source
     program = Path(sys.argv[0])
     if program.is_relative_to(Path.cwd()):

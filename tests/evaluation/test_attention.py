@@ -77,7 +77,7 @@ def test_there_is_no_map_of_an_empty_source(build: Build) -> None:
 
 def test_won_and_lost_examples_are_mapped_in_turn_then_others_of_a_common_length() -> None:
     sources = ["abcdefgh", "won", "a" * 15, "lost", "also won", "x", "won", "abcdefg", ""]
-    examples = pd.DataFrame({"item": [1, 2, 4, 3], "outcome": ["won", "won", "won", "lost"]})
+    examples = pd.DataFrame({"item": [1, 2, 4, 3], "result": ["won", "won", "won", "lost"]})
     chosen = sources_to_map(examples, sources, Symbols.CHARACTERS, limit=9)
     assert chosen == ["won", "lost", "also won", "abcdefgh", "abcdefg", "x"]
     assert sources_to_map(examples, sources, Symbols.CHARACTERS, limit=2) == ["won", "lost"]

@@ -1,47 +1,39 @@
 """From runs to metrics, on comparisons small enough to work out by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.evaluation.comparison import (
     RunResult,
-    accuracy_table,
-    by_length_table,
     calibration_table,
     compare,
     length_buckets,
 )
-from pipeline.evaluation.results import rows, strategies
-from tests.support.made_up import HALF, MOST, compared, run
+from pipeline.evaluation.results import accuracy_table, difference, rows, strategies
+from tests.support.made_up import HALF, MOST, SHIPPED, compared, run
 
 
 def test_metrics_hold_means_over_seeds() -> None:
     metrics = compared(
-        run("tandem", 0, [1, 1, 0, 0], steps=30, paired_steps=10, seconds=1.0),
-        run("tandem", 7, [1, 0, 0, 0], steps=40, paired_steps=20, seconds=2.0),
+        run("tandem", 0, [1, 1, 0, 0], steps=30, paired_steps=10),
+        run("tandem", 7, [1, 0, 0, 0], steps=40, paired_steps=20),
     )
     found = metrics["tandem"]
     assert found["word_accuracy"]["mean"] == 3 / 8
     assert found["character_error_rate"]["mean"] == 5 / 16
-    assert (found["steps"], found["paired_steps"], found["seconds"]) == (35, 15, 1.5)
+    assert (found["steps"], found["paired_steps"]) == (35, 15)
     assert found["by_seed"] == {"0": 0.5, "7": 0.25}
     assert (found["items"], found["seeds"], found["confidence"]) == (4, 2, 0.95)
     assert metrics["comparisons"] == {}
 
 
-def test_strategies_and_comparisons_have_a_fixed_order_whatever_that_of_the_runs() -> None:
-    metrics = compared(*(run(name, 0, HALF) for name in ("later", "tandem", "two_stage", "supervised")))
-    assert strategies(metrics) == ["supervised", "two_stage", "tandem", "later"]
-    assert list(metrics["comparisons"]) == [
-        "two_stage_vs_supervised",
-        "tandem_vs_supervised",
-        "later_vs_supervised",
-        "tandem_vs_two_stage",
-        "later_vs_two_stage",
-        "later_vs_tandem",
-    ]
+def test_strategies_keep_their_order_and_each_is_compared_with_all_before_it() -> None:
+    metrics = compared(*(run(name, 0, HALF) for name in ("mine", "supervised", "tandem")))
+    assert strategies(metrics) == ["mine", "supervised", "tandem"]
+    assert list(metrics["comparisons"]) == ["supervised_vs_mine", "tandem_vs_mine", "tandem_vs_supervised"]
 
 
 def test_differences_have_the_sign_of_the_first_named() -> None:
@@ -52,6 +44,51 @@ def test_differences_have_the_sign_of_the_first_named() -> None:
     assert found["p_value"] == 1 / 501
 
 
+def test_a_difference_can_be_read_from_either_side() -> None:
+    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST))
+    one, other = difference(metrics, "tandem", "supervised"), difference(metrics, "supervised", "tandem")
+    assert one["difference"] == -other["difference"] == 0.25
+    assert (one["low"], one["high"], one["p_value"]) == (-other["high"], -other["low"], other["p_value"])
+
+
+def test_an_ingredient_buys_the_difference_of_strategies_that_have_nothing_else_apart() -> None:
+    metrics = compared(*(run(name, 0, MOST if "tandem" in name else HALF) for name in SHIPPED))
+    bought = [(row["ingredient"], row["with"], row["without"]) for row in metrics["ingredients"]]
+    assert bought == [
+        ("synthetic", "augmented", "supervised"),
+        ("synthetic", "tandem", "alternating"),
+        ("autoencode", "alternating", "supervised"),
+        ("autoencode", "tandem", "augmented"),
+        ("pretrained", "two_stage", "augmented"),
+    ]
+    assert [row["difference"] for row in metrics["ingredients"]] == [0, 0.25, 0, 0.25, 0]
+
+
+def test_strategies_with_unequal_budgets_show_no_ingredient() -> None:
+    settings = SHIPPED | {"augmented": replace(SHIPPED["augmented"], steps=999)}
+    runs = [run(name, 0, HALF) for name in ("supervised", "augmented", "alternating")]
+    metrics = compared(*runs, settings=settings)
+    assert [row["ingredient"] for row in metrics["ingredients"]] == ["autoencode"]
+
+
+@pytest.mark.parametrize(
+    ("names", "focus", "rivals"),
+    [
+        (["supervised", "augmented", "two_stage", "alternating", "tandem"], "tandem", ["two_stage"]),
+        (["tandem", "two_stage", "supervised"], "two_stage", ["tandem"]),
+        (["supervised", "two_stage", "tandem", "mine"], "mine", ["two_stage", "tandem"]),
+        (["supervised", "alternating"], "alternating", []),
+        (["tandem", "mine", "supervised"], "mine", ["tandem"]),
+    ],
+)
+def test_the_verdict_is_between_strategies_of_the_same_materials(
+    names: list[str], focus: str, rivals: list[str]
+) -> None:
+    settings = SHIPPED | {"mine": replace(SHIPPED["tandem"], steps=500)}
+    metrics = compared(*(run(name, 0, HALF) for name in names), settings=settings)
+    assert metrics["verdict"] == {"focus": focus, "rivals": rivals}
+
+
 def test_one_more_strategy_leaves_the_other_numbers_as_they_are() -> None:
     two = [run("supervised", 0, HALF), run("tandem", 0, MOST)]
     before, after = compared(*two), compared(*two, run("two_stage", 0, MOST[::-1]))
@@ -59,11 +96,11 @@ def test_one_more_strategy_leaves_the_other_numbers_as_they_are() -> None:
     assert after["comparisons"]["tandem_vs_supervised"] == before["comparisons"]["tandem_vs_supervised"]
 
 
-def test_seen_and_unseen_targets_are_told_apart() -> None:
-    found = compared(run("tandem", 0, [1, 1, 0, 1]), seen=[True, True, False, False])["tandem"]
-    assert found["seen_targets"]["items"] == 2
-    assert found["seen_targets"]["word_accuracy"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
-    assert found["unseen_targets"]["word_accuracy"]["mean"] == 0.5
+def test_listed_and_unlisted_targets_are_told_apart() -> None:
+    found = compared(run("tandem", 0, [1, 1, 0, 1]), listed=[True, True, False, False])["tandem"]
+    assert found["listed_targets"]["items"] == 2
+    assert found["listed_targets"]["word_accuracy"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    assert found["unlisted_targets"]["word_accuracy"]["mean"] == 0.5
 
 
 def test_accuracy_by_other_orders_is_a_mean_over_seeds() -> None:
@@ -111,8 +148,8 @@ def test_ensembles_and_controls_are_rows_and_no_strategies() -> None:
 
 
 def test_a_side_without_items_is_null() -> None:
-    assert compared(run("tandem", 0, HALF))["tandem"]["seen_targets"] is None
-    assert compared(run("tandem", 0, HALF), seen=[True] * 100)["tandem"]["unseen_targets"] is None
+    assert compared(run("tandem", 0, HALF))["tandem"]["listed_targets"] is None
+    assert compared(run("tandem", 0, HALF), listed=[True] * 100)["tandem"]["unlisted_targets"] is None
 
 
 def test_metrics_are_strict_json_even_for_a_single_item() -> None:
@@ -148,9 +185,9 @@ def test_accuracy_by_source_length_covers_every_item_once() -> None:
     [
         ([], "no runs"),
         ([run("tandem", 0, HALF), run("tandem", 0, HALF)], "two runs of one seed"),
-        ([run("tandem", 0, HALF), run("tandem", 1, [1])], "other items"),
+        ([run("tandem", 0, HALF), run("tandem", 1, [1])], "other test items"),
         ([run("comparisons", 0, HALF)], "cannot be named"),
-        ([run("ensembles", 0, HALF)], "cannot be named"),
+        ([run("verdict", 0, HALF)], "cannot be named"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(results: list[RunResult], message: str) -> None:
@@ -167,6 +204,3 @@ def test_tables_for_plots_are_flat() -> None:
     metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST))
     assert list(accuracy_table(metrics).columns) == ["strategy", "word_accuracy", "low", "high"]
     assert accuracy_table(metrics)["word_accuracy"].tolist() == [0.5, 0.75]
-    lengths = by_length_table(metrics)
-    assert list(lengths.columns) == ["strategy", "from", "to", "items", "word_accuracy", "low", "high"]
-    assert lengths["items"].tolist() == [100, 100]

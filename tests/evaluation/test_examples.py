@@ -5,9 +5,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from pipeline.evaluation import examples as selection
 from pipeline.evaluation.comparison import RunResult
-from pipeline.evaluation.examples import examples
 from tests.support.made_up import run
+
+
+def examples(results: list[RunResult], limit: int = 40) -> pd.DataFrame:
+    return selection.examples(results, "tandem", limit)
 
 
 def test_examples_are_those_won_then_those_lost() -> None:
@@ -17,7 +21,7 @@ def test_examples_are_those_won_then_those_lost() -> None:
             *(run("tandem", seed, [1, 1, 0, 0, 1]) for seed in range(3)),
         ]
     )
-    assert found[["item", "outcome"]].to_numpy().tolist() == [[1, "won"], [3, "lost"]]
+    assert found[["item", "result"]].to_numpy().tolist() == [[1, "won"], [3, "lost"]]
     assert found.loc[0, "supervised_prediction"] == "x1"
     assert found.loc[0, "tandem_prediction"] == "01"
     assert found.loc[1, "tandem_accuracy"] == 0
@@ -54,8 +58,8 @@ def test_a_prediction_shown_is_one_of_the_majority() -> None:
     assert examples(results).loc[0, "tandem_prediction"] == "x0"
 
 
-@pytest.mark.parametrize(("limit", "outcomes"), [(4, (2, 2)), (5, (3, 2)), (8, (6, 2)), (1, (1, 0)), (20, (10, 2))])
-def test_examples_are_balanced_as_far_as_there_are_enough(limit: int, outcomes: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("limit", "counts"), [(4, (2, 2)), (5, (3, 2)), (8, (6, 2)), (1, (1, 0)), (20, (10, 2))])
+def test_examples_are_balanced_as_far_as_there_are_enough(limit: int, counts: tuple[int, int]) -> None:
     results = [run("supervised", 0, [0] * 10 + [1] * 2), run("tandem", 0, [1] * 10 + [0] * 2)]
-    found = examples(results, limit)["outcome"].value_counts()
-    assert (found.get("won", 0), found.get("lost", 0)) == outcomes
+    found = examples(results, limit)["result"].value_counts()
+    assert (found.get("won", 0), found.get("lost", 0)) == counts

@@ -27,7 +27,7 @@ from pipeline.prediction.parquet import Count, Label
 from pipeline.prediction.portable import Recipe, digest, pack_runs, recipe_of
 from pipeline.prediction.shards import find_shards
 from pipeline.runs.groups import RunGroup
-from pipeline.tracking.loading import pack_model
+from pipeline.tracking.models import pack_model
 from tests.conftest import PROJECT, Call
 from tests.support.clusters import two_nodes
 from tests.support.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model

@@ -2,11 +2,22 @@
 
 import pandas as pd
 
+from pipeline.evaluation.comparison import RunResult
+from pipeline.evaluation.curves import curves_table, histories_table
 from pipeline.report import captions
 from tests.support.made_up import HALF, MOST, compared, history, run
 
 
-def test_the_headline_names_the_best_strategy() -> None:
+def test_the_headline_is_about_the_strategies_of_the_verdict() -> None:
+    beaten, winner = run("two_stage", 0, HALF), run("tandem", 0, MOST)
+    best = run("augmented", 0, [1] * 100)
+    assert captions.headline(compared(beaten, best, winner)) == "tandem beats two_stage by 25.0 points"
+    assert captions.headline(compared(winner, beaten)) == "two_stage loses to tandem by 25.0 points"
+    same = compared(run("two_stage", 0, HALF), run("tandem", 0, HALF))
+    assert captions.headline(same) == "tandem and two_stage cannot be told apart"
+
+
+def test_without_a_verdict_the_headline_names_the_best_strategy() -> None:
     metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST))
     assert captions.headline(metrics) == "tandem is best: it gets 75.0% right"
 
@@ -19,10 +30,10 @@ def test_the_best_strategy_need_not_be_the_one_in_focus() -> None:
 def test_strategies_between_which_the_test_does_not_decide_share_the_headline() -> None:
     two = compared(run("supervised", 0, MOST), run("tandem", 0, MOST))
     assert captions.headline(two) == "No clear winner between supervised and tandem"
-    results = [run("supervised", 0, HALF), run("two_stage", 0, MOST), run("tandem", 0, MOST)]
-    assert captions.headline(compared(*results)) == "No clear winner between two_stage and tandem"
-    results = [run(name, 0, MOST) for name in ("supervised", "two_stage", "tandem")]
-    assert captions.headline(compared(*results)) == "No clear winner among supervised, two_stage and tandem"
+    results = [run("supervised", 0, HALF), run("alternating", 0, MOST), run("tandem", 0, MOST)]
+    assert captions.headline(compared(*results)) == "No clear winner between alternating and tandem"
+    results = [run(name, 0, MOST) for name in ("supervised", "alternating", "tandem")]
+    assert captions.headline(compared(*results)) == "No clear winner among supervised, alternating and tandem"
 
 
 def test_a_strategy_alone_has_nothing_to_win() -> None:
@@ -30,19 +41,25 @@ def test_a_strategy_alone_has_nothing_to_win() -> None:
 
 
 def test_costs_are_named_cheapest_first() -> None:
-    metrics = compared(run("supervised", 0, HALF, seconds=60.4), run("tandem", 0, HALF, seconds=20.0))
-    assert captions.cost(metrics) == "Seconds of training for one run: tandem 20, supervised 60."
+    seconds = {"supervised": 60.4, "tandem": 20.0, "tandem, ensemble": 40.0}
+    assert (
+        captions.cost(seconds, ["supervised", "tandem"]) == "Seconds of training for one run: tandem 20, supervised 60."
+    )
+
+
+def curves(*runs: RunResult) -> str:
+    return captions.learning_curves(curves_table(runs), histories_table(runs))
 
 
 def test_learning_curves_say_what_was_reached_and_what_was_still_rising() -> None:
     flat = run("supervised", 0, HALF, history=history(0.1, 0.3, 0.3, 0.3, 0.3))
     rising = run("tandem", 0, HALF, history=history(0.1, 0.2, 0.3, 0.4, 0.5))
-    reached = "Words of the development set right at the best look, mean of the seeds: supervised 30.0%"
-    assert captions.learning_curves([flat]) == f"{reached}."
-    assert captions.learning_curves([flat, rising]) == (
+    reached = "Words of the development set right at the best evaluation, mean of the seeds: supervised 30.0%"
+    assert curves(flat) == f"{reached}."
+    assert curves(flat, rising) == (
         f"{reached}, tandem 50.0%. tandem was still rising at the end, so more steps may help."
     )
-    assert captions.learning_curves([run("tandem", 0, HALF)]) == "No learning curve was kept."
+    assert curves(run("tandem", 0, HALF)) == "There are no learning curves."
 
 
 def test_lengths_are_compared_from_the_shortest_to_the_longest() -> None:
@@ -70,9 +87,9 @@ def test_the_most_frequent_mistakes_are_named() -> None:
         [("tandem", "e", "", 100), ("tandem", "", "e", 5), ("tandem", "a", "o", 3), ("tandem", "x", "y", 1)],
         columns=["strategy", "target", "written", "count"],
     )
-    said = captions.confusions(table, "tandem", runs=2).replace("\u2068", "").replace("\u2069", "")
-    assert said == (
-        "In one run over the test set tandem leaves out “e” 50 times, puts in “e” 2.5 times and writes “o” for “a” "
+    sentence = captions.confusions(table, "tandem", runs=2).replace("\u2068", "").replace("\u2069", "")
+    assert sentence == (
+        "In one run over the test set tandem leaves out “e” 50 times, inserts “e” 2.5 times and writes “o” for “a” "
         "1.5 times."
     )
 

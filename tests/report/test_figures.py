@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.comparison import compare
+from pipeline.evaluation.comparison import calibration_table, compare
+from pipeline.evaluation.curves import curves_table, histories_table
 from pipeline.report.figures import (
     accuracy_by_pairs,
     calibration,
     learning_curves,
     noise,
-    places,
     save,
     styles,
     word_accuracy,
@@ -20,20 +20,15 @@ from pipeline.report.figures import (
 from tests.support.made_up import rewrites, several
 
 
-def test_a_strategy_has_its_own_colour_and_marker() -> None:
-    found = styles(["supervised", "two_stage", "tandem", "a", "b", "c", "d"])
-    assert len({style["color"] for style in found.values()}) == 7
-    assert len({style["marker"] for style in found.values()}) == 7
-
-
-def test_a_known_strategy_keeps_its_colour_whatever_it_is_compared_with() -> None:
-    assert places(["supervised", "two_stage", "tandem"]) == {"supervised": 0, "two_stage": 1, "tandem": 2}
-    assert places(["tandem"]) == {"tandem": 2}
-    assert places(["supervised", "tandem", "new", "newer"]) == {"supervised": 0, "tandem": 2, "new": 1, "newer": 3}
+def test_each_of_twelve_strategies_has_its_own_colour_and_marker() -> None:
+    found = styles([f"strategy{number}" for number in range(12)])
+    assert len({style["color"] for style in found.values()}) == 12
+    assert len({style["marker"] for style in found.values()}) == 12
 
 
 def test_legend_lies_above_the_data(tmp_path: Path) -> None:
-    figure = learning_curves(several(("supervised", "tandem"), ["a", "b"]))
+    results = several(("supervised", "tandem"), ["a", "b"])
+    figure = learning_curves(curves_table(results), histories_table(results))
     save(figure, tmp_path / "curves.png")
     axes = figure.axes[0]
     legend = axes.get_legend()
@@ -55,14 +50,14 @@ def test_accuracy_plot_shows_ensembles_in_the_colour_of_their_strategy() -> None
     metrics = compare(results, [False] * 10, [5] * 10, resamples=100, ensembles=results[-1:])
     axes = word_accuracy(metrics).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["supervised", "tandem", "tandem, ensemble"]
-    marks = [line for line in axes.lines if line.get_marker() in ("o", "D") and line.get_markersize() == 6]
+    marks = [line for line in axes.lines if line.get_marker() in ("o", "s") and line.get_markersize() == 6]
     assert marks[2].get_color() == marks[1].get_color() != marks[0].get_color()
     assert marks[2].get_markerfacecolor() == "white"
 
 
 def test_reliability_plot_has_the_points_of_its_table() -> None:
     results = several(("supervised",), [f"word{n}" for n in range(10)])  # every other item is right
-    (points,) = calibration(results).axes[0].collections
+    (points,) = calibration(calibration_table(results), ["supervised"]).axes[0].collections
     offsets = np.asarray(points.get_offsets())
     assert offsets[:, 0] == pytest.approx(np.linspace(0.05, 0.95, 10))
     assert offsets[:, 1].tolist() == [0, 1] * 5
@@ -80,7 +75,7 @@ def test_accuracy_by_pairs_has_a_line_for_each_strategy_through_its_sizes() -> N
         [("tandem", 1000, 0.5, 0.4, 0.6), ("tandem", 100, 0.2, 0.1, 0.3), ("supervised", 100, 0.1, 0.0, 0.2)],
         columns=["strategy", "pairs", "word_accuracy", "low", "high"],
     )
-    axes = accuracy_by_pairs(rows, 0.95).axes[0]
+    axes = accuracy_by_pairs(rows, ["supervised", "tandem"], 0.95).axes[0]
     lines = {str(line.get_label()): line for line in axes.lines}
     assert np.asarray(lines["tandem"].get_xydata()).tolist() == [[100, 0.2], [1000, 0.5]]
     assert np.asarray(lines["supervised"].get_xydata()).tolist() == [[100, 0.1]]

@@ -6,12 +6,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 
-from pipeline.evaluation.attention import AttentionMap
+from pipeline.evaluation.results import AttentionMap
 from pipeline.report.heatmaps import SYMBOLS, attention, confusion_map
 
 
 def table(*rows: tuple[str, str, int]) -> pd.DataFrame:
-    columns = ["strategy", "target", "written", "count", "seen"]
+    columns = ["strategy", "target", "written", "count", "occurrences"]
     return pd.DataFrame([("tandem", *row, 100) for row in rows], columns=columns)
 
 
@@ -44,7 +44,7 @@ def test_only_symbols_with_the_most_confusions_are_shown() -> None:
     assert set(down) == {target for target, _, _ in rows[:SYMBOLS]} | {"∅"}
 
 
-def test_another_strategy_is_left_out_and_no_mistake_is_said_to_be_none() -> None:
+def test_another_strategy_is_left_out_and_no_mistakes_are_named_so() -> None:
     figure = confusion_map(table(("b", "a", 3)), "supervised", 1, "green")
     assert not figure.axes
     assert "supervised makes no mistakes" in figure.texts[0].get_text()

@@ -1,113 +1,67 @@
-"""The files of a report: there, whole, the same every time, and safe with any text."""
+"""The files of a report: complete, the same every time, and safe with any text."""
 
-import json
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from pipeline.data.examples import Example
-from pipeline.evaluation.comparison import RunResult
-from pipeline.report.findings import PLOTS
-from pipeline.report.report import write_predictions, write_report
-from tests.support.made_up import findings, rewrites, run, several
+from pipeline.evaluation.results import EvaluationResults
+from pipeline.graph import deciding_modules
+from pipeline.report.report import PLOTS, write_plots
+from pipeline.report.tables import comparison
+from pipeline.stages import report as stage
+from tests.conftest import PROJECT
+from tests.support.made_up import evaluation, report, rewrites, several
 
-pytestmark = pytest.mark.usefixtures("warnings_are_errors")
-
-FILES = {
-    "index.html",
-    "metrics.json",
-    "comparison.md",
-    "curves.csv",
-    "accuracy.csv",
-    "by_length.csv",
-    "calibration.csv",
-    "confusions.csv",
-    "noise.csv",
-    "examples.csv",
-    *(f"{name}.png" for name in PLOTS),
-}
 HOSTILE = ["<script>alert(1)</script>", "a|b", "$\\frac{", "`x` *y* [z](u)", "a\nb", "\ud800", "漢\u202e字", '"=1+1"']
-FROM_FILES = [text for text in HOSTILE if text.isprintable()]  # such as data may hold
 
 
-def write(folder: Path, results: list[RunResult]) -> str:
-    write_report(folder, findings(results, rewrites=rewrites("a", *FROM_FILES)))
-    return (folder / "comparison.md").read_text(encoding="utf-8")
+@pytest.mark.usefixtures("warnings_are_errors")
+def test_every_figure_is_drawn_the_same_every_time(tmp_path: Path) -> None:
+    made = report(several(("supervised", "two_stage", "tandem"), HOSTILE * 4), noise=rewrites("a", *HOSTILE[:4]))
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        write_plots(made, folder)
+    assert {path.stem for path in (tmp_path / "a").iterdir()} == set(PLOTS)
+    for path in (tmp_path / "a").iterdir():
+        assert imread(path).std() > 0
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
-def test_report_writes_every_file(tmp_path: Path) -> None:
-    page = write(tmp_path / "reports", several(("supervised", "two_stage", "tandem"), [f"word{n}" for n in range(30)]))
-    assert {path.name for path in (tmp_path / "reports").iterdir()} == FILES
-    assert set(json.loads((tmp_path / "reports" / "metrics.json").read_text())) == {
-        "supervised",
-        "two_stage",
-        "tandem",
-        "ensembles",
-        "controls",
-        "comparisons",
-    }
-    assert page.startswith("# Comparison\n\nOn 30 test items and 2 seeds, tandem ")
-    for name in re.findall(r"!\[.*?\]\((.*?)\)", page):
-        assert imread(tmp_path / "reports" / name).std() > 0
+@pytest.mark.usefixtures("warnings_are_errors")
+def test_a_single_run_without_history_and_many_strategies_fit(tmp_path: Path) -> None:
+    write_plots(report(several(("supervised",), ["a"], history=False)[:1]), tmp_path)
+    write_plots(report(several(tuple(f"strategy {n}" for n in range(12)), HOSTILE)), tmp_path)
 
 
-def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
-    results = several(("supervised", "tandem"), [f"word{n}" for n in range(10)])
-    write(tmp_path / "a", results)
-    write(tmp_path / "b", results)
-    for name in FILES:
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+def test_the_names_of_strategies_stay_text_in_the_comparison() -> None:
+    metrics = report(several(("$a_{$", "x|y<b>", "tandem", "漢字"), HOSTILE * 3)).metrics
+    text = comparison(metrics, {})
+    assert "<b>" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| x")]
+    assert len(rows) == 4
+    assert all(re.findall(r"(?<!\\)\|", row) for row in rows)
 
 
-def test_hostile_text_stays_text(tmp_path: Path) -> None:
-    page = write(tmp_path, several(("$a_{$", "x|y<b>", "tandem", "漢字"), HOSTILE * 3))
-    assert "<script" not in page
-    assert "<b>" not in page
-    rows = [line for line in page.splitlines() if line.startswith(("| won", "| lost"))]
-    assert rows
-    assert all(len(re.findall(r"(?<!\\)\|", row)) == 8 for row in rows)
+def test_the_stage_draws_from_the_files_of_the_evaluation_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+    evaluation(several(("two_stage", "tandem"), ["x", "y", "NA", "007", *map(str, range(16))])).save()
+    (tmp_path / "reports/prepare.json").write_text('{"pairs": 9, "targets": 99, "dev": 7, "test": 20}', "utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    stage.main()
+    made = {path.name for path in (tmp_path / "reports").iterdir() if path.is_file()} - {path.name for path in before}
+    assert made == {"index.html", "comparison.md", *(f"{name}.png" for name in PLOTS)}
+    assert {path: path.read_bytes() for path in before} == before
+    assert capsys.readouterr().out.startswith("On 20 test items and 2 seeds, tandem ")
+    page = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
+    assert ">007</bdi>" in page
+    assert ">NA</bdi>" in page
+    assert EvaluationResults.load().metrics["verdict"]["focus"] == "tandem"
 
 
-def test_examples_csv_gives_back_the_text(tmp_path: Path) -> None:
-    write(tmp_path, several(("supervised", "tandem"), ['comma, "quote"', "plain", "naïve", "x"]))
-    found = pd.read_csv(tmp_path / "examples.csv")
-    assert set(found["target"]) <= {'comma, "quote"', "plain", "naïve", "x"}
-    assert 'comma, "quote"' not in set(found["target"])  # both strategies err on item 0
-    assert "naïve" in set(found["target"])
-
-
-def test_a_single_run_on_a_single_item_without_history_is_reported(tmp_path: Path) -> None:
-    page = write(tmp_path, several(("supervised",), ["a"], history=False)[:1])
-    assert "nothing to compare it with" in page
-    assert "agree on every test item" in page
-    assert {path.name for path in tmp_path.iterdir()} == FILES
-
-
-def test_many_strategies_fit(tmp_path: Path) -> None:
-    write(tmp_path, several(tuple(f"strategy {n}" for n in range(9)), [f"word{n}" for n in range(12)]))
-
-
-def test_the_page_has_the_calibration_of_every_strategy(tmp_path: Path) -> None:
-    page = write(tmp_path, several(("supervised", "tandem"), ["a", "b"]))
-    section = page[page.index("## Calibration") : page.index("## Examples")]
-    assert re.findall(r"^\| (supervised|tandem) +\| +[\d.]+ \|$", section, re.MULTILINE) == ["supervised", "tandem"]
-
-
-def test_what_is_written_of_noise_is_read_back(tmp_path: Path) -> None:
-    write(tmp_path, several(("tandem",), ["a"]))
-    found = pd.read_csv(tmp_path / "noise.csv")
-    assert found["target"].tolist() == ["a", *FROM_FILES]
-    assert found["probability"].tolist() == [0.75] * len(found)
-
-
-def test_predictions_have_a_row_for_each_item_with_confidence_and_log_probability(tmp_path: Path) -> None:
-    result = run("tandem", 0, [1, 0], log_probabilities=[-0.125, -2.0], confidences=[0.875, 0.25])
-    write_predictions(tmp_path / "new" / "p.tsv", result, [Example("", "00", ("0", "o")), Example("", "01")])
-    assert (tmp_path / "new" / "p.tsv").read_text(encoding="utf-8").splitlines() == [
-        "source\ttarget\talso\tprediction\tlog_probability\tconfidence\tcorrect\tedits\tlength",
-        "source 00\t00\t0|o\t00\t-0.125\t0.875\tTrue\t0\t2",
-        "source 01\t01\t\tx1\t-2\t0.25\tFalse\t1\t2",
-    ]
+def test_no_module_of_the_report_decides_an_evaluation() -> None:
+    assert not [path for path in deciding_modules("pipeline.stages.evaluate") if "report" in path.parts]

@@ -1,52 +1,120 @@
-"""What is said of a comparison: the verdict, the tables."""
+"""A comparison as text: the verdict, the tables, any text as markdown."""
+
+import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from pipeline.report.markdown import percent
-from pipeline.report.tables import calibration_errors, table, verdict
-from tests.support.made_up import HALF, MOST, compared, run
+from pipeline.report.tables import (
+    comparison,
+    escape,
+    listed_share,
+    markdown_table,
+    p_value_text,
+    percent,
+    points,
+    table,
+    training_seconds,
+    verdict,
+    visible,
+)
+from pipeline.runs.folders import TIMINGS, timings_folder
+from tests.conftest import Call
+from tests.support.made_up import HALF, MOST, compared, evaluation, run
 
 
-def test_verdict_says_what_is_won_and_what_may_be_luck() -> None:
-    # Against two_stage 25 items won and none lost; against supervised one won and none lost.
-    almost = [0, *MOST[1:]]
-    metrics = compared(run("tandem", 0, MOST), run("two_stage", 0, HALF), run("supervised", 0, almost))
-    found = verdict(metrics)
-    assert found.startswith("On 100 test items and 1 seed, tandem beats two_stage by 25.0 points of word accuracy (95%")
-    assert "tandem and supervised cannot be told apart (+1.0 points" in found
-    assert "paired steps" not in found
+def test_the_verdict_compares_strategies_of_the_same_materials() -> None:
+    metrics = compared(run("two_stage", 0, HALF), run("augmented", 0, HALF), run("tandem", 0, MOST))
+    sentence = "On 100 test items and 1 seed, tandem beats two_stage by 25.0 points of word accuracy (95% interval +"
+    assert verdict(metrics).startswith(sentence)
+    assert "augmented" not in verdict(metrics)
 
 
-def test_verdict_says_when_tandem_loses() -> None:
-    assert "tandem loses to supervised by 25.0 points" in verdict(
-        compared(run("tandem", 0, HALF), run("supervised", 0, MOST))
+def test_the_verdict_says_what_may_be_luck() -> None:
+    metrics = compared(run("two_stage", 0, [0, *MOST[1:]]), run("tandem", 0, MOST))
+    assert "tandem cannot be told apart from two_stage (+1.0 points, 95% interval" in verdict(metrics)
+
+
+def test_the_verdict_says_when_the_focus_loses() -> None:
+    assert "tandem loses to two_stage by 25.0 points" in verdict(
+        compared(run("two_stage", 0, MOST), run("tandem", 0, HALF))
     )
 
 
-def test_verdict_names_the_best_of_further_strategies_from_the_side_of_tandem() -> None:
-    metrics = compared(run("tandem", 0, HALF), run("weak", 0, HALF), run("strong", 0, MOST))
-    assert "tandem loses to strong by 25.0 points of word accuracy (95% interval -" in verdict(metrics)
-    assert "weak" not in verdict(metrics)
+def test_the_verdict_names_another_strategy_with_the_highest_accuracy() -> None:
+    most = run("augmented", 0, [1, *[1, 1, 0] * 33])
+    pair = [run("two_stage", 0, [0] * 100), run("tandem", 0, HALF)]
+    assert "; augmented has the highest accuracy and beats tandem by 17.0 points" in verdict(compared(*pair, most))
+    slightly = run("augmented", 0, [1, 1, 1, *HALF[3:]])
+    assert "augmented has the highest accuracy and cannot be told apart from tandem (+1.0 points" in verdict(
+        compared(*pair, slightly)
+    )
 
 
-def test_verdict_says_when_budgets_differ() -> None:
-    metrics = compared(run("tandem", 0, MOST, paired_steps=12), run("supervised", 0, HALF, paired_steps=9))
-    assert verdict(metrics).endswith("; the paired steps spent differ (supervised 9, tandem 12).")
+def test_without_strategies_of_the_same_materials_the_best_is_compared_with_the_next() -> None:
+    metrics = compared(
+        *(run(name, 0, right) for name, right in (("weak", [0] * 100), ("strong", MOST), ("mine", HALF)))
+    )
+    assert "seed, strong beats mine by 25.0 points" in verdict(metrics)
+    assert "; strong beats weak by 75.0 points" in verdict(metrics)
 
 
-def test_verdict_of_a_single_strategy_compares_nothing() -> None:
-    assert "nothing to compare it with" in verdict(compared(run("supervised", 0, HALF)))
+def test_the_verdict_says_when_budgets_differ() -> None:
+    metrics = compared(run("two_stage", 0, HALF, paired_steps=9), run("tandem", 0, MOST, paired_steps=12))
+    assert verdict(metrics).endswith("; their paired steps differ (two_stage 9, tandem 12).")
 
 
-def test_table_shows_per_cent_and_points() -> None:
-    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST, steps=12_000, seconds=61.7))
-    lines = table(metrics).splitlines()
+def test_the_verdict_of_a_single_strategy_compares_nothing() -> None:
+    assert "no other was trained" in verdict(compared(run("supervised", 0, HALF)))
+
+
+def test_the_main_table_shows_per_cent_steps_and_seconds() -> None:
+    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST, steps=12_000))
+    lines = table(metrics, {"tandem": 61.7}).splitlines()
     assert "word accuracy, % (95% interval)" in lines[0]
     assert lines[2].startswith("| supervised |")
     assert " 75.0 (" in lines[3]
+    assert [cell.strip() for cell in lines[2].split("|")[5:8]] == ["10", "20", "–"]
     assert [cell.strip() for cell in lines[3].split("|")[5:8]] == ["10", "12,000", "62"]
-    assert lines[-1].startswith("| tandem vs supervised |")
+    assert "seconds" not in table(metrics)
+
+
+def test_below_it_stands_what_each_ingredient_buys() -> None:
+    lines = table(compared(run("supervised", 0, HALF), run("augmented", 0, MOST))).splitlines()
+    assert [cell.strip() for cell in lines[-1].split("|")[1:3]] == ["made-up pairs", "augmented - supervised"]
     assert "+25.0 (+" in lines[-1]
+
+
+def test_the_headline_says_how_many_targets_are_listed() -> None:
+    metrics = compared(run("tandem", 0, HALF), listed=[True] * 46 + [False] * 54)
+    assert listed_share(metrics).startswith(
+        "Accuracies are those on all 100 test items, of which 46% have a target that"
+    )
+    assert "0% have" in listed_share(compared(run("tandem", 0, HALF)))
+
+
+def test_tandem_compare_prints_the_table_and_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = evaluation([run("two_stage", 0, HALF), run("tandem", 0, MOST)])
+    made.save()
+    code, output, error = call("compare")
+    assert (code, error) == (0, "")
+    assert output == f"{table(made.metrics)}\n{verdict(made.metrics)}\n"
+
+
+def test_seconds_are_means_of_the_seeds_with_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for strategy, seconds in (("two_stage", (2.0, 4.0)), ("pretrain", (10.0, 20.0))):
+        for seed, last in enumerate(seconds):
+            folder = timings_folder(strategy, seed)
+            folder.mkdir(parents=True)
+            (folder / TIMINGS).write_text(f"step,seconds\n10,0.5\n20,{last}\n", encoding="utf-8")
+    runs = [run(name, seed, HALF) for name in ("supervised", "two_stage") for seed in (0, 1)]
+    metrics = compared(*runs, ensembles=[run("two_stage", 0, HALF)])
+    assert training_seconds(metrics) == {"two_stage": 18.0, "two_stage, ensemble": 36.0}  # supervised has no timings
 
 
 def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where_they_are_known() -> None:
@@ -63,6 +131,55 @@ def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where
     ]
 
 
-def test_calibration_errors_are_those_of_what_has_confidences() -> None:
-    metrics = compared(run("supervised", 0, HALF), run("tandem", 0, HALF, confidences=[0.75] * 100))
-    assert calibration_errors(metrics).splitlines()[2:] == ["| tandem   |                               25.0 |"]
+def test_the_comparison_has_verdict_and_tables_and_no_plots() -> None:
+    results = [run("supervised", 0, HALF), run("tandem", 0, HALF, confidences=[0.75] * 100)]
+    text = comparison(compared(*results, listed=[True, False] * 50), {})
+    assert text.startswith("# Comparison\n\nOn 100 test items and 1 seed, ")
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == [
+        "By whether the target is listed",
+        "By the number of symbols in the source",
+        "Calibration",
+    ]
+    assert text.splitlines()[-1] == "| tandem   |                               25.0 |"
+    assert "![" not in text
+
+
+def test_every_symbol_can_be_seen() -> None:
+    assert [visible(symbol) for symbol in ("a", "", " ", "\u00a0", "\u0301", "\u202e", "AH")] == [
+        "a",
+        "∅",
+        "␣",
+        "␣",
+        "◌\u0301",
+        "\ufffd",
+        "AH",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("two_stage", "two_stage"),
+        ("_a_ b", r"\_a\_ b"),
+        ("a|b", r"a\|b"),
+        ("$x$ *y* `z`", r"\$x\$ \*y\* \`z\`"),
+        ("<script>&amp;", "&lt;script&gt;&amp;amp;"),
+        ("a\nb\x00\ud800\u202e", "a\ufffdb\ufffd\ufffd\ufffd"),
+        ("https://a.b WWW.c.d e@f.g", r"https\://a.b WWW\.c.d e\@f.g"),
+        ("", "*(empty)*"),
+        ("naïve 漢字 👍🏽", "naïve 漢字 👍🏽"),
+    ],
+)
+def test_any_text_is_literal_in_markdown(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
+
+
+def test_markdown_table_is_aligned() -> None:
+    assert markdown_table(["name", "n"], [["a", "1,000"], ["long|er", "2"]]) == (
+        "| name     |     n |\n| -------- | ----: |\n| a        | 1,000 |\n| long\\|er |     2 |\n"
+    )
+
+
+def test_small_numbers_read_well() -> None:
+    assert [points(value) for value in (0.0194, -0.0194, -0.0001, 0.0)] == ["+1.9", "-1.9", "0.0", "0.0"]
+    assert [p_value_text(value) for value in (0.61234, 0.0123, 1 / 10_001)] == ["0.61", "0.012", "≤ 0.0001"]

@@ -1,4 +1,4 @@
-"""Runs whose scores can be worked out by hand, and what else a report is made of."""
+"""Runs whose scores can be worked out by hand, and reports made of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +7,17 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.options import Symbols
+from pipeline.config.params import Strategy, load_params
 from pipeline.data.scoring import score
-from pipeline.evaluation.comparison import RunResult, compare
+from pipeline.evaluation.comparison import RunResult, calibration_table, compare
 from pipeline.evaluation.confusions import confusions
+from pipeline.evaluation.curves import curves_table, histories_table
 from pipeline.evaluation.examples import examples
-from pipeline.evaluation.results import Metrics
-from pipeline.report.findings import Findings
+from pipeline.evaluation.results import EvaluationResults, Metrics, focus_of, strategies
+from pipeline.report.report import Report
+from tests.conftest import PROJECT
 
+SHIPPED = load_params(PROJECT / "params.yaml").strategies
 HALF = [1, 1, 0, 0] * 25
 MOST = [1, 1, 1, 0] * 25
 
@@ -24,7 +28,7 @@ def run(strategy: str, seed: int, right: Sequence[int], **changes: Any) -> RunRe
     predictions = [target if is_right else f"x{target[1]}" for target, is_right in zip(targets, right, strict=True)]
     scores = score(predictions, targets, [{target} for target in targets], Symbols.CHARACTERS)
     sources = [f"source {target}" for target in targets]
-    values = {"steps": 20, "paired_steps": 10, "seconds": 1.0, **changes}
+    values = {"steps": 20, "paired_steps": 10, **changes}
     return RunResult(strategy, seed, sources, targets, predictions, scores, **values)
 
 
@@ -33,13 +37,19 @@ def history(*accuracies: float, every: int = 10) -> pd.DataFrame:
     return pd.DataFrame({"step": steps, "dev_word_accuracy": accuracies, "dev_character_error_rate": 0.5})
 
 
-def compared(*results: RunResult, seen: Sequence[bool] | None = None, **settings: Any) -> Metrics:
+def compared(*results: RunResult, listed: Sequence[bool] | None = None, **settings: Any) -> Metrics:
     items = len(results[0].targets)
-    lengths = [2] * items
-    return compare(results, [False] * items if seen is None else seen, lengths, **{"resamples": 500, **settings})
+    settings = {"resamples": 500, "settings": shipped(results), **settings}
+    return compare(results, [False] * items if listed is None else listed, [2] * items, **settings)
 
 
-def several(strategies: tuple[str, ...], targets: list[str], history: bool = True) -> list[RunResult]:
+def shipped(results: Sequence[RunResult]) -> dict[str, Strategy] | None:
+    """The settings of the strategies, if all of them are shipped ones."""
+    names = {result.strategy for result in results}
+    return {name: SHIPPED[name] for name in names} if names <= set(SHIPPED) else None
+
+
+def several(strategies: tuple[str, ...], targets: Sequence[str], history: bool = True) -> list[RunResult]:
     """Two seeds of each strategy; strategy i errs on every item whose number i + 2 divides."""
     results = []
     for place, strategy in enumerate(strategies):
@@ -47,31 +57,41 @@ def several(strategies: tuple[str, ...], targets: list[str], history: bool = Tru
             predictions = [f"{t}$" if item % (place + 2) == 0 else t for item, t in enumerate(targets)]
             scores = score(predictions, targets, [{t} for t in targets], Symbols.CHARACTERS)
             curve = pd.DataFrame({"step": [10, 20], "dev_word_accuracy": [0.1 * place, 0.2], "other": 0.0})
-            looks = curve if history else pd.DataFrame()
+            evaluations = curve if history else pd.DataFrame()
             certain = list(np.linspace(0.05, 0.95, len(targets)))
-            spent: dict[str, Any] = {"steps": 40, "paired_steps": 20, "seconds": 1.5, "history": looks}
+            spent: dict[str, Any] = {"steps": 40, "paired_steps": 20, "history": evaluations}
             known: dict[str, Any] = {"confidences": certain, "log_probabilities": np.log(certain).tolist()}
             results.append(RunResult(strategy, seed, targets, targets, predictions, scores, **spent, **known))
     return results
 
 
 def rewrites(*texts: str) -> pd.DataFrame:
-    """Rows as `LearnedNoise.rewrites` gives them, each text once in every place."""
+    """Rows as returned by `LearnedNoise.rewrites`, each text once in every place."""
     counts = {"count": 3, "seen": 4, "probability": 0.75}
     return pd.DataFrame([{"before": "^", "target": text, "after": text, "source": text, **counts} for text in texts])
 
 
-def findings(results: Sequence[RunResult], metrics: Metrics | None = None, **changes: Any) -> Findings:
-    """What a report is made of; each target is all that its item accepts."""
+def evaluation(results: Sequence[RunResult], metrics: Metrics | None = None, **changes: Any) -> EvaluationResults:
+    """The results of an evaluation; each item accepts its target alone."""
     targets = results[0].targets
+    if metrics is None:
+        lengths = list(map(len, targets))
+        metrics = compare(results, [False] * len(targets), lengths, shipped(results), resamples=100)
     values: dict[str, Any] = {
-        "metrics": metrics or compare(results, [False] * len(targets), list(map(len, targets)), resamples=100),
-        "results": results,
-        "examples": examples(results),
-        "rewrites": rewrites("a"),
+        "curves": curves_table(results),
+        "histories": histories_table(results),
+        "calibration": calibration_table(results),
         "confusions": confusions(results, [{target} for target in targets], Symbols.CHARACTERS),
-        "pairs": 100,
-        "targets": 1000,
-        "dev": 50,
+        "noise": rewrites("a"),
+        "examples": examples(results, focus_of(metrics)),
     }
-    return Findings(**{**values, **changes})
+    return EvaluationResults(metrics, **{**values, **changes})
+
+
+def report(results: Sequence[RunResult], metrics: Metrics | None = None, **changes: Any) -> Report:
+    """A report of 100 pairs; `changes` are values of the report or of the results in it."""
+    values: dict[str, Any] = {"pairs": 100, "targets": 1000, "dev": 50}
+    values |= {name: changes.pop(name) for name in ("pairs", "sizes", "seconds") if name in changes}
+    found = evaluation(results, metrics, **changes)
+    seconds = {name: 10.0 + place for place, name in enumerate(strategies(found.metrics))}
+    return Report(found, **{"seconds": seconds, **values})

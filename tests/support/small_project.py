@@ -18,7 +18,7 @@ from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.predictor import OWN_ORDER
 from pipeline.reranking.features import FEATURES
-from pipeline.runs.folders import RunMetadata, run_folder, save_metadata
+from pipeline.runs.folders import RunMetadata, content_digest, run_folder, save_metadata
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 from pipeline.tracking.flavor import save_model
 from tests.conftest import PROJECT, small_model
@@ -46,8 +46,10 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         run = folder / run_folder(strategy, seed)
         save_network(network, run)
         save_alphabets(run, prepared.source_alphabet, prepared.target_alphabet)
-        (run / "history.csv").write_text(f"step,seconds,dev_word_accuracy\n10,1.5,{accuracy}\n", encoding="utf-8")
-        save_metadata(RunMetadata(strategy, seed, prepared.digest, 1, 1, 1, 1, 1.0, 1, accuracy, 0.5), run)
+        (run / "history.csv").write_text(f"step,dev_word_accuracy\n10,{accuracy}\n", encoding="utf-8")
+        save_metadata(
+            RunMetadata(strategy, seed, "key", content_digest(run), prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5), run
+        )
         reranker = folder / RunGroup(strategy, (seed,)).reranker
         reranker.parent.mkdir(exist_ok=True)
         replace(OWN_ORDER, weights=weights, accuracy=accuracy + 0.25).save(reranker)

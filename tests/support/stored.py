@@ -1,4 +1,4 @@
-"""What tests ask a store."""
+"""The content of a store, for tests."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -67,7 +67,7 @@ def data_sets(run: Run) -> list[DatasetInput]:
 
 
 def state(root: Path) -> set[object]:
-    """Everything that another look at the store would see to have changed."""
+    """All of a store that publication may change."""
 
     def of(run: Run) -> Iterable[object]:
         yield run.info.run_id, run.info.status, run.info.end_time
@@ -84,7 +84,8 @@ def comparisons(folder: Path) -> set[str]:
     parents = runs(folder, "comparison")
     children = runs(folder, "run")
     assert len(runs(folder)) == len(parents) + len(children)
-    assert len({parent.data.tags["tandem.comparison"] for parent in parents}) == len(parents)
+    identities = {(run.data.tags["tandem.comparison"], run.data.tags["tandem.outputs"]) for run in parents}
+    assert len(identities) == len(parents)
     for parent in parents:
         own = [child for child in children if child.data.tags["mlflow.parentRunId"] == parent.info.run_id]
         assert (

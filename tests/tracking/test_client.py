@@ -1,6 +1,7 @@
-"""The way to a store, and all that can be in it."""
+"""The way to a store, and what can go wrong on it."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Params
-from pipeline.tracking.client import runs_page, tracking_uri, ui_command
+from pipeline.tracking.client import runs_page, tracking_uri, ui_arguments
 from pipeline.tracking.runs import Comparison
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, Call
 from tests.support.servers import free_port
-from tests.support.stored import DIGEST, HERE, PARAMETERS, artifacts, client, points, runs
+from tests.support.stored import DIGEST, HERE, artifacts, client, points, runs
 
 
 def test_in_a_temporary_copy_runs_and_artifacts_go_to_the_original_project(
@@ -32,7 +33,7 @@ def test_in_a_temporary_copy_runs_and_artifacts_go_to_the_original_project(
     assert [path.name for path in copy.iterdir()] == ["predictions.tsv"]
 
 
-def test_a_project_that_was_moved_goes_on_in_its_new_place(
+def test_a_project_that_was_moved_continues_its_comparison_in_its_new_place(
     project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "one.txt").write_text("one", encoding="utf-8")
@@ -41,7 +42,7 @@ def test_a_project_that_was_moved_goes_on_in_its_new_place(
     moved = project.rename(project.parent / "its new place")
     monkeypatch.chdir(moved)
     with Comparison.open(params, DIGEST, HERE) as comparison:
-        comparison.start("tandem", 0, PARAMETERS, HERE).log_artifact(moved / "one.txt")
+        comparison.start("tandem", 0).log_artifact(moved / "one.txt")
     (parent,), (child,) = runs(moved, "comparison"), runs(moved, "run")
     assert artifacts(moved, parent) == artifacts(moved, child) == {"one.txt"}
     assert len(list((moved / "mlartifacts").rglob("one.txt"))) == 2
@@ -51,14 +52,13 @@ def test_a_project_that_was_moved_goes_on_in_its_new_place(
 def assert_tracks_nothing_and_warns_once(params: Params, capsys: pytest.CaptureFixture[str]) -> str:
     with Comparison.open(params, DIGEST, HERE) as comparison:
         (warning,) = capsys.readouterr().err.splitlines()
-        child = comparison.start("tandem", 0, PARAMETERS, HERE, continuing=True)
+        child = comparison.start("tandem", 0)
         child.log_metrics({"loss_paired": 2.0}, step=10)
         child.log_artifact(Path("history.csv"))
         child.finish()
-        assert comparison.child("tandem", 0) is None
-        assert comparison.connection.runs() == []
-        comparison.restore("tandem", 0, {}, None, [{"step": 1}], []).log_metrics({"loss_paired": 1.0})
-        comparison.set_description("nothing")
+        assert comparison.connection.parents() == comparison.connection.children("any") == []
+        comparison.connection.delete_parent("any")
+        comparison.set_tags({"any": "tag"})
         assert not comparison.connection.is_open
     assert capsys.readouterr().err == ""
     return warning
@@ -115,13 +115,20 @@ def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: P
     )
 
 
-def test_the_ui_command_names_the_store_in_use(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ui_command(cold_project) == (
-        f"mlflow ui --backend-store-uri 'sqlite:///{cold_project}/mlflow.db' --host 127.0.0.1 --workers 1"
-    )
+def test_the_ui_opens_the_store_in_use_on_loopback(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ui_arguments(cold_project, 5000)
+    assert arguments[:3] == ["ui", "--backend-store-uri", f"sqlite:///{cold_project}/mlflow.db"]
+    assert arguments[3:7] == ["--host", "127.0.0.1", "--port", "5000"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert ui_command(cold_project) == "http://127.0.0.1:5000"
     assert tracking_uri(cold_project) == "http://127.0.0.1:5000"
+
+
+def test_of_a_tracking_server_the_address_is_printed_without_its_password(
+    call: Call, cold_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(PROJECT / "params.yaml", cold_project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://user:secret@mlflow.example")
+    assert call("ui") == (0, "the tracking server has its own UI: https://mlflow.example\n", "")
 
 
 @pytest.mark.slow
@@ -132,7 +139,7 @@ def test_four_stages_that_start_at_once_on_a_cold_store_double_and_lose_nothing(
         "import sys; from pathlib import Path; from pipeline.config.params import load_params;"
         "from pipeline.tracking.runs import Comparison; from tests.support.stored import HERE;"
         "params = load_params(Path(sys.argv[1])); comparison = Comparison.open(params, 'digest', HERE);"
-        "child = comparison.start('tandem', int(sys.argv[2]), {'tandem.steps': 5}, HERE);"
+        "child = comparison.start('tandem', int(sys.argv[2]));"
         "[child.log_metrics({'loss_paired': 1.0 / step}, step) for step in range(1, 51)]; child.finish()"
     )
     command = [sys.executable, "-c", program, str(PROJECT / "params.yaml")]

@@ -1,4 +1,4 @@
-"""Publication from files: what is missing in a store is added, each exactly once, and nothing else."""
+"""Publication from files: what is missing in a store is added, each exactly once, and nothing else changes."""
 
 import json
 import shutil
@@ -14,16 +14,27 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from pipeline.config.params import changed, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.evaluation.results import REPORTS, Outcome
+from pipeline.evaluation.results import REPORTS
+from pipeline.keys import comparison_key
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import RunMetadata, load_history, run_folder, run_parameters, save_metadata
+from pipeline.runs.folders import HISTORY, RunMetadata, content_digest, load_history, run_folder, save_metadata
 from pipeline.tracking.client import tracking_uri
-from pipeline.tracking.publish import publish
+from pipeline.tracking.publish import numbers, publish, read_predictions
 from pipeline.tracking.runs import Comparison
 from tests.support.reported_project import REPORTED, make_reported_project, report
 from tests.support.servers import free_port
 from tests.support.small_project import ACCURACIES
-from tests.support.stored import artifacts, children, client, data_sets, points, runs, state
+from tests.support.stored import (
+    artifacts,
+    children,
+    client,
+    data_sets,
+    newest_children,
+    newest_comparison,
+    points,
+    runs,
+    state,
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +84,18 @@ def publish_without(project: Path, *modules: str) -> None:
 
 def train(strategy: str, seed: int) -> None:
     """The run of a training as its stage leaves it."""
-    params, environment = load_params(), Environment.here()
-    comparison = Comparison.open(params, Prepared.open().digest, environment)
-    child = comparison.start(strategy, seed, run_parameters(strategy, params), environment)
-    child.log_history(load_history(run_folder(strategy, seed)))
+    comparison = Comparison.open(load_params(), Prepared.open().digest, Environment.here())
+    child = comparison.start(strategy, seed)
+    child.log_evaluations(load_history(run_folder(strategy, seed)))
     child.finish_training(run_folder(strategy, seed))
+
+
+def come_to_something_else(strategy: str, seed: int) -> None:
+    """Change the results of a training."""
+    folder = run_folder(strategy, seed)
+    history = (folder / HISTORY).read_text(encoding="utf-8")
+    (folder / HISTORY).write_text(f"{history.rstrip()}1\n", encoding="utf-8")  # of the last number
+    save_metadata(replace(RunMetadata.load(folder), content=content_digest(folder)), folder)
 
 
 def assert_complete(root: Path) -> None:
@@ -92,7 +110,7 @@ def assert_complete(root: Path) -> None:
 
 def test_a_child_holds_its_parameters_curves_scores_data_predictions_and_environment(published: Path) -> None:
     child = children(published)["tandem", 0]
-    assert child.data.params["tandem.steps"] == "1000"
+    assert child.data.params["strategies.tandem.steps"] == "1000"
     assert child.data.params["decoding.order"] == "rerank"
     assert "supervised.steps" not in child.data.params
     assert points(published, child, "dev_word_accuracy") == [(10, 0.5)]
@@ -130,7 +148,7 @@ def test_the_targets_that_supervised_does_not_train_on_serve_its_reranker(publis
 def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_matcher(published: Path) -> None:
     assert_complete(published)
     (parent,) = runs(published, "comparison")
-    assert parent.data.params["supervised.steps"] == "1000"
+    assert parent.data.params["strategies.supervised.steps"] == "1000"
     assert parent.data.metrics["tandem_word_accuracy"] == 0.5
     assert parent.data.metrics["tandem_vs_supervised_difference"] == 0.5
     assert parent.data.metrics["matcher_test_roc_auc"] == 0.75
@@ -141,9 +159,9 @@ def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_m
     assert len(data_sets(parent)) == 4
 
 
-def test_publishing_again_adds_nothing_and_imports_nothing_heavy(published: Path) -> None:
+def test_publishing_again_adds_nothing_and_imports_no_mlflow(published: Path) -> None:
     before = state(published)
-    publish_without(published, "mlflow", "tensorflow", "pandas", "sklearn")
+    publish_without(published, "mlflow", "tensorflow", "sklearn", "matplotlib")
     assert state(published) == before
 
 
@@ -194,10 +212,11 @@ def test_a_run_that_was_broken_off_is_made_again_from_its_files(unpublished: Pat
 
 def test_a_run_of_another_training_is_replaced_by_that_of_the_files(unpublished: Path) -> None:
     folder = run_folder("tandem", 0)
-    metadata = RunMetadata.load(folder)
-    save_metadata(replace(metadata, seconds=77.0), folder)
+    shutil.copytree(folder, unpublished / "kept")
+    come_to_something_else("tandem", 0)
     train("tandem", 0)
-    save_metadata(metadata, folder)
+    shutil.rmtree(folder)
+    shutil.move(unpublished / "kept", folder)
     (live,) = runs(unpublished, "run")
     assert publish(load_params())
     assert_complete(unpublished)
@@ -234,16 +253,16 @@ def test_another_report_of_the_same_runs_replaces_the_one_before(project: Path) 
 
 def test_a_project_that_was_copied_or_moved_has_nothing_missing(project: Path) -> None:
     before = state(project)
-    publish_without(project, "mlflow")
+    publish_without(project, "tensorflow")
     assert state(project) == before
     assert_complete(project)
+    publish_without(project, "mlflow")
 
 
 def test_files_that_do_not_fit_are_not_published(unpublished: Path) -> None:
-    with pytest.raises(UserError, match=r"tandem\.steps"):
-        publish(changed(load_params(), {"tandem.steps": 7}))
-    folder = run_folder("tandem", 1)
-    save_metadata(replace(RunMetadata.load(folder), seconds=7.0), folder)
+    with pytest.raises(UserError, match=r"strategies\.tandem\.steps"):
+        publish(changed(load_params(), {"strategies.tandem.steps": 7}))
+    come_to_something_else("tandem", 1)
     with pytest.raises(UserError, match="changed since reports was made"):
         publish(load_params())
     assert not (unpublished / "mlflow.db").exists()
@@ -263,5 +282,93 @@ def test_a_server_that_is_away_costs_a_warning_and_is_filled_later(
     assert_complete(unpublished)
 
 
-def test_the_comparison_is_that_of_the_time_of_the_report(published: Path) -> None:
-    assert {run.data.tags["tandem.comparison"] for run in runs(published)} == {Outcome.load().key}
+def test_all_runs_have_the_inputs_and_the_parent_the_outputs_as_tags(published: Path) -> None:
+    key = comparison_key(load_params(), Prepared.open().digest)
+    assert {run.data.tags["tandem.comparison"] for run in runs(published)} == {key}
+    assert [run.data.tags["tandem.kind"] for run in runs(published) if "tandem.outputs" in run.data.tags] == [
+        "comparison"
+    ]
+
+
+def test_a_training_repeated_with_the_same_result_adds_no_comparison(project: Path) -> None:
+    before = state(project)
+    for seed in (0, 1):
+        train("tandem", seed)
+    assert len(runs(project, "comparison")) == 2
+    assert publish(load_params())
+    assert state(project) == before
+    assert publish(load_params())
+    assert len(runs(project, deleted=True)) == 3
+
+
+def test_so_does_one_that_was_broken_off_and_one_whose_publication_was(project: Path) -> None:
+    before = state(project)
+    parameters = load_params(), Prepared.open().digest, Environment.here()
+    with pytest.raises(KeyboardInterrupt), Comparison.open(*parameters) as comparison, comparison.start("tandem", 0):
+        raise KeyboardInterrupt
+    Comparison.open(*parameters).restore("tandem", 1)
+    assert publish(load_params())
+    assert state(project) == before
+
+
+def test_another_report_of_a_repeated_training_belongs_to_the_existing_comparison(project: Path) -> None:
+    (before,) = runs(project, "comparison")
+    train("tandem", 0)
+    (REPORTS / "index.html").write_text("<!doctype html><title>It took longer</title>\n", encoding="utf-8")
+    assert publish(load_params())
+    assert_complete(project)
+    (parent,) = runs(project, "comparison")
+    assert parent.info.run_id == before.info.run_id
+    assert "longer" in Path(client(project).download_artifacts(parent.info.run_id, "index.html")).read_text()
+
+
+def test_other_outputs_of_the_same_inputs_are_a_second_comparison(project: Path) -> None:
+    (first,) = runs(project, "comparison")
+    come_to_something_else("tandem", 0)
+    train("tandem", 0)
+    report()
+    assert publish(load_params())
+    second = newest_comparison(project)
+    assert second.info.run_id != first.info.run_id
+    assert second.data.tags["tandem.comparison"] == first.data.tags["tandem.comparison"]
+    assert second.data.tags["tandem.outputs"] != first.data.tags["tandem.outputs"]
+    assert newest_children(project) == {("supervised", "true"): 1, ("tandem", None): 1, ("tandem", "true"): 1}
+    for parent in (first, second):
+        own = [run for run in runs(project, "run") if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+        assert len(own) == len(ACCURACIES)
+    assert publish(load_params())
+    assert len(runs(project)) == 2 * (1 + len(ACCURACIES))
+
+
+def test_going_back_to_earlier_outputs_finds_their_comparison(project: Path) -> None:
+    shutil.copytree(project / "models", project / "kept" / "models")
+    shutil.copytree(project / "reports", project / "kept" / "reports")
+    come_to_something_else("tandem", 0)
+    report()
+    assert publish(load_params())
+    before = state(project)
+    for name in ("models", "reports"):
+        shutil.rmtree(project / name)
+        shutil.move(project / "kept" / name, project / name)
+    assert publish(load_params())
+    assert state(project) == before
+
+
+def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second(tmp_path: Path) -> None:
+    file = tmp_path / "tandem-0.tsv"
+    text = "source\ttarget\talso\tprediction\tlog_probability\tconfidence\tcorrect\tedits\n"
+    text += 'A\t1\t\t"2\t-0.5\t0.25\tFalse\t1\nNA\u2028\tTrue\tx|y\tTrue\t-inf\t\tTrue\t0\n'
+    file.write_bytes(text.encode())
+    table = json.loads(read_predictions(file).to_json(orient="split", index=False))
+    assert table["columns"] == [
+        "source", "prediction", "target", "also", "log_probability", "confidence", "correct", "edits",
+    ]  # fmt: skip
+    assert table["data"] == [
+        ["A", '"2', "1", "", -0.5, 0.25, False, 1],
+        ["NA\u2028", "True", "True", "x|y", None, None, True, 0],
+    ]
+
+
+def test_numbers_are_found_at_any_depth_and_named_by_their_way() -> None:
+    found = numbers({"encoder": "conv", "steps": 20, "test": {"roc_auc": 0.75}}, "matcher")
+    assert found == {"matcher_steps": 20, "matcher_test_roc_auc": 0.75}

@@ -6,24 +6,25 @@ from pathlib import Path
 from typing import Literal
 
 import mlflow
+import pandas as pd
 import pytest
 
-from pipeline.config.params import Params
+from pipeline.config.params import Params, changed
 from pipeline.keys import comparison_key
-from pipeline.runs.folders import Row
+from pipeline.runs.folders import Row, content_digest, run_folder, timings_folder
 from pipeline.tracking.runs import Child, Comparison, DataSet
-from pipeline.tracking.tags import training_digest
-from tests.support.stored import DIGEST, HERE, PARAMETERS, artifacts, client, data_sets, points, runs
+from tests.support.stored import DIGEST, HERE, artifacts, children, client, data_sets, points, runs
 
+LOSS = "loss"
 ROWS: list[Row] = [
     {"step": 10, "seconds": 1.5, "loss_paired": 2.0, "cpu_percent": 99.0},
     {"step": 20, "seconds": 3.0, "loss_paired": 1.0, "cpu_percent": 98.0, "dev_word_accuracy": 0.25},
 ]
 
 
-def start(params: Params, strategy: str = "tandem", seed: int = 0, continuing: bool = False) -> Child:
+def start(params: Params, strategy: str = "tandem", seed: int = 0) -> Child:
     """The run of a training, as its stage opens it."""
-    return Comparison.open(params, DIGEST, HERE).start(strategy, seed, PARAMETERS, HERE, continuing)
+    return Comparison.open(params, DIGEST, HERE).start(strategy, seed)
 
 
 def train(params: Params, strategy: str = "tandem", seed: int = 0) -> None:
@@ -39,7 +40,8 @@ def test_a_comparison_is_one_parent_with_a_child_for_each_strategy_and_seed(proj
     assert parent.data.tags["tandem.comparison"] == key
     assert parent.info.run_name == f"tandem-{key[:6]}"
     assert parent.info.status == "RUNNING"
-    assert json.loads(parent.data.params["tandem.schedule"]) == list(params.tandem.schedule)
+    tasks = json.loads(parent.data.params["strategies.tandem.tasks"])
+    assert tasks == list(params.strategies["tandem"].tasks)
     children = runs(project, "run")
     assert {run.info.run_name for run in children} == {"supervised-seed0", "tandem-seed0", "tandem-seed1"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
@@ -53,11 +55,16 @@ def test_a_run_holds_its_parameters_curves_artifacts_and_tags(project: Path, par
         child.log_metrics({"loss_paired": 1.0}, step=20)
         child.log_artifact(project / "predictions.tsv", "test")
     (run,) = runs(project, "run")
-    assert run.data.params == {
-        "tandem.steps": "20",
-        "tandem.schedule": '["paired", "autoencode"]',
-        "tandem.start": "scratch",
+    own = {name: value for name, value in run.data.params.items() if name.startswith("strategies.")}
+    assert own == {
+        "strategies.tandem.tasks": '["paired", "autoencode", "synthetic"]',
+        "strategies.tandem.steps": "1000",
+        "strategies.tandem.start": "scratch",
+        "strategies.tandem.frozen_steps": "0",
+        "strategies.tandem.objective": "frozen_decoder",
+        "strategies.tandem.finetune_steps": "0",
     }
+    assert run.data.params["model.units"] == "128"
     assert points(project, run, "loss_paired") == [(10, 2.0), (20, 1.0)]
     assert artifacts(project, run, "test") == {"test/predictions.tsv"}
     assert list((project / "mlartifacts").rglob("predictions.tsv"))
@@ -86,7 +93,7 @@ def test_a_run_names_its_data_sets_once(project: Path, params: Params) -> None:
 
 def test_a_table_is_one_that_mlflow_reads_as_such(project: Path, params: Params) -> None:
     with start(params) as child:
-        child.log_table(["source", "right"], [["ä b", True], ["c", False]], "predictions.json")
+        child.log_table(pd.DataFrame({"source": ["ä b", "c"], "right": [True, False]}), "predictions.json")
     experiment, file = runs(project)[0].info.experiment_id, "predictions.json"
     mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")  # of that, `load_table` asks the process's own
     table = client(project).load_table(experiment, file, [child.run_id], extra_columns=["run_id"])
@@ -115,16 +122,16 @@ def test_a_long_history_is_written_whole(project: Path, params: Params) -> None:
     assert points(project, run, "pretrain_loss_paired") == [(int(row["step"]), row["loss_paired"]) for row in rows]
 
 
-def test_what_a_run_holds_is_not_written_again(project: Path, params: Params) -> None:
+def test_values_that_a_run_has_are_not_written_again(project: Path, params: Params) -> None:
     with start(params) as child:
         child.log_history(ROWS)
     again = Child(child.connection, child.run_id)
     again.log_history([*ROWS, {"step": 30, "loss_paired": 0.5}])
     again.log_metrics({"loss_paired": 0.5}, step=30)
-    again.log_parameters({"tandem.steps": 7, "decoding.beam_width": 8})
+    again.log_parameters({"model.units": 7, "decoding.beam_width": 8})
     (run,) = runs(project, "run")
     assert points(project, run, "loss_paired") == [(10, 2.0), (20, 1.0), (30, 0.5)]
-    assert (run.data.params["tandem.steps"], run.data.params["decoding.beam_width"]) == ("20", "8")
+    assert (run.data.params["model.units"], run.data.params["decoding.beam_width"]) == ("128", "8")
 
 
 def test_values_that_are_not_finite_are_left_out(
@@ -161,49 +168,78 @@ def test_a_stage_run_again_replaces_its_run(
     assert [gone.info.run_id for gone in runs(project, "run", deleted=True)] == [first.run_id]
 
 
-def test_a_scheduled_run_is_continued_with_its_curves(project: Path, params: Params) -> None:
-    with start(params, "two_stage") as pretraining:
-        pretraining.log_metrics({"pretrain_loss_autoencode": 3.0}, step=20)
-        pretraining.finish("SCHEDULED")
-    with start(params, "two_stage", continuing=True) as child:
-        child.log_metrics({"loss_paired": 2.0}, step=20)
-    assert not pretraining.continued
-    assert child.continued
+def write_history(strategy: str, seed: int, rows: list[Row]) -> Path:
+    """The run folder of a finished training, with its history and timings."""
+    folders = run_folder(strategy, seed), timings_folder(strategy, seed)
+    for folder, name, columns in zip(folders, ("history.csv", "timings.csv"), (LOSS, "seconds"), strict=True):
+        folder.mkdir(parents=True)
+        lines = (f"{row['step']},{row[columns]}\n" for row in rows)
+        (folder / name).write_text(f"step,{columns}\n{''.join(lines)}", encoding="utf-8")
+    (folders[0] / "run.json").write_text("{}", encoding="utf-8")
+    return folders[0]
+
+
+def test_pretraining_is_part_of_the_first_pretrained_strategy_and_of_the_others_from_files(
+    project: Path, params: Params
+) -> None:
+    both = changed(params, {"strategies.alternating.start": "pretrained"})  # after two_stage in params.yaml
+    folder = write_history("pretrain", 0, [{"step": 20, LOSS: 3.0, "seconds": 1.0}])
+    with start(both, "pretrain") as pretraining:
+        pretraining.log_evaluations([{"step": 20, LOSS: 3.0}])
+        pretraining.finish_training(folder)
     (run,) = runs(project, "run")
-    assert run.info.status == "FINISHED"
-    assert set(run.data.metrics) == {"pretrain_loss_autoencode", "loss_paired"}
+    assert (run.data.tags["tandem.strategy"], run.info.status) == ("two_stage", "SCHEDULED")
+    for strategy in ("two_stage", "alternating", "tandem"):
+        with start(both, strategy) as child:
+            child.log_evaluations([{"step": 20, "loss_paired": 2.0}])
+    found = children(project)
+    assert found["two_stage", 0].info.run_id == pretraining.run_id
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    for name in ("two_stage", "alternating"):
+        assert points(project, found[name, 0], "pretrain_loss") == [(20, 3.0)]
+    assert set(found["tandem", 0].data.metrics) == {"loss_paired"}
+
+
+def test_without_a_pretrained_strategy_pretraining_is_no_part_of_a_comparison(project: Path, params: Params) -> None:
+    with start(changed(params, {"strategies.two_stage.start": "scratch"}), "pretrain") as child:
+        child.log_evaluations([{"step": 20, LOSS: 3.0}])
+        child.finish_training(run_folder("pretrain", 0))
+    assert runs(project, "run") == []
 
 
 def test_a_run_killed_while_continued_is_made_anew(project: Path, params: Params) -> None:
-    start(params, "two_stage").finish("SCHEDULED")
-    killed = start(params, "two_stage", continuing=True)
-    again = start(params, "two_stage", continuing=True)
-    assert killed.continued
-    assert not again.continued
-    assert [run.info.run_id for run in runs(project, "run")] == [again.run_id]
+    folder = write_history("pretrain", 0, [{"step": 20, LOSS: 3.0, "seconds": 1.0}])
+    start(params, "pretrain").finish_training(folder)
+    killed = start(params, "two_stage")
+    again = start(params, "two_stage")
+    assert killed.run_id != again.run_id
+    (run,) = runs(project, "run")
+    assert run.info.run_id == again.run_id
+    assert points(project, run, "pretrain_loss") == [(20, 3.0)]
 
 
-def test_a_finished_training_is_known_by_its_record(project: Path, params: Params) -> None:
-    (project / "run.json").write_text('{"seconds": 1.5}', encoding="utf-8")
-    start(params).finish_training(project)
+def test_a_finished_training_is_known_by_its_results(project: Path, params: Params) -> None:
+    folder = write_history("tandem", 0, [{"step": 20, LOSS: 3.0, "seconds": 1.0}])
+    start(params).finish_training(folder)
     (run,) = runs(project, "run")
     assert run.info.status == "FINISHED"
-    assert run.data.tags["tandem.trained"] == training_digest(project)
+    assert run.data.tags["tandem.trained"] == content_digest(folder)
 
 
 def test_a_run_made_from_files_ends_now_and_took_as_long_as_its_training(project: Path, params: Params) -> None:
-    pretraining: list[Row] = [{"step": 5, "seconds": 4.0, "loss_autoencode": 3.0}]
+    write_history("pretrain", 1, [{"step": 5, LOSS: 3.0, "seconds": 4.0}])
+    write_history("two_stage", 1, [{"step": 10, LOSS: 2.0, "seconds": 1.5}, {"step": 20, LOSS: 1.0, "seconds": 3.0}])
+    HERE.save(timings_folder("two_stage", 1))
     with Comparison.open(params, DIGEST, HERE) as comparison:
-        comparison.restore("two_stage", 1, PARAMETERS, HERE, ROWS, pretraining).finish()
+        comparison.restore("two_stage", 1).finish()
     (run,) = runs(project, "run")
     assert run.data.tags["tandem.reused"] == "true"
-    assert run.data.tags["mlflow.source.name"] == "pipeline/stages/two_stage.py"
     assert run.data.tags["DVC_STAGE"] == "tandem"  # as its environment says
     assert run.info.end_time - run.info.start_time >= 3000
-    assert points(project, run, "loss_paired") == [(10, 2.0), (20, 1.0)]
+    assert points(project, run, LOSS) == [(10, 2.0), (20, 1.0)]
     store = client(project)
-    (before,) = store.get_metric_history(run.info.run_id, "pretrain_loss_autoencode")
-    first, last = store.get_metric_history(run.info.run_id, "loss_paired")
+    (before,) = store.get_metric_history(run.info.run_id, "pretrain_loss")
+    first, last = store.get_metric_history(run.info.run_id, LOSS)
     assert (first.timestamp - before.timestamp, last.timestamp - first.timestamp) == (1500, 1500)
 
 
@@ -233,3 +269,20 @@ def test_a_stage_that_is_broken_off_ends_its_comparison_and_another_reopens_it(p
     assert runs(project, "comparison")[0].info.status == "FAILED"
     train(params)
     assert [run.info.status for run in runs(project, "comparison")] == ["RUNNING"]
+
+
+def test_a_comparison_that_is_published_is_closed_and_training_again_opens_another(
+    project: Path, params: Params
+) -> None:
+    first = Comparison.open(params, DIGEST, HERE)
+    first.start("tandem", 0).finish()
+    first.set_tags({"tandem.outputs": "abc"})
+    first.finish()
+    second = Comparison.open(params, DIGEST, HERE)
+    second.start("tandem", 0).finish()
+    assert second.run_id != first.run_id
+    assert Comparison.open(params, DIGEST, HERE).run_id == second.run_id
+    assert [run.data.tags["mlflow.parentRunId"] for run in runs(project, "run")] == [second.run_id, first.run_id]
+    second.connection.delete_parent(second.run_id)
+    assert [run.info.run_id for run in runs(project, "comparison")] == [first.run_id]
+    assert [run.data.tags["mlflow.parentRunId"] for run in runs(project, "run")] == [first.run_id]

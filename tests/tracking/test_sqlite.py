@@ -1,7 +1,6 @@
-"""A store in a SQLite file, read without MLflow, and moved or copied with its project."""
+"""A store in a SQLite file that is moved or copied with its project."""
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,21 +8,21 @@ from typing import NamedTuple
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.tracking.sqlite import database_of, follow_project, stored_runs
+from pipeline.tracking.sqlite import database_of, follow_project
 
-EXPERIMENT, KEY = "tandem", "0123456789abcdef"
+EXPERIMENT = "tandem"
 
 
 def client(database: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{database}")
 
 
-def make_run(database: Path, **tags: str) -> str:
+def make_run(database: Path) -> str:
     """A finished run with an artifact."""
     store = client(database)
     experiment = store.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
-    run = store.create_run(experiment.experiment_id, tags={"tandem.comparison": KEY, **tags})
+    run = store.create_run(experiment.experiment_id, tags={"a": "tag"})
     store.log_text(run.info.run_id, "of this run", "note.txt")
     store.set_terminated(run.info.run_id)
     return str(run.info.run_id)
@@ -49,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (root / "model" / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     store = client(root / "mlflow.db")
     experiment = store.create_experiment(EXPERIMENT, (root / "mlartifacts").as_uri())
-    run_id = make_run(root / "mlflow.db", **{"tandem.kind": "comparison"})
+    run_id = make_run(root / "mlflow.db")
     model = store.create_logged_model(experiment, "model", run_id)
     store.log_model_artifacts(model.model_id, str(root / "model"))
     store.create_registered_model("tandem")
@@ -72,42 +71,7 @@ def moved(copied: Path, made: Made) -> Iterator[Path]:
     hidden.rename(made.root)
 
 
-def test_runs_are_read_as_they_are(made: Made) -> None:
-    (run,) = stored_runs(made.root / "mlflow.db", EXPERIMENT, KEY)
-    assert (run.run_id, run.status, run.has_artifacts) == (made.run_id, "FINISHED", True)
-    assert run.tags["tandem.kind"] == "comparison"
-    assert stored_runs(made.root / "mlflow.db", "another", KEY) == []
-    assert stored_runs(made.root / "mlflow.db", EXPERIMENT, "another") == []
-
-
-def test_of_several_runs_the_oldest_comes_first_and_deleted_ones_not_at_all(copied: Path, made: Made) -> None:
-    database = copied / "mlflow.db"
-    follow_project(database, EXPERIMENT, copied)
-    second, gone = make_run(database), make_run(database)
-    client(database).delete_run(gone)
-    assert [run.run_id for run in stored_runs(database, EXPERIMENT, KEY)] == [made.run_id, second]
-    client(database).delete_experiment("1")
-    assert stored_runs(database, EXPERIMENT, KEY) == []
-
-
-def test_a_run_whose_artifacts_were_deleted_has_none(copied: Path) -> None:
-    follow_project(copied / "mlflow.db", EXPERIMENT, copied)
-    shutil.rmtree(copied / "mlartifacts")
-    (run,) = stored_runs(copied / "mlflow.db", EXPERIMENT, KEY)
-    assert not run.has_artifacts
-
-
-def test_a_file_that_is_no_store_raises_what_sqlite_raises(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_bytes(b"rubbish" * 1000)
-    with pytest.raises(sqlite3.DatabaseError):
-        stored_runs(tmp_path / "mlflow.db", EXPERIMENT, KEY)
-    with sqlite3.connect(tmp_path / "empty.db"):
-        pass
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        stored_runs(tmp_path / "empty.db", EXPERIMENT, KEY)
-
-
-def test_only_a_sqlite_file_that_is_there_is_a_local_store(tmp_path: Path) -> None:
+def test_only_an_existing_sqlite_file_is_a_local_store(tmp_path: Path) -> None:
     assert database_of(f"sqlite:///{tmp_path}/mlflow.db") is None
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mlflow.db").touch()

@@ -1,19 +1,25 @@
-"""Models in MLflow: one for each run of a comparison, and the best of them registered.
+"""Models in MLflow: one for each run of a comparison, the best of them registered; and how they are loaded again.
 
-What a model's folder holds is left to `flavor`, how it is loaded again to `loading`.
+The content of a model's folder is left to `flavor`.
 """
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pipeline.config.params import Params
+from pipeline.config.params import Order, Params
 from pipeline.data.prepared import Prepared
-from pipeline.prediction.bundle import write_bundle
-from pipeline.runs.groups import RunGroup
+from pipeline.errors import UserError
+from pipeline.prediction.bundle import Bundle, write_bundle
+from pipeline.prediction.portable import Recipe, _recipe
+from pipeline.prediction.requests import Service
+from pipeline.runs.groups import RerankMetadata, RunGroup
+from pipeline.tracking.client import reason_of, use_project_store
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
@@ -26,10 +32,10 @@ REACHED = ("dev_", "test_")  # metrics of a run that its model shows as well
 
 
 def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies: Mapping[RunGroup, float]) -> None:
-    """Log a model for every run that has none, and register the best; what is there already is not made again.
+    """Log a model for every run that has none, and register the best; existing models are not made again.
 
-    accuracies: of the same runs on dev. It comes last, when the runs have their metrics. Raises `UserError` where files
-    that a model needs are missing.
+    accuracies: of the same runs on dev. Call it when the runs have their metrics. Raises `UserError` if files that a
+    model needs are missing.
     """
     models = {group: _model_of(child) for group, child in children.items()}
     if missing := [group for group, model in models.items() if model is None and children[group].run_id]:
@@ -49,13 +55,54 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
         children[best].connection.attempt(f"register the model '{params.tracking.model}'", register)
 
 
+def load_model(uri: str) -> Service:
+    """Load the model in a folder, or at any address that MLflow knows; raises `UserError` if that is no model.
+
+    The modules of this package read its data; no code of its folder is run.
+    """
+    with model_bundle(uri) as (bundle, max_symbols):
+        return Service(Bundle.load(bundle), max_symbols)
+
+
+@contextmanager
+def model_bundle(uri: str) -> Iterator[tuple[Path, int]]:
+    """Find the bundle of a model, and how many symbols a source may have; raises as `load_model` does."""
+    with TemporaryDirectory() as place:
+        try:
+            use_project_store()
+            import mlflow
+
+            from pipeline.tracking.flavor import BUNDLE, MAX_SYMBOLS
+
+            folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+            flavor = mlflow.models.Model.load(folder).flavors["python_function"]
+            bundle = folder / flavor["artifacts"][BUNDLE]["path"]
+            if not bundle.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"its {BUNDLE} lies outside of it")
+            max_symbols = int(flavor["config"][MAX_SYMBOLS])
+        except Exception as error:
+            raise UserError(f"no model of this project can be loaded from {uri} ({reason_of(error)})") from error
+        yield bundle, max_symbols
+
+
+def pack_model(folder: Path, uri: str, order: Order | None, beam: int | None, n_best: int) -> Recipe:
+    """Copy a logged model into a new folder; raises `UserError` where there is none."""
+
+    with model_bundle(uri) as (bundle, max_symbols):
+        shutil.copytree(bundle, folder)
+    decoding = RerankMetadata.load(folder).decoding
+    if order is Order.RERANK and decoding.order is not Order.RERANK:
+        raise UserError(f"{uri} has no reranker, its order is {decoding.order}: ask for greedy or beam")
+    return _recipe(order or decoding.order, beam or decoding.beam_width, n_best, max_symbols)
+
+
 def _model_of(child: Run) -> "LoggedModel | None":
-    """The model that a run has already; None if it has none, or MLflow is away."""
+    """The existing model of a run; None if it has none, or without MLflow."""
 
     def find(client: "MlflowClient") -> "LoggedModel | None":
         outputs = client.get_run(child.run_id).outputs
-        found = outputs.model_outputs if outputs else []
-        return client.get_logged_model(found[0].model_id) if found else None
+        existing = outputs.model_outputs if outputs else []
+        return client.get_logged_model(existing[0].model_id) if existing else None
 
     return child.connection.attempt("find the model", find) if child.run_id else None
 
@@ -68,7 +115,8 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", params: Params, exam
     from pipeline.tracking.flavor import save_model
 
     run = client.get_run(run_id)
-    model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, _own(run.data.tags), run.data.params)
+    tags = _project_tags(run.data.tags)
+    model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, tags, run.data.params)
     card = Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
     with TemporaryDirectory() as place:
         save_model(Path(place), bundle, params.prepare.max_symbols, example, card)
@@ -99,7 +147,7 @@ def _register(name: str, model: "LoggedModel", accuracy: float, client: "MlflowC
         if champion is None:
             client.set_registered_model_alias(name, CHAMPION, versions[0].version)
         return
-    tags = {**_own(model.tags), "tandem.dev_accuracy": f"{accuracy:.4f}"}
+    tags = {**_project_tags(model.tags), "tandem.dev_accuracy": f"{accuracy:.4f}"}
     new = client.create_model_version(
         name, model.artifact_location, run_id, tags, await_creation_for=0, model_id=model.model_id
     )
@@ -111,5 +159,5 @@ def _register(name: str, model: "LoggedModel", accuracy: float, client: "MlflowC
     client.set_registered_model_alias(name, CHAMPION, new.version)
 
 
-def _own(tags: Mapping[str, str]) -> dict[str, str]:
+def _project_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in tags.items() if name.startswith("tandem.")}

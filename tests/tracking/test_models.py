@@ -16,8 +16,7 @@ from pipeline.errors import UserError
 from pipeline.runs.groups import RunGroup
 from pipeline.serving import application as endpoint
 from pipeline.tracking.client import ENVIRONMENT, Connection, tracking_uri
-from pipeline.tracking.loading import load_model
-from pipeline.tracking.registry import publish_models
+from pipeline.tracking.models import load_model, publish_models
 from pipeline.tracking.runs import Run
 from tests.conftest import Call
 from tests.support.servers import free_port, mlflow_server, running
