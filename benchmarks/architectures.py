@@ -13,18 +13,16 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from pipeline.report.markdown import markdown_table
-
 from benchmarks.timing import count
 from benchmarks.workload import TASKS, phase
 from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
+from pipeline.report.tables import markdown_table
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import new_network
-from pipeline.training.trainer import run_training
+from pipeline.training.trainer import new_network, run_training
 
 WARM_UP = 10  # batches that compile and are not timed
 HEADER = ["architecture", "parameters", "seconds per 1,000 batches", "dev words right, %"]

@@ -110,7 +110,7 @@ def _show(
         cells = [(corpus, size) for corpus in options.corpora for size in sorted(set(options.sizes))]
         sections.insert(1, ablation_tables(accuracies, strategies, cells))
     print("\n".join(sections))
-    board.set_description(summary)
+    board.set_tags({"mlflow.note.content": summary})
     board.log_artifact(results.out)
     if options.report:
         options.report.parent.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,9 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.model.network import Network, load_network, save_network
 from pipeline.model.search import Hypotheses, beam_search, decode, greedy_search
-from pipeline.training.loop import DevScore, TrainingLoop
+from pipeline.training.loop import Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import new_network
+from pipeline.training.trainer import new_network
 
 
 def training(params: Params, folder: Path, steps: int) -> DoRound:
@@ -67,8 +67,10 @@ def our_steps(network: Network, params: Params, prepared: Prepared, steps: int) 
     it, so with fewer steps than lie between two evaluations the last weights are kept.
     """
     settings, batches = replace(params.training, patience=ENDLESS), streams(phase(steps), prepared, params, SEED)
-    for progress in TrainingLoop(network, phase(steps), batches, settings, lambda: DevScore(0.0, 0.0)):
-        yield Spent(progress.step, progress.batches, progress.symbols)
+    training = TrainingSteps(network, settings)
+    loop = TrainingLoop(training, phase(steps), batches, settings, lambda: Score({}, (0.0,)))
+    for _ in loop:
+        yield Spent(loop.progress.step, loop.progress.batches, loop.progress.symbols)
 
 
 def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoRound:

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from pipeline.report.markdown import markdown_table
-
 from benchmarks.commands import run
 from benchmarks.timing import count
 from pipeline.errors import explain_user_errors
+from pipeline.report.tables import markdown_table
 
 OURS, THEIRS, IMPORT = "tandem predict, this version", "tandem predict, the other version", "import of tensorflow"
 

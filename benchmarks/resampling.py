@@ -1,7 +1,7 @@
-"""Test accuracies of a benchmark with what chance could have made of them: the base of every interval in its tables.
+"""Test accuracies of a benchmark and their resamples: the base of every interval in its tables.
 
 Test sets are running text, whose words are not independent of those around them: a passage about bees has bees in it
-again and again, always right or always wrong. So what is resampled are passages of consecutive tokens. (On two corpora
+again and again, always right or always wrong. So passages of consecutive tokens are resampled. (On two corpora
 that made standard errors 1.2 to 2 times those of single tokens; different words as units, each with all its tokens,
 made them five times as large, because a text without its function words is a possible resample then.) One resample is
 the same for all strategies, sizes and folds of a corpus, so every difference is paired; corpora are resampled
@@ -42,14 +42,14 @@ class Accuracies:
     def of(cls, results: Results, strategies: Collection[str], resamples: int = RESAMPLES) -> "Accuracies":
         """The accuracies of these strategies, in all cells that have them."""
         measured = [
-            (cell, strategy, own["test_word_accuracy"])
-            for (cell, strategy), own in results.metrics().items()
+            (cell, strategy, metrics["test_word_accuracy"])
+            for (cell, strategy), metrics in results.metrics().items()
             if strategy in strategies
         ]
         samples: dict[tuple[str, int, str], dict[int, Samples]] = defaultdict(dict)
         for corpus in dict.fromkeys(cell.corpus for cell, _, _ in measured):
-            own = [run for run in measured if run[0].corpus == corpus]
-            for (cell, strategy, accuracy), drawn in zip(own, _resample_corpus(results, own, resamples), strict=True):
+            runs = [run for run in measured if run[0].corpus == corpus]
+            for (cell, strategy, accuracy), drawn in zip(runs, _resample_corpus(results, runs, resamples), strict=True):
                 samples[corpus, cell.size, strategy][cell.fold] = np.concatenate([[accuracy], drawn])
         return cls(dict(samples))
 
@@ -113,7 +113,7 @@ def _test_tokens(results: Results, cell: Cell, strategy: str, accuracy: float) -
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
     if abs(test["correct"].mean() - accuracy) > 1e-9:
         path = results.predictions_file(cell, strategy)
-        print(f"warning: {path} is not what {results.out} was made from: no interval", file=sys.stderr)
+        print(f"warning: {path} does not give the accuracy in {results.out}: no interval", file=sys.stderr)
         return None
     return test
 

@@ -19,7 +19,7 @@ from pipeline.data import scoring
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.tracking.client import Connection, project_root
-from pipeline.tracking.runs import Comparison, Run
+from pipeline.tracking.runs import Run
 
 COLUMNS = ("corpus", "size", "fold", "strategy", "split", "word_accuracy", "character_error_rate", "seconds")
 RUN = ["corpus", "size", "fold", "strategy"]
@@ -129,7 +129,7 @@ class Results:
         return self.predictions_file(cell, strategy).with_name(f"{strategy}.json")
 
 
-class Board(Comparison):
+class Board(Run):
     """The view of results in MLflow: a parent run for the CSV, a child for each strategy of each cell.
 
     As a context manager it finishes itself. Nothing here raises because of MLflow.
@@ -147,9 +147,10 @@ class Board(Comparison):
     def complete(self, results: Results, runs: Iterable[tuple[Cell, str]] | None = None) -> None:
         """Publish those of `runs`, by default of all in the CSV, that have no complete child yet."""
         metrics = results.metrics()
+        existing = {run.child for run in self.connection.children(self.run_id) if run.status == "FINISHED"}
         for cell, strategy in metrics if runs is None else runs:
             name = f"{cell.corpus} {cell.size} {strategy}"
-            if self.connection.finished_child(name, cell.fold):
+            if (name, cell.fold) in existing:
                 continue
             run_id = self.connection.new_child(self.run_id, name, cell.fold, {})
             if run_id:  # the default name says "seed" where it is the fold

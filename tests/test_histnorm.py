@@ -349,7 +349,7 @@ def test_predictions_of_another_measurement_give_no_interval(tmp_path: Path, cap
     found = interval(Accuracies.of(results, {"t"}).mean("hills", 10, "t"))
     assert found.mean == 0.7
     assert np.isnan([found.low, found.high]).all()
-    assert "is not what" in capfd.readouterr().err
+    assert "does not give the accuracy in" in capfd.readouterr().err
 
 
 def test_the_verdict_claims_no_interval_that_is_not_known(tmp_path: Path, data: Path) -> None:

@@ -59,7 +59,7 @@ def test_trackers_and_engines_are_known_to_few(library: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["cli", "stages.train", "stages.publish", "tracking.publish", "tracking.registry", "tracking.runs"]
+    "module", ["cli", "stages.train", "stages.publish", "tracking.publish", "tracking.models", "tracking.runs"]
 )
 def test_what_neither_trains_nor_predicts_is_quick_to_import(module: str) -> None:
     heavy = "{'keras', 'matplotlib', 'mlflow', 'pandas', 'scipy', 'sklearn', 'tensorflow'}"

@@ -1,4 +1,4 @@
-"""A training that was broken off goes on where it was, and comes to the same to the byte."""
+"""Interrupted trainings resume and give identical bytes; finished ones are recognised by key and files."""
 
 import shutil
 import subprocess
@@ -14,9 +14,20 @@ from pipeline.config.params import Params
 from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
-from pipeline.errors import UserError
-from pipeline.runs.folders import PRETRAIN, load_history, run_folder
-from pipeline.training.trainer import run_training, training_key
+from pipeline.errors import UserError, show_logs
+from pipeline.model.network import WEIGHTS
+from pipeline.runs.folders import (
+    METADATA,
+    PRETRAIN,
+    TIMINGS,
+    RunMetadata,
+    is_finished,
+    load_history,
+    run_folder,
+    timings_folder,
+    training_key,
+)
+from pipeline.training.trainer import run_training
 from tests.conftest import PROJECT, changed_params
 from tests.support.same_bytes import comparable
 
@@ -27,14 +38,20 @@ SMALL: dict[str, Any] = {
     "training.evaluate_every": 4,
     "checkpoints.seconds": 0,
     "pretrain.steps": 9,
-    "supervised.steps": 9,
-    "two_stage.steps": 6,
-    "two_stage.finetune": 5,
-    "tandem.steps": 6,
-    "tandem.finetune": 5,
+    "strategies.supervised.steps": 9,
+    "strategies.two_stage.steps": 5,
+    "strategies.two_stage.frozen_steps": 6,
+    "strategies.tandem.steps": 6,
+    "strategies.tandem.finetune_steps": 5,
 }
 STRATEGIES = (PRETRAIN, "supervised", "two_stage", "tandem")
 PAIRS = [Example(word.upper(), word) for word in ("ab", "abc", "bca", "cab", "acb", "ba", "bac", "c", "cb", "aab")]
+
+
+@pytest.fixture(autouse=True)
+def _shown_logs() -> None:
+    """As at the command line, where they go to standard error."""
+    show_logs()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +64,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture(scope="module")
 def whole(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All strategies, trained without a break."""
+    """The folder of models of all strategies, trained without a break."""
     models = tmp_path_factory.mktemp("models")
     for strategy in STRATEGIES:
         train(strategy, changed_params(SMALL), prepared, models)
@@ -58,10 +75,10 @@ def train(strategy: str, params: Params, prepared: Prepared, models: Path, kept:
     return [row for rows in run_training(strategy, params, prepared, 0, models, kept) for row in rows]
 
 
-def broken_off(strategy: str, params: Params, prepared: Prepared, models: Path, kept: Path, looks: int) -> None:
-    """Train up to so many looks at the development data, and no further."""
+def interrupt(strategy: str, params: Params, prepared: Prepared, models: Path, kept: Path, evaluations: int) -> None:
+    """Train up to so many evaluations, and no further."""
     training = run_training(strategy, params, prepared, 0, models, kept)
-    for _ in range(looks):
+    for _ in range(evaluations):
         next(training)
     assert isinstance(training, Generator)
     training.close()
@@ -73,60 +90,65 @@ def copy_of_pretraining(whole: Path, models: Path) -> Path:
 
 
 @pytest.mark.parametrize(("strategy", "after"), [(PRETRAIN, 8), ("supervised", 8), ("two_stage", 7), ("tandem", 7)])
-def test_a_training_that_was_broken_off_twice_ends_as_one_that_was_not(
+def test_a_training_that_was_interrupted_twice_ends_as_one_that_was_not(
     strategy: str, after: int, prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, kept = changed_params(SMALL), tmp_path / "kept"
     models = tmp_path if strategy == PRETRAIN else copy_of_pretraining(whole, tmp_path)
-    broken_off(strategy, params, prepared, models, kept, 1)
-    broken_off(strategy, params, prepared, models, kept, 4)
-    assert capsys.readouterr().err == f"{strategy} 0 goes on after step 3\n"
+    interrupt(strategy, params, prepared, models, kept, 1)
+    interrupt(strategy, params, prepared, models, kept, 4)
+    assert capsys.readouterr().err == f"{strategy} 0 resumes after step 3\n"
     rows = train(strategy, params, prepared, models, kept)
-    assert capsys.readouterr().err == f"{strategy} 0 goes on after step {after}\n"
+    assert capsys.readouterr().err == f"{strategy} 0 resumes after step {after}\n"
     assert comparable(run_folder(strategy, 0, models)) == comparable(run_folder(strategy, 0, whole))
     assert rows == load_history(run_folder(strategy, 0, models))
 
 
-def test_a_training_whose_results_were_lost_makes_them_again_from_its_last_checkpoint(
+def test_lost_results_are_written_again_from_the_last_checkpoint(
     prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, kept = changed_params(SMALL), tmp_path / "kept"
     train("supervised", params, prepared, tmp_path, kept)
     shutil.rmtree(tmp_path / "supervised")
     train("supervised", params, prepared, tmp_path, kept)
-    assert capsys.readouterr().err == "supervised 0 goes on after step 9\n"
+    assert capsys.readouterr().err == "supervised 0 resumes after step 9\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
 
 
-def test_a_training_that_stopped_early_is_not_gone_on_with(
+def test_a_training_that_stopped_early_makes_no_further_step(
     prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, kept = changed_params(SMALL | {"training.patience": 1, "training.learning_rate": 1e-9}), tmp_path / "kept"
     train("supervised", params, prepared, tmp_path, kept)
     before = comparable(run_folder("supervised", 0, tmp_path))
-    assert '"steps": 8' in before["run.json"]
+    assert RunMetadata.load(run_folder("supervised", 0, tmp_path)).steps == 8
     train("supervised", params, prepared, tmp_path, kept)
-    assert capsys.readouterr().err == "supervised 0 goes on after step 8\n"
+    assert capsys.readouterr().err == "supervised 0 resumes after step 8\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == before
 
 
-def test_a_damaged_checkpoint_costs_an_update_and_not_the_result(
+def test_a_damaged_checkpoint_costs_a_step_and_not_the_result(
     prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params, kept = changed_params(SMALL), tmp_path / "kept"
-    broken_off("supervised", params, prepared, tmp_path, kept, 2)
+    interrupt("supervised", params, prepared, tmp_path, kept, 2)
     newest = max(kept.glob("*/*.checkpoint"))
     newest.write_bytes(newest.read_bytes()[:2000])
     train("supervised", params, prepared, tmp_path, kept)
     warning, resumed = capsys.readouterr().err.splitlines()
-    assert warning.endswith("cannot be used (it is damaged, or was not written to its end); what came before it is")
-    assert resumed == "supervised 0 goes on after step 6"
+    assert warning.endswith("cannot be used (it is damaged or incomplete); the one before it is used instead")
+    assert resumed == "supervised 0 resumes after step 6"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"supervised.steps": 10}, {"model.dropout": 0.2}, {"training.learning_rate": 0.007}, {"training.threads": 2}],
+    [
+        {"strategies.supervised.steps": 10},
+        {"model.dropout": 0.2},
+        {"training.learning_rate": 0.007},
+        {"training.threads": 2},
+    ],
 )
 def test_other_parameters_have_other_checkpoints(changes: dict[str, Any], tmp_path: Path) -> None:
     params, changed = changed_params(SMALL), changed_params(SMALL | changes)
@@ -137,7 +159,12 @@ def test_other_parameters_have_other_checkpoints(changes: dict[str, Any], tmp_pa
 
 def test_what_changes_no_training_has_the_same_checkpoints(tmp_path: Path) -> None:
     key = training_key("supervised", changed_params(SMALL), "data", 0, tmp_path)
-    for changes in ({"tandem.steps": 99}, {"checkpoints.seconds": 9}, {"evaluate.resamples": 999}, {"seeds": [0, 1]}):
+    for changes in (
+        {"strategies.tandem.steps": 99},
+        {"checkpoints.seconds": 9},
+        {"evaluate.resamples": 999},
+        {"seeds": [0, 1]},
+    ):
         assert training_key("supervised", changed_params(SMALL | changes), "data", 0, tmp_path) == key
 
 
@@ -147,7 +174,7 @@ def test_other_data_seeds_strategies_and_first_weights_have_other_checkpoints(tm
         training_key("tandem", params, "data", 0, tmp_path),
         training_key("tandem", params, "other data", 0, tmp_path),
         training_key("tandem", params, "data", 1, tmp_path),
-        training_key("two_stage", params, "data", 0, tmp_path),
+        training_key("alternating", params, "data", 0, tmp_path),
     }
     for content in (b"some weights", b"other weights"):
         weights = run_folder(PRETRAIN, 0, tmp_path) / "network.weights.h5"
@@ -157,13 +184,58 @@ def test_other_data_seeds_strategies_and_first_weights_have_other_checkpoints(tm
     assert len(keys) == 6
 
 
-def test_where_the_results_cannot_be_written_the_training_can_be_gone_on_with(
+def test_nothing_of_a_run_folder_depends_on_the_clock(prepared: Prepared, whole: Path, tmp_path: Path) -> None:
+    train("supervised", changed_params(SMALL), prepared, tmp_path)
+    one, two = run_folder("supervised", 0, tmp_path), run_folder("supervised", 0, whole)
+    assert {path.name: path.read_bytes() for path in one.iterdir()} == {
+        path.name: path.read_bytes() for path in two.iterdir()
+    }
+    assert [path.name for path in timings_folder("supervised", 0, tmp_path).iterdir()] == [TIMINGS]
+
+
+def test_a_run_folder_is_finished_for_its_key_alone_and_while_it_is_undamaged(
+    prepared: Prepared, whole: Path, tmp_path: Path
+) -> None:
+    folder, timings = run_folder("supervised", 0, tmp_path), timings_folder("supervised", 0, tmp_path)
+    key = training_key("supervised", changed_params(SMALL), prepared.digest, 0, tmp_path)
+    assert not is_finished("supervised", 0, key, tmp_path)
+    shutil.copytree(run_folder("supervised", 0, whole), folder)
+    shutil.copytree(timings_folder("supervised", 0, whole), timings)
+    assert is_finished("supervised", 0, key, tmp_path)
+    assert not is_finished("supervised", 0, "another key", tmp_path)
+    for path in (*folder.iterdir(), timings / TIMINGS):
+        content = path.read_bytes()
+        path.unlink()
+        assert not is_finished("supervised", 0, key, tmp_path), path
+        path.write_bytes(content)
+    weights = bytearray((folder / WEIGHTS).read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / WEIGHTS).write_bytes(weights)
+    assert not is_finished("supervised", 0, key, tmp_path)
+
+
+def test_a_run_folder_that_is_written_anew_is_not_taken_for_that_of_an_earlier_key(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = changed_params(SMALL)
+    train("supervised", params, prepared, tmp_path)
+    monkeypatch.setattr("pipeline.training.trainer.save_alphabets", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("supervised", changed_params(SMALL | {"strategies.supervised.steps": 4}), prepared, tmp_path)
+    assert not (run_folder("supervised", 0, tmp_path) / METADATA).exists()
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_training_whose_results_cannot_be_written_can_be_resumed(
     prepared: Prepared, whole: Path, tmp_path: Path
 ) -> None:
     params, kept = changed_params(SMALL), tmp_path / "kept"
     (tmp_path / "supervised").touch()
     with pytest.raises(
-        UserError, match=r"supervised/0 cannot be written .*: make room there; the next `dvc repro` goes"
+        UserError, match=r"supervised/0 cannot be written .*: make room there; the next `dvc repro` resumes"
     ):
         train("supervised", params, prepared, tmp_path, kept)
     (tmp_path / "supervised").unlink()
@@ -188,7 +260,7 @@ except Exception as error:
 """
 
 
-def test_on_a_full_disk_there_is_a_sentence_and_no_traceback_and_training_can_be_gone_on_with(
+def test_a_full_disk_gives_a_sentence_and_no_traceback_and_training_can_be_resumed(
     prepared: Prepared, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-c", FULL_DISK, *map(str, (prepared.folder, tmp_path, tmp_path / "kept"))]
@@ -196,5 +268,5 @@ def test_on_a_full_disk_there_is_a_sentence_and_no_traceback_and_training_can_be
     assert done.stdout.startswith(f"UserError: {tmp_path}/supervised/0 cannot be written ([Errno 27] File too large)")
     assert "Traceback" not in done.stderr
     train("supervised", changed_params(SMALL), prepared, tmp_path, tmp_path / "kept")
-    assert capsys.readouterr().err == "supervised 0 goes on after step 9\n"
+    assert capsys.readouterr().err == "supervised 0 resumes after step 9\n"
     assert comparable(run_folder("supervised", 0, tmp_path)) == comparable(run_folder("supervised", 0, whole))

@@ -36,7 +36,8 @@ from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network
 from pipeline.training.batches import Batch
 from pipeline.training.loop import masked_cross_entropy
-from pipeline.training.strategies import Task, new_network
+from pipeline.training.strategies import Task
+from pipeline.training.trainer import new_network
 from tests.conftest import PROJECT, changed_params, shipped_params, small_model
 
 SMALL = {"model.units": 16, "model.projection": 8, "model.dropout": 0.0, "training.batch_size": 8}

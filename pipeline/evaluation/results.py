@@ -16,8 +16,8 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline.errors import UserError
-from pipeline.hashing import digest_of
-from pipeline.runs.folders import RunMetadata, run_folder
+from pipeline.hashing import digest_of, joined
+from pipeline.runs.folders import RunMetadata, content_digest, run_folder
 
 # Sections of the metrics beside those of the strategies.
 COMPARISONS, ENSEMBLES, CONTROLS, INGREDIENTS, VERDICT = (
@@ -175,7 +175,7 @@ class EvaluatedRun:
     """A run as it was evaluated.
 
     metadata: the run.json of then. metrics: what it reached, under the names that they have in MLflow. predictions and
-    reranker: its files. models: digest of the run folder and the reranker.
+    reranker: its files. models: the digest of then, as `digest_now` computes it.
     """
 
     metadata: RunMetadata
@@ -195,15 +195,16 @@ class EvaluatedRun:
         return self.metrics.get(RERANKED, self.metadata.dev_word_accuracy)
 
     def digest_now(self) -> str:
-        """The digest of the run folder and the reranker as they are now."""
-        return digest_of([*sorted(self.folder.iterdir()), self.reranker])
+        """The digest of the training's results and of the reranker as they are now."""
+        return joined(content_digest(self.folder), digest_of([self.reranker]))
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EvaluatedRuns:
     """runs.json: all runs of a comparison.
 
-    data: digest of the prepared data. parameters: by dotted name, those that decide the comparison.
+    data: digest of the prepared data. parameters: by dotted name, those that decide the comparison; parameters of the
+    matcher, which takes no part in it, are ignored.
     """
 
     data: str
@@ -230,7 +231,7 @@ class EvaluatedRuns:
         """Raise `UserError` unless these are the deciding parameters, the prepared data and the models of now."""
         for name in dict.fromkeys([*parameters, *self.parameters]):
             before, now = self.parameters.get(name), parameters.get(name)
-            if before != now:
+            if before != now and not name.startswith("matcher."):
                 raise UserError(
                     f"reports was made with {name}: {json.dumps(before)}, but params.yaml says {json.dumps(now)}: "
                     "run `dvc repro`"
@@ -238,5 +239,5 @@ class EvaluatedRuns:
         if self.data != data:
             raise UserError("reports was made with other data than data/prepared now holds: run `dvc repro`")
         for run in self.runs:
-            if RunMetadata.load(run.folder) != run.metadata or run.digest_now() != run.models:
+            if run.digest_now() != run.models:
                 raise UserError(f"{run.folder} or {run.reranker} changed since reports was made: run `dvc repro`")

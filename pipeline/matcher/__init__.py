@@ -1,1 +1,1 @@
-"""The siamese matcher: how alike a source and a target are."""
+"""The siamese matcher, which scores how similar a source and a target are."""

@@ -15,7 +15,7 @@ from pipeline.data.alphabet import split
 from pipeline.data.examples import Example
 from pipeline.model.inference import TrainedModel
 
-POOL = 50_000  # targets among which neighbours are looked for
+POOL = 50_000  # targets among which neighbours are searched
 ROWS_AT_ONCE = 256  # compared with the whole pool at once
 
 Accepted = dict[str, frozenset[str]]  # all that counts as right, by source
@@ -24,14 +24,14 @@ Hard = Sequence[Sequence[str]]  # wrong targets of each example
 
 @dataclass(frozen=True)
 class Negatives:
-    """Wrong targets of each example, by what makes them hard; none counts as right."""
+    """Wrong targets of each example, by what makes them hard; no accepted target is among them."""
 
     neighbours: Hard  # targets closest to the right one by edit distance
-    candidates: Hard  # what a trained predictor writes for the source
+    candidates: Hard  # wrong predictions of a trained predictor
 
     @cached_property
     def all(self) -> list[list[str]]:
-        """Both kinds."""
+        """Wrong targets of both kinds, for each example."""
         return [[*near, *written] for near, written in zip(self.neighbours, self.candidates, strict=True)]
 
 
@@ -42,7 +42,7 @@ def find_negatives(
     settings: config.Matcher,
     seed: int,
 ) -> Negatives:
-    """Neighbours among `targets`, and what `predictor` writes for the sources."""
+    """Find neighbours among `targets`, and wrong predictions for the sources."""
     kind, rng = predictor.target_alphabet.kind, np.random.default_rng(seed)
     return Negatives(
         edit_neighbours(examples, targets, settings.neighbours, kind, rng),
@@ -65,15 +65,15 @@ def edit_neighbours(
     neighbours = []
     for start in range(0, len(examples), ROWS_AT_ONCE):
         some = examples[start : start + ROWS_AT_ONCE]
-        own = comparable[len(pool) + start :][: len(some)]
+        right_ones = comparable[len(pool) + start :][: len(some)]
         distances = process.cdist(
-            own, comparable[: len(pool)], scorer=Levenshtein.distance, dtype=np.uint16, workers=-1
+            right_ones, comparable[: len(pool)], scorer=Levenshtein.distance, dtype=np.uint16, workers=-1
         )
         for row, example in zip(distances + rng.random(distances.shape, dtype=np.float32), some, strict=True):
             right = [places[target] for target in accepted[example.source] if target in places]
             row[right] = np.inf
-            found = min(count, len(pool) - len(right))
-            neighbours.append([pool[place] for place in _smallest(row, found)])
+            possible = min(count, len(pool) - len(right))
+            neighbours.append([pool[place] for place in _smallest(row, possible)])
     return neighbours
 
 
@@ -82,10 +82,10 @@ def wrong_candidates(examples: Sequence[Example], predictor: TrainedModel, count
     if count == 0:
         return [[] for _ in examples]
     accepted = accepted_by_source(examples)
-    written = predictor.predict([example.source for example in examples], count)
+    predictions = predictor.predict([example.source for example in examples], count)
     return [
         [candidate.text for candidate in row if candidate.text not in accepted[example.source]]
-        for example, row in zip(examples, written, strict=True)
+        for example, row in zip(examples, predictions, strict=True)
     ]
 
 
@@ -101,8 +101,8 @@ def _smallest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Where the `count` smallest values are, in their order."""
     if count == 0:
         return np.zeros(0, dtype=np.int64)
-    found = np.argpartition(values, count - 1)[:count]
-    return found[np.argsort(values[found])]
+    smallest = np.argpartition(values, count - 1)[:count]
+    return smallest[np.argsort(values[smallest])]
 
 
 def _one_character_a_symbol(strings: Sequence[str], kind: Symbols) -> list[str]:

@@ -1,6 +1,6 @@
-"""The siamese matcher: one encoder applied to two strings, and how alike they are as a number between 0 and 1.
+"""The siamese matcher: one encoder applied to two strings, and their similarity as a number between 0 and 1.
 
-How it is trained is left to `matching`.
+How a matcher is trained is left to `training`.
 """
 
 import json
@@ -37,7 +37,7 @@ WEIGHTS, SETTINGS = "matcher.weights.h5", "matcher.json"
 WIDTHS = (2, 3, 4)  # symbols that a convolution sees at once
 STRINGS_AT_ONCE = 512  # embedded in one batch
 SOURCES_AT_ONCE = 64  # compared with a whole index at once
-VALUES_AT_ONCE = 1024  # of which the highest is looked at before the others
+VALUES_AT_ONCE = 1024  # whose highest bounds the others in a search
 
 Vectors = NDArray[np.float32]
 
@@ -64,11 +64,11 @@ class JointAlphabet:
         return max(len(self.source), int(self._ids_of_targets.max()) + 1)
 
     def sources(self, strings: Sequence[str]) -> StringStore:
-        """Sources by their joint ids."""
+        """Sources as joint ids."""
         return StringStore.of(_normalized(strings), self.source)
 
     def targets(self, strings: Sequence[str]) -> StringStore:
-        """Targets by their joint ids."""
+        """Targets as joint ids."""
         store = StringStore.of(_normalized(strings), self.target)
         return StringStore(self._ids_of_targets.astype(np.uint16)[store.ids], store.offsets)
 
@@ -104,7 +104,7 @@ class Similarity(keras.layers.Layer):
         return tf.sigmoid(self.logits(cosines))
 
     def direction(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """Embeddings at length 1."""
+        """Embeddings scaled to length 1."""
         return tf.math.l2_normalize(embeddings, axis=-1)
 
     def logits(self, cosines: tf.Tensor) -> tf.Tensor:
@@ -144,7 +144,7 @@ class MaskedPooling(keras.layers.Layer):
         self.supports_masking = True
 
     def compute_mask(self, *_: Any) -> None:
-        """Nothing is left to be masked."""
+        """No mask: the pooled features have no steps."""
 
     def call(self, states: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
         """Means beside maxima."""
@@ -203,7 +203,7 @@ class Matcher:
         return self._embeddings(self.alphabet.targets(targets))
 
     def similarities(self, sources: Sequence[str], targets: Sequence[str]) -> Vectors:
-        """How alike source i and target i are, float32 [n] in [0, 1]."""
+        """The similarity of source i and target i, float32 [n] in [0, 1]."""
         if len(sources) != len(targets):
             raise ValueError(f"{len(sources)} sources but {len(targets)} targets")
         return self.similarity(self.embed_sources(sources), self.embed_targets(targets)).numpy()
@@ -218,7 +218,7 @@ class Matcher:
 
     @classmethod
     def load(cls, folder: Path) -> "Matcher":
-        """Read what `save` wrote; raises `UserError` where it is missing or damaged."""
+        """Read what `save` wrote; raises `UserError` if it is missing or damaged."""
         try:
             settings = TypeAdapter(config.Matcher).validate_json((folder / SETTINGS).read_bytes())
             matcher = cls(settings, *load_alphabets(folder))
@@ -243,7 +243,7 @@ def closed(strings: StringStore, rows: Rows) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Match:
-    """One target of a list, and how alike the source it is."""
+    """One target of a list, and its similarity to the source."""
 
     target: str
     similarity: float
@@ -265,7 +265,7 @@ class Index:
         count = min(top, len(self.targets))
         if count == 0:
             return [[] for _ in sources]
-        found = []
+        by_source = []
         embeddings = self.matcher.embed_sources(sources)
         for start in range(0, len(sources), SOURCES_AT_ONCE):
             cosines = embeddings[start : start + SOURCES_AT_ONCE] @ self.embeddings.T
@@ -273,12 +273,12 @@ class Index:
             logits = self.matcher.similarity.logits(np.take_along_axis(cosines, best, axis=1))
             for rows, similarities in zip(best, tf.sigmoid(logits).numpy(), strict=True):
                 matches = zip(rows, similarities, strict=True)
-                found.append([Match(self.targets[row], float(similarity)) for row, similarity in matches])
-        return found
+                by_source.append([Match(self.targets[row], float(similarity)) for row, similarity in matches])
+        return by_source
 
 
 def _highest(values: Vectors, count: int) -> Rows:
-    """Where the `count` highest values stand, the highest first, equal ones in their order."""
+    """The places of the `count` highest values, the highest first, equal ones in their order."""
     highest_of_parts = np.maximum.reduceat(values, np.arange(0, len(values), VALUES_AT_ONCE))
     # At least `count` values reach the last of the `count` highest of these, and seldom many more.
     bound = np.partition(highest_of_parts, -count)[-count] if count <= len(highest_of_parts) else -np.inf

@@ -1,13 +1,12 @@
-"""Training the siamese matcher, and measuring how well it tells true pairs from wrong ones.
+"""Training a siamese matcher on the common loop, and measuring how well it tells true pairs from wrong ones.
 
-The model is `matcher`, the wrong pairs are from `negatives`.
+The model is left to `network`, wrong targets to `negatives`.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +14,45 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pipeline.config import params as config
+from pipeline.config.params import Decay, Training
 from pipeline.data.examples import Example
-from pipeline.errors import UserError
-from pipeline.matcher.negatives import Hard, Negatives, accepted_by_source
+from pipeline.data.prepared import Prepared
+from pipeline.matcher.negatives import Hard, Negatives, accepted_by_source, find_negatives
 from pipeline.matcher.network import Matcher, Vectors, closed
 from pipeline.model.backend import keras, tf
-from pipeline.training.batches import BatchStream
+from pipeline.model.inference import TrainedModel
+from pipeline.training.batches import BatchStream, Ids
+from pipeline.training.loop import Score, TrainingLoop
+from pipeline.training.strategies import Phase, Task
 
-WARMUP = 50  # steps over which the learning rate rises from zero
+WARMUP = 49  # steps over which the learning rate rises from zero
 CLIP_NORM = 1.0  # of the gradient, over all weights
+RANK = "mean_reciprocal_rank"  # of the right target, the measure by which training stops
 ROWS_AT_ONCE, CELLS_AT_ONCE = 256, 2**26  # at most, in comparing some sources with a whole list of targets
+
+# Unpaired targets that are searched, at most: by an evaluation on the development data, and for the metrics.
+EVALUATION_TARGETS, METRIC_TARGETS = 10_000, 200_000
+
+
+class MatchingBatch(NamedTuple):
+    """B sources, then their B targets, then C - B wrong targets, each a row of `ids`, int32 [B + C, W].
+
+    wrong: bool [B, C], whether target j is wrong for source i. Every source is compared with all targets.
+    """
+
+    ids: Ids
+    wrong: NDArray[np.bool_]
+
+    @property
+    def symbols(self) -> int:
+        """Symbols of sources and targets, START and END included and padding not."""
+        return int(np.count_nonzero(self.ids))
 
 
 class MatchingStream:
     """Endless batches of pairs with wrong targets; batch k depends on the data, the seed and k alone.
 
-    A batch is B sources, then their B targets, then `negatives` wrong targets for each, drawn from its own (from all
-    targets where it has none). Every source is compared with all targets of the batch.
+    Each pair of a batch comes with `negatives` wrong targets, drawn from its own (from all targets if it has none).
     """
 
     def __init__(
@@ -59,94 +80,123 @@ class MatchingStream:
             ]
         )
 
-    def __getitem__(self, k: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Batch k: ids int32 [B + B + B * negatives, W], and bool [B, B + B * negatives], where a target is wrong."""
+    def __getitem__(self, k: int) -> MatchingBatch:
+        """Batch number k of the stream, k >= 0."""
         rows = self._rows.rows(k)
         rng = np.random.default_rng((self._seed, k))
         drawn = [rng.choice(self._hard[row], self._negatives) for row in rows]
         targets = np.concatenate([self._own[rows], *drawn])
         pairs = self._group[rows][:, None] * len(self._targets) + targets
-        return _stacked(closed(self._sources, rows), closed(self._targets, targets)), ~np.isin(pairs, self._right)
+        parts = closed(self._sources, rows), closed(self._targets, targets)
+        width = max(part.shape[1] for part in parts)
+        ids = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
+        return MatchingBatch(ids, ~np.isin(pairs, self._right))
 
 
 @dataclass(frozen=True)
-class Look:
-    """What stood after an evaluation, a row of history.csv.
+class MatchingData:
+    """What a matcher is trained and measured on: the examples of each split, their wrong targets, unpaired targets."""
 
-    loss: mean since the last look. dev_score: what the evaluation gave. seconds: in training and evaluation, since its
-    start. best: whether the score is the highest so far.
-    """
+    splits: Mapping[str, Sequence[Example]]  # train, dev and test
+    negatives: Mapping[str, Negatives]  # of each split
+    unpaired: Sequence[str]
 
-    step: int
-    loss: float
-    dev_score: float
-    learning_rate: float
-    seconds: float
-    best: bool
+    @classmethod
+    def collect(cls, prepared: Prepared, predictor: TrainedModel, settings: config.Matcher, seed: int) -> Self:
+        """Draw unpaired targets; find wrong ones for each example among all targets and in what `predictor` writes."""
+        count, targets = len(prepared.targets), prepared.targets
+        rows = np.arange(count)
+        if count > METRIC_TARGETS:
+            rows = np.random.default_rng(seed).permutation(count)[:METRIC_TARGETS]
+        unpaired = [
+            prepared.target_alphabet.decode(targets.ids[start:end])
+            for start, end in zip(targets.offsets[rows], targets.offsets[rows + 1], strict=True)
+        ]
+        splits = {"train": prepared.train, "dev": prepared.dev, "test": prepared.test}
+        listed = [*(example.target for example in prepared.train), *unpaired]
+        negatives = {
+            name: find_negatives(examples, listed, predictor, settings, seed) for name, examples in splits.items()
+        }
+        return cls(splits, negatives, unpaired)
 
-    def row(self) -> dict[str, float]:
-        """The look under the names that history.csv uses."""
-        return {name: value for name, value in vars(self).items() if name != "best"}
+    def measure(self, matcher: Matcher, split: str) -> dict[str, float]:
+        """`separation` and `retrieval` on a split, the latter among its targets and the unpaired ones."""
+        examples = self.splits[split]
+        listed = [*(example.target for example in examples), *self.unpaired]
+        return {**separation(matcher, examples, self.negatives[split]), **retrieval(matcher, examples, listed)}
 
 
-def train_matcher(
+def new_training(
+    settings: config.Matcher, prepared: Prepared, data: MatchingData, seed: int
+) -> tuple[Matcher, TrainingLoop]:
+    """A new matcher, and the loop that trains it until it ranks dev targets no better. All randomness is `seed`'s."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    matcher = Matcher(settings, prepared.source_alphabet, prepared.target_alphabet)
+    train, dev = data.splits["train"], data.splits["dev"]
+    negatives = data.negatives["train"].all
+    stream = MatchingStream(matcher, train, negatives, settings.batch_size, settings.negatives, seed)
+    listed = [*(example.target for example in dev), *data.unpaired[:EVALUATION_TARGETS]]
+    return matcher, matcher_loop(matcher, stream, settings, lambda: retrieval(matcher, dev, listed)[RANK])
+
+
+class MatchingSteps:
+    """The `Steps` of a matcher: its siamese model, and one compiled step that lowers the contrastive loss."""
+
+    def __init__(self, matcher: Matcher, settings: Training) -> None:
+        self.model, similarity = matcher.siamese, matcher.similarity
+        variables = self.model.trainable_variables
+        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
+        self.optimizer.build(variables)
+        ids_spec, wrong_spec = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
+
+        @tf.function(input_signature=[ids_spec, wrong_spec, tf.TensorSpec([], tf.float32)], autograph=False)
+        def step(ids: tf.Tensor, wrong: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                embeddings = similarity.direction(matcher.trunk(ids, training=True))
+                B = tf.shape(wrong)[0]
+                cosines = tf.matmul(embeddings[:B], embeddings[B:], transpose_b=True)
+                loss = contrastive_loss(similarity.logits(cosines), wrong)
+            gradients = tape.gradient(loss, [variable.value for variable in variables])
+            gradients, norm = tf.clip_by_global_norm(gradients, settings.clip_norm)
+            self.optimizer.learning_rate.assign(rate)
+            self.optimizer.apply(gradients, variables)
+            return loss, norm
+
+        self._step = step
+
+    def __call__(self, _: Task, ids: Any, wrong: Any, rate: float) -> tuple[float, float]:
+        """Train one batch of a `MatchingStream` -> loss and gradient norm before clipping."""
+        loss, norm = self._step(ids, wrong, rate)
+        return float(loss), float(norm)
+
+
+def matcher_loop(
     matcher: Matcher, stream: MatchingStream, settings: config.Matcher, evaluate: Callable[[], float]
-) -> Iterator[Look]:
-    """Train `matcher` in place; at the end it holds the weights for which `evaluate` was highest.
+) -> TrainingLoop:
+    """The loop that trains `matcher` in place; after it the matcher holds the weights with the highest `evaluate`.
 
-    Stops after `settings.steps` batches, or when `settings.patience` looks in a row brought nothing better.
+    evaluate: mean reciprocal rank on the development data.
     """
-    train_batch = _compile_step(matcher, settings)
-    losses: list[float] = []
-    best, best_weights, looks_without_progress = -math.inf, matcher.siamese.get_weights(), 0
-    started = time.perf_counter()
-    for step in range(1, settings.steps + 1):
-        ids, wrong = stream[step - 1]
-        rate = settings.learning_rate * min(1.0, step / WARMUP)
-        rate *= (1.0 + math.cos(math.pi * (step - 1) / settings.steps)) / 2.0
-        loss = float(train_batch(ids, wrong, rate))
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the matcher's loss became {loss} at step {step}: "
-                f"lower matcher.learning_rate (now {settings.learning_rate})"
-            )
-        losses.append(loss)
-        if step % settings.evaluate_every and step != settings.steps:
-            continue
-        reached = evaluate()
-        better = reached > best
-        if better:
-            best, best_weights = reached, matcher.siamese.get_weights()
-        looks_without_progress = 0 if better else looks_without_progress + 1
-        yield Look(step, float(np.mean(losses)), reached, rate, time.perf_counter() - started, better)
-        losses.clear()
-        if looks_without_progress == settings.patience:
-            break
-    matcher.siamese.set_weights(best_weights)
+    schedule = Training(
+        threads=1,
+        workers=1,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup=WARMUP,
+        decay=Decay.COSINE,
+        clip_norm=CLIP_NORM,
+        l2=0.0,
+        evaluate_every=settings.evaluate_every,
+        patience=settings.patience,
+    )
 
+    def score() -> Score:
+        rank = evaluate()
+        return Score({f"dev_{RANK}": rank}, (rank,))
 
-def _compile_step(matcher: Matcher, settings: config.Matcher) -> Callable[..., Any]:
-    variables = matcher.siamese.trainable_variables
-    optimizer = keras.optimizers.Adam(settings.learning_rate)
-    optimizer.build(variables)
-    similarity = matcher.similarity
-
-    ids_spec, wrong_spec = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
-
-    @tf.function(input_signature=[ids_spec, wrong_spec, tf.TensorSpec([], tf.float32)], autograph=False)
-    def step(ids: tf.Tensor, wrong: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            embeddings = similarity.direction(matcher.trunk(ids, training=True))
-            B = tf.shape(wrong)[0]
-            cosines = tf.matmul(embeddings[:B], embeddings[B:], transpose_b=True)
-            loss = contrastive_loss(similarity.logits(cosines), wrong)
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        gradients, _ = tf.clip_by_global_norm(gradients, CLIP_NORM)
-        optimizer.learning_rate.assign(rate)
-        optimizer.apply(gradients, variables)
-        return loss
-
-    return step
+    phase, steps = Phase([Task.PAIRED], Task.PAIRED, settings.steps), MatchingSteps(matcher, schedule)
+    return TrainingLoop(steps, phase, {Task.PAIRED: stream}, schedule, score, section="matcher")
 
 
 def contrastive_loss(logits: tf.Tensor, wrong: tf.Tensor) -> tf.Tensor:
@@ -198,7 +248,7 @@ def retrieval(matcher: Matcher, examples: Sequence[Example], targets: Sequence[s
     """How high the right target stands among all `targets`: mean reciprocal rank, and the share within 1 and 5."""
     ranks = right_ranks(matcher, examples, targets)
     return {
-        "mean_reciprocal_rank": float(np.mean(1.0 / ranks)),
+        RANK: float(np.mean(1.0 / ranks)),
         "recall_at_1": float(np.mean(ranks <= 1)),
         "recall_at_5": float(np.mean(ranks <= 5)),
     }
@@ -232,9 +282,3 @@ def _cosines(matcher: Matcher, examples: Sequence[Example], hard: Hard) -> tuple
     wrong = matcher.embed_targets([word for row in hard for word in row])
     cosines = np.concatenate([np.sum(sources * right, axis=1), np.sum(sources[rows] * wrong, axis=1)])
     return cosines, np.arange(len(cosines)) < len(examples)
-
-
-def _stacked(above: NDArray[np.int32], below: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Two padded matrices as one."""
-    width = max(above.shape[1], below.shape[1])
-    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (above, below)])

@@ -1,7 +1,7 @@
 """Tensorflow and Keras, imported without tensorflow's start-up messages and without what only Keras' extras need.
 
-Its C++ side greets on standard error whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow issue 100442), twice. What fails
-raises in Python as well.
+Tensorflow's C++ side writes to standard error twice, whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow issue 100442).
+Failures are raised in Python as well.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The matrices are small: cores are better used by several batches, or several trainings, than by one product.
+# The matrices are small: several batches or trainings use the cores better than one product does.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # Keras imports these where it finds them, for its wrappers, plots and images: a third of its start-up.

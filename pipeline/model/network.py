@@ -23,7 +23,7 @@ from pipeline.model.layers import Attention, Dropout, RecurrentStack, States, Ti
 
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
-DIGEST = "sha256"  # of architecture and weights: a changed bit is no other network, but damage
+DIGEST = "sha256"  # of architecture and weights, so that a changed bit is recognised as damage
 ROOM = 2**18  # bytes that a file of weights takes at most besides them
 
 Encoded = dict[str, tf.Tensor]
@@ -84,7 +84,7 @@ class Decoder(keras.Model):
     """What the bridge carries -> logits over target symbols.
 
     `repeat`: every step reads the embedding. `autoregressive`: every step reads the symbol before it (in training the
-    right one: teacher forcing), and the first states are the encoder's last ones. With attention the outputs look at
+    right one: teacher forcing), and the first states are the encoder's last ones. With attention the outputs attend to
     all encoder states. Two per-symbol dense layers close; with tied weights the second is the transpose of `symbols`,
     the table of target symbols, which then serves encoder B as well and belongs to the decoder.
     """
@@ -143,8 +143,8 @@ class Decoder(keras.Model):
     def step(self, encoded: Encoded, previous_ids: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """One symbol further: previous_ids int32 [N] -> logits float32 [N, V] and the states after it.
 
-        N is a multiple of the strings encoded: several beginnings of each, side by side, look at the one memory of
-        theirs. `encoded["vector"]` has a row for each beginning.
+        N is a multiple of the number of encoded strings: the hypotheses of one string, side by side, attend to the
+        same memory. `encoded["vector"]` has a row for each hypothesis.
         """
         inputs = self.symbols(previous_ids) if self.autoregressive else encoded["vector"]
         outputs, states = self.recurrent.step(inputs, states)
@@ -180,7 +180,7 @@ class Joined(keras.Model):
 
 @keras.saving.register_keras_serializable(package="tandem")
 class Network(keras.Model):
-    """The three parts, built; and the two models joined from them.
+    """Encoder A, encoder B and the decoder, built, and the two models joined from them.
 
     Weights depend on `keras.utils.set_random_seed` alone. Saved as one whole, the parts share after loading as before.
     """
@@ -238,10 +238,10 @@ def save_network(network: Network, folder: Path) -> None:
 
 
 def load_network(folder: Path, into: Network | None = None) -> Network:
-    """Read what `save_network` wrote; raises `UserError` where it is missing or damaged.
+    """Read what `save_network` wrote; raises `UserError` if it is missing or damaged.
 
-    into: a network that is no longer needed. If it has the same architecture it gets the weights and is given back, and
-    what was compiled for it goes on to serve.
+    into: a network that is no longer needed. If its architecture is the same, it gets the weights and is returned, and
+    whatever was compiled for it still serves.
     """
     try:
         config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))

@@ -61,7 +61,8 @@ def main() -> None:
     for group, result in results.items():
         write_predictions(REPORTS / group.predictions, result, prepared.test)
     evaluated = [evaluated_run(group, result) for group, result in results.items() if not group.is_ensemble]
-    EvaluatedRuns(prepared.digest, decisive_parameters(params), tuple(evaluated)).save()
+    parameters = {name: value for name, value in decisive_parameters(params).items() if not name.startswith("matcher.")}
+    EvaluatedRuns(prepared.digest, parameters, tuple(evaluated)).save()
 
 
 if __name__ == "__main__":

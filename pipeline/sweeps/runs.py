@@ -13,12 +13,11 @@ from pipeline.hashing import joined
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import Row, run_parameters
 from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, Result, Trial
-from pipeline.tracking.client import KIND, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED, Connection
+from pipeline.tracking.client import KIND, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED, Connection, ExistingRun
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as MlflowRun
 
 SWEEP, TRIAL = "sweep", "trial"  # kinds of runs
 KEY, ENDING = "tandem.trial", "tandem.ending"  # tags of a trial
@@ -34,21 +33,20 @@ class SweepConnection(Connection):
         super().__init__(experiment, key, tags)
         self._name = f"{SWEEP}-{name}-{key[:6]}"
 
-    def existing(self, kind: str) -> list["MlflowRun"]:
-        """The runs of the sweep itself, or of its trials."""
-        return self.attempt("find the runs", lambda client: self._search(client, {KIND: kind})) or []
+    def trials(self) -> list[ExistingRun]:
+        """The runs of trials."""
+        return self._existing({KIND: TRIAL})
 
     def new_trial(self, parent: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Make a run of a trial in place of any before it; returns its id, empty if MLflow is away."""
 
         def make(client: "MlflowClient") -> str:
-            with self._lock:
-                for run in self._search(client, {KIND: TRIAL, KEY: key}):
-                    client.delete_run(run.info.run_id)
-                every = {**self._tags, "mlflow.parentRunId": parent, KIND: TRIAL, KEY: key, **tags}
-                return str(client.create_run(self._experiment, tags=every, run_name=name).info.run_id)
+            for run in self._search(client, {KIND: TRIAL, KEY: key}):
+                client.delete_run(run.info.run_id)
+            every = {**self._tags, "mlflow.parentRunId": parent, KIND: TRIAL, KEY: key, **tags}
+            return str(client.create_run(self._experiment, tags=every, run_name=name).info.run_id)
 
-        return self.attempt("make the run of a trial", make) or ""
+        return self.attempt("make the run of a trial", make, exclusive=True) or ""
 
 
 class SweepRuns:
@@ -97,14 +95,14 @@ class SweepRuns:
 
     def complete(self, results: Mapping[str, Result], description: str, files: Sequence[Path]) -> None:
         """Add to MLflow what it lacks of these results; writes nothing where nothing is missing."""
-        existing = [(run.data.tags[KEY], *_state(run, TRAINED)) for run in self._connection.existing(TRIAL)]
+        existing = self._connection.trials()
         for key, result in results.items():
-            if [one for one in existing if one[0] == key] != [(key, "FINISHED", result.digest)]:
+            if [run.was_trained_as(result.digest) for run in existing if run.tags.get(KEY) == key] != [True]:
                 self.start(self._trials[key], key, **{REUSED: "true"})
                 self.log(key, result.rows)
                 self.finish(key, result)
         published = joined(description, *(result.digest for result in results.values()))
-        if [_state(run, PUBLISHED) for run in self._connection.existing(SWEEP)] == [("FINISHED", published)]:
+        if [run.shows(published) for run in self._connection.parents()] == [True]:
             return
         self.begin()
         for path in files:
@@ -122,7 +120,3 @@ class SweepRuns:
         if error is not None:
             for run in [*self._open.values(), *([self._parent] if self._parent.run_id else [])]:
                 run.__exit__(kind, error, trace)
-
-
-def _state(run: "MlflowRun", tag: str) -> tuple[str, str | None]:
-    return run.info.status, run.data.tags.get(tag)

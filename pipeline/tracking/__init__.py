@@ -1,1 +1,1 @@
-"""Runs in MLflow: the way to a store, and what is kept of a run there."""
+"""All that knows MLflow: the store, runs, publication, and models."""

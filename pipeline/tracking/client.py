@@ -1,4 +1,4 @@
-"""The way to MLflow: which store is in use, and the runs of a comparison there, found and made by their tags.
+"""The way to MLflow: which store is in use, and the runs of a comparison in it, known by their tags.
 
 What a run holds is left to `pipeline.tracking.runs`.
 """
@@ -86,9 +86,9 @@ def runs_page(root: Path, experiment: str) -> str:
     """The part of the UI's address, after host and port, that shows the runs of an experiment."""
     find_artifacts(root, experiment)
     with alone(root, "mlflow"):  # it may make the store
-        found = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
+        entry = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
     # Without its type of workflow, the UI opens on the traces of language models.
-    place = f"/{found.experiment_id}/runs" if found else ""
+    place = f"/{entry.experiment_id}/runs" if entry else ""
     return f"/#/experiments{place}?workflowType=machine_learning"
 
 
@@ -160,7 +160,7 @@ class Connection:
         return self._client is not None
 
     def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
-        """The result of `call`; None if this or an earlier one failed. exclusive: no other process may call meanwhile."""
+        """The result of `call`; None if this or an earlier one failed. exclusive: no other process calls meanwhile."""
         if self._client is None:
             return None
         deadline = time.monotonic() + BUSY_SECONDS
@@ -186,7 +186,7 @@ class Connection:
         return self._existing({KIND: CHILD, PARENT_ID: parent}) if parent else []
 
     def open_parent(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Id of the parent run without outputs, now running, made with these if there is none; empty without MLflow."""
+        """Id of the parent run without outputs, now running; it is made if missing. Empty without MLflow."""
 
         def take(client: "MlflowClient") -> str:
             for run in self._search(client, {KIND: self.parent_kind}):
@@ -211,26 +211,26 @@ class Connection:
 
         self.attempt("delete a duplicate", delete, exclusive=True)
 
-    def scheduled_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
-        """Id of the child that an earlier stage left to be continued, now running; empty if there is none."""
+    def continued_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
+        """Id of the child that an earlier stage left as SCHEDULED, now running; empty if there is none."""
 
         def take(client: "MlflowClient") -> str:
-            for run in self._search(client, _child_tags(parent, strategy, seed)):
-                if run.info.status == "SCHEDULED":
-                    client.update_run(run.info.run_id, status="RUNNING")
-                    for name, value in {**self._tags, **tags}.items():
-                        client.set_tag(run.info.run_id, name, value)
-                    return str(run.info.run_id)
-            return ""
+            children = self._search(client, _child_tags(parent, strategy, seed))
+            run_id = next((str(run.info.run_id) for run in children if run.info.status == "SCHEDULED"), "")
+            if run_id:
+                client.update_run(run_id, status="RUNNING")
+                for name, value in {**self._tags, **tags}.items():
+                    client.set_tag(run_id, name, value)
+            return run_id
 
         return self.attempt("continue the run", take, exclusive=True) or ""
 
     def new_child(
-        self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], started: int | None = None
+        self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], began: int | None = None
     ) -> str:
         """Id of a new child of a strategy and seed in place of any before it; empty without MLflow.
 
-        started: milliseconds since 1970, UTC; None is now.
+        began: milliseconds since 1970, UTC; None is now.
         """
 
         def make(client: "MlflowClient") -> str:
@@ -238,21 +238,16 @@ class Connection:
             for run in self._search(client, own):
                 client.delete_run(run.info.run_id)
             every = {**self._tags, **own, **tags}
-            return str(client.create_run(self._experiment, started, every, f"{strategy}-seed{seed}").info.run_id)
+            return str(client.create_run(self._experiment, began, every, f"{strategy}-seed{seed}").info.run_id)
 
         return self.attempt("make the run", make, exclusive=True) or ""
 
     def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
         def find(client: "MlflowClient") -> list[ExistingRun]:
+            existing = [(run.info, run.data.tags) for run in self._search(client, tags)]
             return [
-                ExistingRun(
-                    run.info.run_id,
-                    run.info.status,
-                    run.data.tags,
-                    run.info.artifact_uri or "",
-                    bool(client.list_artifacts(run.info.run_id)),
-                )
-                for run in self._search(client, tags)
+                ExistingRun(run.run_id, run.status, tags, run.artifact_uri, bool(client.list_artifacts(run.run_id)))
+                for run, tags in existing
             ]
 
         return self.attempt("find the runs of the comparison", find) or []
@@ -334,7 +329,7 @@ def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:
         location = None if is_server(tracking_uri(root)) else (root / ARTIFACTS).as_uri()
         return str(client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"}))
     if experiment.lifecycle_stage == "deleted":
-        raise RuntimeError(f"experiment {name!r} was deleted there: restore it, or change tracking.experiment")
+        raise RuntimeError(f"experiment {name!r} is deleted: restore it, or change tracking.experiment")
     return str(experiment.experiment_id)
 
 

@@ -11,9 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import TARGETS, Prepared
@@ -48,6 +46,9 @@ from pipeline.tracking.client import OUTPUTS, PUBLISHED, TRAINED, ExistingRun, a
 from pipeline.tracking.manifest import MATCHER_HISTORY, Manifest
 from pipeline.tracking.runs import Child, Comparison, DataSet, data_sets
 from pipeline.tracking.sqlite import database_of, local_folder
+
+if TYPE_CHECKING:  # publishing what is complete already does without pandas
+    import pandas as pd
 
 STAMP = Path(".dvc") / "tmp" / "tandem-published.json"  # in the project: what was complete, and in which store
 TABLE = "predictions.json"
@@ -153,11 +154,13 @@ def _as_used(sets: Sequence[DataSet], strategy: str, params: Params) -> list[Dat
     return [replace(data, context="reranking") if data.path.name == TARGETS else data for data in sets]
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path) -> "pd.DataFrame":
     """The content of a file of predictions, numbers that JSON does not have as NaN.
 
     The prediction is the second column: by the first the UI groups what several runs have in the second.
     """
+    import pandas as pd
+
     # Rows end at a line feed alone, and text may be anything else, such as `NA`.
     kinds: Any = {"dtype": dict.fromkeys(TEXT, str), "na_values": dict.fromkeys(UNKNOWN, ""), "keep_default_na": False}
     table = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, lineterminator="\n", **kinds)
@@ -182,13 +185,15 @@ def _parent_metrics(metrics: Metrics) -> Iterator[tuple[str, float]]:
             yield f"{name}_{order}_accuracy", interval["mean"]
         if row["calibration_error"] is not None:
             yield f"{name}_calibration_error", row["calibration_error"]
-    for name, found in metrics[COMPARISONS].items():
-        yield f"{name}_difference", found["difference"]
-        yield f"{name}_p_value", found["p_value"]
+    for name, paired in metrics[COMPARISONS].items():
+        yield f"{name}_difference", paired["difference"]
+        yield f"{name}_p_value", paired["p_value"]
 
 
 def numbers(content: Mapping[str, Any], prefix: str) -> dict[str, float]:
     """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `PREFIX_test_roc_auc`."""
+    import pandas as pd
+
     flat = pd.json_normalize(dict(content), sep="_").select_dtypes("number")
     return {f"{prefix}_{name}": float(column[0]) for name, column in flat.items()}
 

@@ -246,7 +246,7 @@ class Comparison(Run):
         return comparison
 
     def resume(self) -> None:
-        """Make the parent run without outputs the one to write to, a new one if there is none; it is RUNNING then."""
+        """Write to the parent run without outputs from now on, a new one if there is none; it is RUNNING then."""
         self.run_id = self.connection.open_parent(flatten(self._params), {"mlflow.source.name": "dvc.yaml"})
 
     def start(self, name: str, seed: int) -> Child:
@@ -259,7 +259,7 @@ class Comparison(Run):
         if name == PRETRAIN and not pretrained:
             return Child(self.connection, "")
         strategy, tags = pretrained[0] if name == PRETRAIN else name, self._environment.tags()
-        continued = self.connection.scheduled_child(self.run_id, name, seed, tags) if name in pretrained else ""
+        continued = self.connection.continued_child(self.run_id, name, seed, tags) if name in pretrained else ""
         run_id = continued or self.connection.new_child(self.run_id, strategy, seed, tags)
         child = Child(self.connection, run_id, is_new=not continued, is_pretraining=name == PRETRAIN)
         child.log_parameters(run_parameters(strategy, self._params))

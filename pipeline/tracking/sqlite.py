@@ -46,8 +46,8 @@ def follow_project(database: Path, experiment: str, root: Path) -> bool:
     exists.
     """
     with _opened(database, "ro") as connection:
-        found = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
-    before, now = local_folder(found[0]) if found else None, root / ARTIFACTS
+        row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
+    before, now = local_folder(row[0]) if row else None, root / ARTIFACTS
     if before is None or before.name != ARTIFACTS or before.resolve() == now.resolve():
         return False
     if not database.resolve().is_relative_to(root.resolve()) and (before.exists() or not now.exists()):

@@ -1,1 +1,1 @@
-"""Strategies and their training: plans, batches, steps, and the folder of a run."""
+"""Strategies and their training: phases, batches, the loop, and the folder of a run."""

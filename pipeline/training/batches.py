@@ -1,12 +1,13 @@
 """Endless streams of training batches: seeded, bucketed, and random access.
 
-Batch k of a stream is a pure function of the data, the seed and k, whatever was asked for before, so a resumed training
-sees the batches that an uninterrupted one does.
+Batch k of a stream is a pure function of the data, the seed and k, so a resumed training sees the batches that an
+uninterrupted one does.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +22,26 @@ ROUNDS = 4  # of the Feistel network
 ORDER_STREAM, NOISE_STREAM = range(2)  # independent random streams of a seed
 
 
-@dataclass(frozen=True)
-class Batch:
-    """source_ids: int32 [B, S]. target_ids: int32 [B, T], each closed by END. Both padded with 0."""
+class Batch(NamedTuple):
+    """Sources int32 [B, S] and their targets int32 [B, T], each of these closed by END; both padded with 0."""
 
     source_ids: Ids
     target_ids: Ids
+
+    @property
+    def symbols(self) -> int:
+        """Target symbols, END included and padding not."""
+        return int(np.count_nonzero(self.target_ids))
 
 
 @dataclass(frozen=True)
 class BatchStream:
     """Batches of row-aligned sources and targets; for an autoencoder both are the same store.
 
-    corruption: what is done to the sources of each batch, anew every time they come; None leaves them as they are.
-    The rows come in epochs: a new shuffle of all rows each time, one behind the other, so that every batch is full. A
-    window of up to 32 batches is sorted by length and cut, and its batches are served in random order: a batch holds
-    strings of similar length, and little padding is computed.
+    corruption: applied to the sources of each batch, drawn anew every time; None leaves them as they are.
+    Epochs, each a new shuffle of all rows, follow each other without a gap, so every batch is full. A window of up to
+    32 batches is sorted by length and cut, and its batches come in random order: a batch holds strings of similar
+    length and little padding.
     """
 
     sources: StringStore
@@ -52,7 +57,7 @@ class BatchStream:
             raise ValueError("a batch stream needs at least one row")
 
     def __getitem__(self, k: int) -> Batch:
-        """Batch k, k >= 0."""
+        """Batch number k of the stream, k >= 0."""
         rows = self.rows(k)
         source_ids = self.sources.padded(rows)
         if self.corruption is not None:
@@ -71,7 +76,7 @@ class BatchStream:
 
     @cached_property
     def _window(self) -> Callable[[int], Rows]:
-        """Rows of the batches of a window, int64 [batches, B]; the last window asked for is kept."""
+        """Rows of the batches of a window, int64 [batches, B]; the last window is cached."""
         return lru_cache(maxsize=1)(self._sorted_window)
 
     def _sorted_window(self, window: int) -> Rows:
@@ -87,13 +92,13 @@ class BatchStream:
         epochs, places = np.divmod(positions, len(self.sources))
         rows = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
-            here = epochs == epoch
-            rows[here] = permute(places[here], len(self.sources), (self.seed, int(epoch)))
+            inside = epochs == epoch
+            rows[inside] = permute(places[inside], len(self.sources), (self.seed, int(epoch)))
         return rows
 
 
 def permute(places: NDArray[np.int64], size: int, seed: tuple[int, ...]) -> Rows:
-    """Where a seeded permutation of range(size) sends `places`, without computing the rest of it.
+    """Where a seeded permutation of range(size) sends `places`, without computing the rest of the permutation.
 
     A Feistel network on the smallest square of a power of two that holds `size`, with cycle walking for what falls
     outside (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). int64 [n] -> int64 [n].

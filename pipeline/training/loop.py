@@ -1,7 +1,7 @@
-"""The training loop that all strategies share: a schedule of tasks, compiled steps, looks at the development data.
+"""The training loop, which strategies and the matcher share: batches, steps, evaluations on the development data.
 
-The loop is iterated over. It owns gradients, learning rate, early stopping and the best weights; what watches it
-(files, checkpoints, progress bar, MLflow) does so from outside, between two steps.
+A loop trains one phase. It owns the order of tasks, the learning-rate schedule, early stopping and the best weights.
+Whatever watches it (files, checkpoints, progress bar, MLflow) does so from outside, between two steps.
 """
 
 import math
@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.params import Decay, Training
@@ -21,77 +23,59 @@ from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Dropout
 from pipeline.model.network import Network
-from pipeline.training.batches import Batch, BatchStream
+from pipeline.runs.folders import HISTORY, SECONDS, STEP, TIMINGS, Row
 from pipeline.training.strategies import Phase, Task
 from pipeline.training.workers import ALONE, Workers
-
-
-@keras.saving.register_keras_serializable(package="tandem")
-class Adam(keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with the same numbers and state, a variable's step being one kernel and not fifteen.
-
-    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
-    """
-
-    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
-        """Move a variable and its two moments in place. gradient: dense, of the variable's shape."""
-        if self.amsgrad:
-            raise NotImplementedError("this Adam has no amsgrad: use keras.optimizers.Adam")
-        step = tf.cast(self.iterations.value + 1, tf.float32)
-        place = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,  # Keras hands over tensorflow's variable
-            m=self._momentums[place].value.handle,
-            v=self._velocities[place].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
-        )
-
 
 Array = NDArray[Any]
 
 
+class Steps(Protocol):
+    """A Keras model, its optimizer, and the training step on a batch that changes both."""
+
+    @property
+    def model(self) -> Any: ...  # noqa: D102
+
+    @property
+    def optimizer(self) -> Any: ...  # noqa: D102
+
+    def __call__(self, task: Task, inputs: Any, aims: Any, rate: float, /) -> tuple[float, float]:
+        """Train on the two arrays of a batch at a learning rate -> loss and gradient norm before clipping."""
+
+
 @dataclass(frozen=True)
-class DevScore:
-    """Greedy decoding of the development data, both as fractions."""
+class Score:
+    """A result on the development data.
 
-    word_accuracy: float
-    character_error_rate: float
+    columns: what was measured, under its names in history.csv. rank: what scores are compared by, number by number,
+    the higher the better.
+    """
 
-    def beats(self, other: "DevScore") -> bool:
-        """Whether the accuracy is higher, or equal with fewer errors: while no word is right yet, errors still fall."""
-        if self.word_accuracy != other.word_accuracy:
-            return self.word_accuracy > other.word_accuracy
-        return self.character_error_rate < other.character_error_rate
+    columns: Mapping[str, float]
+    rank: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What stood after an evaluation, a row of history.csv.
+class Evaluation:
+    """An evaluation on the development data, a row of history.csv.
 
-    losses: mean per batch since the last look, by task; gradient_norm: likewise, before clipping. best: whether the dev
-    score beats all before it.
+    losses: mean per batch since the evaluation before, by task; gradient_norm: likewise, before clipping. best: whether
+    the score beats all before it.
     """
 
     step: int
     losses: Mapping[Task, float]
-    dev: DevScore
+    score: Score
     learning_rate: float
     gradient_norm: float
     best: bool
 
-    def row(self) -> dict[str, float]:
-        """The look under the names that history.csv and MLflow use."""
+    def row(self) -> Row:
+        """The evaluation under the names that history.csv and MLflow use."""
         return {
-            "step": self.step,
+            STEP: self.step,
             **{f"loss_{task}": loss for task, loss in self.losses.items()},
-            "dev_word_accuracy": self.dev.word_accuracy,
-            "dev_character_error_rate": self.dev.character_error_rate,
+            **self.score.columns,
             "learning_rate": self.learning_rate,
             "gradient_norm": self.gradient_norm,
         }
@@ -99,40 +83,32 @@ class Look:
 
 @dataclass
 class Progress:
-    """Where training stands; a phase yields it after every counted step, with a look where there was one."""
+    """The state of a training, apart from weights and optimizer; a checkpoint holds it as JSON."""
 
     step: int = 0
     batches: int = 0  # of all tasks
-    symbols: int = 0  # target symbols trained on, END included, padding not
+    symbols: int = 0
     seconds: float = 0.0  # in steps and evaluations, not in whatever watches
     best_step: int = 0
-    best: DevScore | None = None
-    look: Look | None = None
-
-
-@dataclass
-class Tally:
-    """What a phase keeps count of: its beginning, its batches, and losses and gradient norms since the last look."""
-
-    began: int  # steps before this phase
-    position: int = 0  # batches of the schedule so far
-    looks_without_progress: int = 0  # in a row
-    losses: dict[Task, list[float]] = field(default_factory=dict)
+    best: Score | None = None
+    phase: int = 0  # number of the current phase
+    steps_before: int = 0  # in earlier phases
+    position: int = 0  # batches in the current phase
+    without_progress: int = 0  # evaluations in a row, in the current phase
+    losses: dict[Task, list[float]] = field(default_factory=dict)  # since the last evaluation, as are the norms
     norms: list[float] = field(default_factory=list)
 
-    def add(self, task: Task, loss: float, norm: float) -> None:
+    def start_phase(self, phase: int) -> None:
+        """Begin a phase: patience starts anew, the best score stays."""
+        self.phase, self.steps_before, self.position, self.without_progress = phase, self.step, 0, 0
+
+    def add(self, task: Task, loss: float, norm: float, symbols: int) -> None:
         """Count a batch."""
+        self.batches += 1
         self.position += 1
+        self.symbols += symbols
         self.losses.setdefault(task, []).append(loss)
         self.norms.append(norm)
-
-    def look(self, step: int, dev: DevScore, rate: float, best: bool) -> Look:
-        """What was counted since the last look, which begins anew."""
-        losses = {task: sum(each) / len(each) for task, each in self.losses.items()}
-        look = Look(step, losses, dev, rate, float(np.mean(self.norms)), best)
-        self.losses, self.norms = {}, []
-        self.looks_without_progress = 0 if best else self.looks_without_progress + 1
-        return look
 
 
 class DivergedError(UserError):
@@ -140,97 +116,104 @@ class DivergedError(UserError):
 
 
 class TrainingLoop:
-    """A plan that is being trained; iterate it once. In the end the network holds the weights with the best dev score.
+    """One phase of a training; iterate over it once. In the end the model holds the weights with the best score.
 
-    It stops after `plan.steps` steps, or when `settings.patience` looks in a row brought no better score.
+    Training stops after `phase.steps` steps, or after `settings.patience` evaluations in a row without a better score.
     Iterating raises `DivergedError` when a loss is no longer a number.
     """
 
     def __init__(
         self,
-        network: Network,
-        plan: Phase,
-        streams: Mapping[Task, BatchStream],
+        steps: Steps,
+        phase: Phase,
+        streams: Mapping[Task, Any],
         settings: Training,
-        evaluate: Callable[[], DevScore],
+        evaluate: Callable[[], Score],
         progress: Progress | None = None,
-        workers: Workers = ALONE,
+        section: str = "training",
     ) -> None:
-        """progress: of the phase before, whose best weights the network holds; it goes on, and is what is yielded.
+        """streams: for each task batch number k at [k], two arrays and their number of `symbols` (`batches.Batch`).
 
-        workers: with whom it is trained; the streams give all of them the same batches, of which each does its part.
+        progress: of a training whose best weights the model holds, updated in place; None begins one. section: of
+        params.yaml, whose settings an error names.
         """
         self.progress = progress or Progress()
-        self.tally = Tally(began=self.progress.step)
-        self._network, self._plan, self._streams = network, plan, streams
-        self._settings, self._evaluate = settings, evaluate
-        self._steps = TrainingSteps(network, settings, workers)
-        self._best_weights: list[Array] = network.get_weights()
+        self._steps, self._phase, self._streams = steps, phase, streams
+        self._settings, self._evaluate, self._section = settings, evaluate, section
+        self._best_weights: list[Array] = steps.model.get_weights()
 
-    def __iter__(self) -> Iterator[Progress]:
-        settings, plan, progress, tally = self._settings, self._plan, self.progress, self.tally
-        batches = _batches(plan.tasks, self._streams, tally.position)
-        while (step := progress.step - tally.began) < plan.steps and tally.looks_without_progress < settings.patience:
+    def __iter__(self) -> Iterator[Evaluation | None]:
+        """Train; gives after each step the evaluation that followed it, or None."""
+        settings, phase, progress = self._settings, self._phase, self.progress
+        batches = _batches(phase.tasks, self._streams, progress.position)
+        while (
+            step := progress.step - progress.steps_before
+        ) < phase.steps and progress.without_progress < settings.patience:
             started = time.perf_counter()
-            task, batch = next(batches)
-            rate = learning_rate(settings, step, plan.steps)
-            loss, norm = self._steps(task, batch.source_ids, batch.target_ids, rate)
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"the loss of task '{task}' became {loss} at step {progress.step + 1}: lower "
-                    f"training.learning_rate (now {settings.learning_rate}) "
-                    f"or training.clip_norm (now {settings.clip_norm})"
-                )
-            tally.add(task, loss, norm)
-            progress.batches += 1
-            progress.symbols += int(np.count_nonzero(batch.target_ids))
-            if task is not plan.counted:
-                progress.seconds += time.perf_counter() - started
-                continue
+            rate = learning_rate(settings, step, phase.steps)
+            for task, batch in batches:
+                inputs, aims = batch
+                loss, norm = self._steps(task, inputs, aims, rate)
+                if not math.isfinite(loss):
+                    raise DivergedError(
+                        f"the loss of task '{task}' became {loss} at step {progress.step + 1}: "
+                        f"lower {self._section}.learning_rate (now {settings.learning_rate})"
+                    )
+                progress.add(task, loss, norm, batch.symbols)
+                if task is phase.counted:
+                    break
             progress.step += 1
-            if progress.step % settings.evaluate_every == 0 or step + 1 == plan.steps:
-                dev = self._evaluate()
-                better = progress.best is None or dev.beats(progress.best)
-                if better:
-                    progress.best, progress.best_step = dev, progress.step
-                    self._best_weights = self._network.get_weights()
-                progress.look = tally.look(progress.step, dev, rate, better)
+            is_due = progress.step % settings.evaluate_every == 0 or step + 1 == phase.steps
+            evaluation = self._evaluation(rate) if is_due else None
             progress.seconds += time.perf_counter() - started
-            yield progress
-            progress.look = None
-        self._network.set_weights(self._best_weights)
+            yield evaluation
+        self._steps.model.set_weights(self._best_weights)
+
+    def _evaluation(self, rate: float) -> Evaluation:
+        progress, score = self.progress, self._evaluate()
+        best = progress.best is None or score.rank > progress.best.rank
+        if best:
+            progress.best, progress.best_step = score, progress.step
+            self._best_weights = self._steps.model.get_weights()
+        progress.without_progress = 0 if best else progress.without_progress + 1
+        losses = {task: sum(each) / len(each) for task, each in progress.losses.items()}
+        norm = float(np.mean(progress.norms))
+        progress.losses, progress.norms = {}, []
+        return Evaluation(progress.step, losses, score, rate, norm, best)
 
     def arrays(self) -> dict[str, Array]:
-        """All that `restore` needs besides progress and tally: weights, best weights, optimizer, random states."""
-        kept = {f"network/{place}": np.array(each) for place, each in enumerate(self._network.variables)}
-        kept |= {f"optimizer/{place}": np.array(each) for place, each in enumerate(self._steps.optimizer.variables)}
-        return kept | {f"best/{place}": each for place, each in enumerate(self._best_weights)}
+        """All that `restore` needs besides the progress: weights, best weights, optimizer, random states."""
+        best = {f"best/{place}": each for place, each in enumerate(self._best_weights)}
+        return {name: np.array(each) for name, each in self._variables().items()} | best
 
-    def restore(self, tally: Tally, arrays: Mapping[str, Array]) -> None:
-        """Go on from where `arrays` was asked for between two steps; the progress of then was given to this phase.
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Resume where `arrays` was called between two steps, with the progress of that time.
 
-        Raises ValueError if they are not of such a phase.
+        Raises ValueError if the arrays belong to another training.
         """
-        variables = {f"network/{place}": each for place, each in enumerate(self._network.variables)}
-        variables |= {f"optimizer/{place}": each for place, each in enumerate(self._steps.optimizer.variables)}
-        best = [f"best/{place}" for place in range(len(self._best_weights))]
+        variables = self._variables()
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        shapes |= {name: each.shape for name, each in zip(best, self._best_weights, strict=True)}
+        shapes |= {f"best/{place}": each.shape for place, each in enumerate(self._best_weights)}
         if {name: each.shape for name, each in arrays.items()} != shapes:
-            raise ValueError("its arrays are not those of this network")
+            raise ValueError("the arrays are not those of this network")
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        self.tally = tally
-        self._best_weights = [arrays[name] for name in best]
+        self._best_weights = [arrays[f"best/{place}"] for place in range(len(self._best_weights))]
+
+    def _variables(self) -> dict[str, Any]:
+        parts = {"network": self._steps.model, "optimizer": self._steps.optimizer}
+        return {
+            f"{name}/{place}": variable for name, part in parts.items() for place, variable in enumerate(part.variables)
+        }
 
 
-def _batches(schedule: Sequence[Task], streams: Mapping[Task, BatchStream], first: int) -> Iterator[tuple[Task, Batch]]:
-    """A schedule's batches from position `first` on, endless; the next is prepared while one is trained on."""
+def _batches(tasks: Sequence[Task], streams: Mapping[Task, Any], first: int) -> Iterator[tuple[Task, Any]]:
+    """The batches of a cycle of tasks from position `first` on, endless; a thread prepares the next during a step."""
 
-    def prepare(position: int) -> tuple[Task, Batch]:
-        cycle, place = divmod(position, len(schedule))
-        task = schedule[place]
-        return task, streams[task][cycle * schedule.count(task) + schedule[:place].count(task)]
+    def prepare(position: int) -> tuple[Task, Any]:
+        cycle, place = divmod(position, len(tasks))
+        task = tasks[place]
+        return task, streams[task][cycle * tasks.count(task) + tasks[:place].count(task)]
 
     with ThreadPoolExecutor(max_workers=1) as worker:
         upcoming = worker.submit(prepare, first)
@@ -248,27 +231,58 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
     return settings.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * step / steps))
 
 
-def symbols(target_ids: tf.Tensor) -> tf.Tensor:
-    """How many symbols there are besides padding, float32."""
+@dataclass
+class History:
+    """The rows of history.csv and timings.csv: one of each for every evaluation."""
+
+    evaluations: list[Row] = field(default_factory=list)
+    timings: list[Row] = field(default_factory=list)
+    symbols: int = 0  # trained on up to the last evaluation
+
+    def add(self, evaluation: Evaluation, progress: Progress, usage: Row) -> Row:
+        """Add an evaluation that was just made, with what it used of the machine; gives its row and timing as one."""
+        passed = progress.seconds - (self.timings[-1][SECONDS] if self.timings else 0.0)
+        speed = round((progress.symbols - self.symbols) / passed, 1)
+        self.symbols = progress.symbols
+        self.evaluations.append(evaluation.row())
+        timing = {STEP: evaluation.step, SECONDS: round(progress.seconds, 3), "symbols_per_second": speed, **usage}
+        self.timings.append(timing)
+        return self.rows()[-1]
+
+    def rows(self) -> list[Row]:
+        """All evaluations, each with its timing."""
+        return [row | timing for row, timing in zip(self.evaluations, self.timings, strict=True)]
+
+    def save(self, folder: Path, timings: Path) -> None:
+        """Write history.csv into `folder` and timings.csv into `timings`."""
+        for place, name, rows in ((folder, HISTORY, self.evaluations), (timings, TIMINGS, self.timings)):
+            place.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(rows).to_csv(place / name, index=False, lineterminator="\n")
+
+
+def _symbols(target_ids: tf.Tensor) -> tf.Tensor:
     return tf.math.count_nonzero(target_ids, dtype=tf.float32)
 
 
-def strings(target_ids: tf.Tensor) -> tf.Tensor:
-    """How many strings there are, float32."""
+def _strings(target_ids: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.shape(target_ids)[0], tf.float32)
 
 
 class TrainingSteps:
-    """One compiled step per task over one optimizer (Adam), so that the shared decoder has one state."""
+    """The `Steps` of a network: one compiled step per task over one Adam, so that the shared decoder has one state.
+
+    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
+    """
 
     def __init__(self, network: Network, settings: Training, workers: Workers = ALONE) -> None:
-        self._network = network
+        """workers: those that train together; each is given the same batches, and does its part of them."""
+        self.model = network
         self._settings = settings
         self._workers = workers
         for layer in network._flatten_layers():
             if isinstance(layer, Dropout):
                 layer.stream = workers.index
-        self.optimizer = Adam(settings.learning_rate)
+        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
         self.optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
         lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
@@ -278,7 +292,7 @@ class TrainingSteps:
             Task.PAIRED: paired,
             Task.SYNTHETIC: paired,
             Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
-            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a, strings),
+            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a, _strings),
             Task.FROZEN_DECODER: self._compile(self._paired_loss, encoder_a),
         }
 
@@ -288,24 +302,24 @@ class TrainingSteps:
         return float(loss), float(norm)
 
     def _paired_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        return masked_cross_entropy(self._network.predictor((source_ids, target_ids), training=True), target_ids)
+        return masked_cross_entropy(self.model.predictor((source_ids, target_ids), training=True), target_ids)
 
     def _autoencoding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        return masked_cross_entropy(self._network.autoencoder((source_ids, target_ids), training=True), target_ids)
+        return masked_cross_entropy(self.model.autoencoder((source_ids, target_ids), training=True), target_ids)
 
     def _embedding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
         # The autoencoder reads targets without END.
         ids = tf.where(tf.equal(target_ids, END), PADDING, target_ids)
-        aim = tf.stop_gradient(self._network.encoder_b(ids)["vector"])
-        return tf.reduce_mean(tf.square(self._network.encoder_a(source_ids, training=True)["vector"] - aim))
+        aim = tf.stop_gradient(self.model.encoder_b(ids)["vector"])
+        return tf.reduce_mean(tf.square(self.model.encoder_a(source_ids, training=True)["vector"] - aim))
 
     def _compile(
         self,
         loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
         variables: list[Any],
-        mean_of: Callable[[tf.Tensor], tf.Tensor] = symbols,
+        mean_of: Callable[[tf.Tensor], tf.Tensor] = _symbols,
     ) -> Callable[..., Any]:
-        """mean_of: how many of what it is the mean of there are in target ids."""
+        """mean_of: counts in target ids whatever the loss is a mean over."""
         ids, workers = tf.TensorSpec([None, None], tf.int32), self._workers
         kernels = [variable for variable in variables if len(variable.shape) > 1]
 
@@ -313,14 +327,14 @@ class TrainingSteps:
         def step(source_ids: tf.Tensor, target_ids: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 loss = loss_of(workers.part(source_ids), workers.part(target_ids))
-                if workers.count > 1:  # of the mean over all, what is this part's
+                if workers.count > 1:  # this part's share of the mean over all
                     loss *= mean_of(workers.part(target_ids)) / mean_of(target_ids)
                 objective = loss
                 if self._settings.l2:
                     l2 = self._settings.l2 / workers.count
                     objective += l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
             gradients = tape.gradient(objective, [variable.value for variable in variables])
-            # That of a table comes as rows which repeat: unsummed, neither their norm nor Adam's squares are right.
+            # The gradient of a table comes as rows that repeat: unsummed, its norm and Adam's squares would be wrong.
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             *gradients, loss = workers.sum([*gradients, loss])
             gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)

@@ -1,15 +1,12 @@
-"""Corruption of targets: uniform edits, and sources made up the way the pairs do it.
+"""Corruption of targets: uniform edits, and sources made up the way the pairs write them.
 
-Both are pure functions of the ids and the generator they are given. How pairs are aligned is `alignment`'s.
+Both are pure functions of ids and a random generator. How pairs are aligned is left to `data.alignment`.
 """
 
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -30,13 +27,13 @@ Integers = NDArray[np.int64]
 NEIGHBOURS = (1, -1, 2, -2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times is used with probability n / (n + STRENGTH)
 TELLING = 1.5  # how many times likelier a longer context makes a piece that is worth showing
-LARGEST_TABLE = 2**24  # cells; contexts are found in it at once, else by binary search
+LARGEST_TABLE = 2**24  # cells; larger ones are replaced by binary search
 BEFORE, AFTER = "^", "$"  # start and end of a string in the table of rewrites
 
 
 @dataclass(frozen=True)
 class UniformNoise:
-    """Edits that know nothing of the sources.
+    """Random edits of targets, whatever the sources look like.
 
     rate: the probability, in [0, 1], that a symbol is edited. An edit is with equal probability one of: the symbol is
     left out; it is replaced by a random symbol (perhaps itself); a random symbol follows it; it changes places with
@@ -104,7 +101,6 @@ class LearnedNoise:
     pieces: Integers
     cumulative: Integers
     fallback: Integers  # a piece, never an empty one, for each target symbol [V]
-    neighbours: Integers  # place of the neighbour, relative to the symbol, that each longer context takes in
     strength: float
 
     @classmethod
@@ -114,7 +110,6 @@ class LearnedNoise:
         targets: StringStore,
         alignment: Alignment,
         same: Integers,
-        neighbours: Sequence[int] = NEIGHBOURS,
         strength: float = STRENGTH,
     ) -> "LearnedNoise":
         """Count the pieces of aligned pairs.
@@ -130,7 +125,7 @@ class LearnedNoise:
         contexts = [ids[ids != PADDING].astype(np.int64)]
         keys: list[Integers] = []
         known = V
-        for neighbour in _neighbours(ids, neighbours):
+        for neighbour in _neighbours(ids):
             new, places = np.unique(contexts[-1] * V + neighbour, return_inverse=True)
             keys.append(new)
             contexts.append(known + places)
@@ -148,12 +143,11 @@ class LearnedNoise:
         return cls(
             piece_ids=np.array([symbol for piece in numbers for symbol in piece], dtype=np.int32),
             piece_offsets=np.cumsum([0, *map(len, numbers)]),
-            keys=np.concatenate(keys) if keys else np.zeros(0, dtype=np.int64),
+            keys=np.concatenate(keys),
             entries=np.searchsorted(seen_contexts, np.arange(known + 1)),
             pieces=seen_pieces,
             cumulative=np.concatenate([[0], np.cumsum(counts)]),
             fallback=fallback,
-            neighbours=np.array(neighbours, dtype=np.int64),
             strength=strength,
         )
 
@@ -207,21 +201,6 @@ class LearnedNoise:
         rows.sort(key=lambda row: row[1] == row[3])  # stable
         return pd.DataFrame(rows[:limit], columns=columns)
 
-    def save(self, path: Path) -> None:
-        """Write all of it as one .npz file; the same noise gives the same bytes."""
-        with path.open("wb") as file:
-            np.savez_compressed(file, **{item.name: getattr(self, item.name) for item in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> "LearnedNoise":
-        """Read what `save` wrote; raises `UserError` for anything else."""
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {item.name: content[item.name] for item in fields(cls)}
-            return cls(**{**arrays, "strength": float(arrays["strength"])})
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} holds no learned noise ({error}): run the stage that wrote it again") from error
-
     def _all_pieces(self) -> list[list[int]]:
         ids, offsets = self.piece_ids.tolist(), self.piece_offsets.tolist()
         return [ids[start:end] for start, end in pairwise(offsets)]
@@ -233,7 +212,7 @@ class LearnedNoise:
         while context >= V:
             context, neighbour = divmod(int(self.keys[context - V]), V)
             taken.append(neighbour)
-        places = dict(zip(self.neighbours.tolist(), reversed(taken), strict=False))
+        places = dict(zip(NEIGHBOURS, reversed(taken), strict=False))
         before = [places[place] for place in sorted(places) if place < 0]
         return before, [context], [places[place] for place in sorted(places) if place > 0]
 
@@ -241,7 +220,7 @@ class LearnedNoise:
         """The contexts of each symbol, the shortest first; -1 where a context was never seen."""
         V = len(self.fallback)
         contexts = [symbols]
-        for neighbour in _neighbours(ids, self.neighbours):
+        for neighbour in _neighbours(ids):
             contexts.append(self._find(contexts[-1] * V + neighbour))
         return contexts
 
@@ -249,8 +228,8 @@ class LearnedNoise:
         """The contexts of keys, -1 for what is no key: those of unseen contexts are negative, at least -V."""
         if self._contexts_by_key is not None:
             return self._contexts_by_key[keys].astype(np.int64)
-        found = self.keys[:-1].searchsorted(keys)
-        return np.where(self.keys[found] == keys, found + len(self.fallback), -1)
+        places = self.keys[:-1].searchsorted(keys)
+        return np.where(self.keys[places] == keys, places + len(self.fallback), -1)
 
     @cached_property
     def _contexts_by_key(self) -> NDArray[np.int32] | None:
@@ -287,19 +266,19 @@ class LearnedNoise:
         return np.repeat(self.pieces, np.diff(self.cumulative))
 
 
-def _neighbours(ids: Padded, places: Sequence[int] | Integers) -> Iterator[Integers]:
-    """For each relative place the neighbour there of every symbol, rows one behind the other.
+def _neighbours(ids: Padded) -> Iterator[Integers]:
+    """For each place of `NEIGHBOURS` the neighbour there of every symbol, rows one behind the other.
 
     START stands before a row, END after it, PADDING further out.
     """
     B, T = ids.shape
     inside = ids != PADDING
-    reach = max((abs(int(place)) for place in places), default=0) + 1
+    reach = max(map(abs, NEIGHBOURS)) + 1
     wide = np.zeros((B, T + 2 * reach), dtype=np.int64)
     wide[:, reach : reach + T] = ids
     wide[:, reach - 1] = START
     wide[np.arange(B), reach + inside.sum(axis=1)] = END
-    for place in places:
+    for place in NEIGHBOURS:
         yield wide[:, reach + place : reach + place + T][inside]
 
 
@@ -322,28 +301,28 @@ def _number_pieces(sources: StringStore, alignment: Alignment) -> tuple[dict[tup
 SYNTHETIC_SEED = 2**31
 
 
-def streams(plan: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
-    """The batches of each task; pairs come in the same order whatever the strategy."""
+def streams(phase: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
+    """The batches of each task of a phase; pairs come in the same order in every strategy."""
     unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
-    found: dict[Task, BatchStream] = {}
-    for task in set(plan.tasks):
+    by_task: dict[Task, BatchStream] = {}
+    for task in set(phase.tasks):
         if task is Task.AUTOENCODE:
-            found[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
+            by_task[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
         elif task is Task.SYNTHETIC:
-            found[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, learned_noise(prepared).sample)
+            by_task[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, learned_noise(prepared).sample)
         else:
-            found[task] = BatchStream(prepared.train_sources, prepared.train_targets, size, seed)
-    return found
+            by_task[task] = BatchStream(prepared.train_sources, prepared.train_targets, size, seed)
+    return by_task
 
 
 def learned_noise(prepared: Prepared) -> LearnedNoise:
-    """What the training pairs do to their targets."""
+    """The noise that turns targets into sources as the training pairs do."""
     same = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
     return LearnedNoise.learn(prepared.train_sources, prepared.train_targets, prepared.alignment, same)
 
 
 def autoencoder_noise(prepared: Prepared, params: Params) -> Corruption | None:
-    """Corruption of target ids to target ids, as `noise.kind` says."""
+    """The corruption of the autoencoder's input, from target ids to target ids, that `noise.kind` asks for."""
     match params.noise.kind:
         case NoiseKind.NONE:
             return None
@@ -362,7 +341,7 @@ def learned_target_noise(prepared: Prepared) -> Corruption:
     if not len(shared):
         raise UserError(
             "noise.kind: learned needs sources and targets that share symbols, and these have none in common: "
-            "set noise.kind: uniform, and use what is learned from the pairs by 'synthetic' in tandem.tasks"
+            "set noise.kind: uniform, and use what is learned from the pairs with 'synthetic' among a strategy's tasks"
         )
     targets_of_sources[sources_of_targets[shared]] = shared
     learned = learned_noise(prepared)

@@ -1,15 +1,14 @@
-"""Strategies: the phases that each trains through, and the network that it starts from."""
+"""Strategies: the phases that each trains through. What a phase does is left to `loop`.
+
+Needs no tensorflow: a process that only starts trainings does without.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
-from pipeline.config.params import Model, Params
-from pipeline.data.prepared import Prepared
-from pipeline.model.backend import keras, tf
-from pipeline.model.network import Network, Sizes, load_network
-from pipeline.runs.folders import MODELS, PRETRAIN, run_folder, starts_pretrained
+from pipeline.config.params import Params
+from pipeline.runs.folders import PRETRAIN
 
 
 class Task(StrEnum):
@@ -26,8 +25,8 @@ class Task(StrEnum):
 class Phase:
     """A part of a training: which tasks run, in which order and for how long.
 
-    tasks: one cycle, in order; a task may come several times. counted: the task whose batches are the steps that
-    `steps`, the learning rate and evaluations are measured in.
+    tasks: one cycle, in order; a task may come several times. counted: the task whose batches are the steps in which
+    `steps`, the learning-rate schedule and the distance between evaluations are measured.
     """
 
     tasks: Sequence[Task]
@@ -47,23 +46,3 @@ def phases_of(strategy: str, params: Params) -> list[Phase]:
         Phase([Task.PAIRED], Task.PAIRED, settings.finetune_steps),
     ]
     return [phase for phase in phases if phase.steps]
-
-
-def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:
-    """The network that a strategy starts from: with the weights of `seed`, the same for each, or pretrained.
-
-    From here on, all randomness follows from `seed`.
-    """
-    if not starts_pretrained(strategy, params):
-        return new_network(params.model, prepared, seed)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    return load_network(run_folder(PRETRAIN, seed, models))
-
-
-def new_network(model: Model, prepared: Prepared, seed: int) -> Network:
-    """An untrained network; an output has room for half as much again as the longest target seen."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    longest_output = prepared.longest_target * 3 // 2 + 1
-    return Network(model, Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), longest_output))

@@ -1,56 +1,56 @@
-"""One training run: from prepared data and the plans of a strategy to a run folder.
+"""One training: from prepared data and the phases of a strategy to a run folder.
 
-A run folder (models/STRATEGY/SEED) is the record of a run and all that `tandem predict` needs: network, alphabets,
-history.csv and timings.csv with a row per look at the development data, and run.json with what it spent and reached.
+A run folder (models/STRATEGY/SEED) is all that predicting needs and says what the training came to: network, alphabets,
+history.csv with a row per evaluation, and run.json. Trainings with equal keys write identical bytes there; what depends
+on clock and machine goes to the folder of timings.
 """
 
-import json
-import sys
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from pydantic import TypeAdapter
 
-from pipeline.config.params import Params
+from pipeline.config.params import Model, Params
 from pipeline.data import scoring
 from pipeline.data.alphabet import save_alphabets
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.hashing import file_digest, joined
-from pipeline.keys import code_parts, versions
-from pipeline.model.network import WEIGHTS, Network, save_network
+from pipeline.model.backend import keras, tf
+from pipeline.model.network import Network, Sizes, load_network, save_network
 from pipeline.model.search import decode, greedy_search
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
 from pipeline.runs.environment import Usage
 from pipeline.runs.folders import (
-    HISTORY,
+    METADATA,
     MODELS,
     PRETRAIN,
-    SECONDS,
-    STEP,
-    TIMINGS,
     Row,
     RunMetadata,
+    content_digest,
     run_folder,
-    run_parameters,
     save_metadata,
     starts_pretrained,
+    timings_folder,
+    training_key,
 )
-from pipeline.training.loop import DevScore, Look, Progress, Tally, TrainingLoop
+from pipeline.training.loop import History, Progress, Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
-from pipeline.training.strategies import Task, phases_of, start
+from pipeline.training.strategies import Task, phases_of
 from pipeline.training.workers import ALONE, Workers
+
+logger = logging.getLogger(__name__)
+
+ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"  # columns of history.csv, both fractions
 
 
 class DevEvaluation:
     """Greedy decoding of the development data: of its sources, or for an autoencoder of its targets."""
 
     def __init__(self, network: Network, prepared: Prepared, task: Task) -> None:
-        self._symbols = prepared.target_alphabet.kind
         self._alphabet = prepared.target_alphabet
         self._targets = [example.target for example in prepared.dev]
         if task is Task.AUTOENCODE:
@@ -66,43 +66,29 @@ class DevEvaluation:
         self._places = [places[string] for string in strings]
         self._search = greedy_search([model], network.sizes.longest_output)
 
-    def __call__(self) -> DevScore:
-        """Decode and score with the weights as they are now."""
-        written = decode(self._search, self._sources).ids[:, 0]
-        decoded = [self._alphabet.decode(row) for row in written]
+    def __call__(self) -> Score:
+        """Decode and score with the weights as they are now.
+
+        Scores are ranked by accuracy, equal ones by errors: while no word is right yet, errors still fall.
+        """
+        ids = decode(self._search, self._sources).ids[:, 0]
+        decoded = [self._alphabet.decode(row) for row in ids]
         predictions = [decoded[place] for place in self._places]
-        scores = scoring.score(predictions, self._targets, self._accepted, self._symbols)
-        return DevScore(scoring.accuracy(scores), scoring.error_rate(scores))
+        scores = scoring.score(predictions, self._targets, self._accepted, self._alphabet.kind)
+        accuracy, error_rate = scoring.accuracy(scores), scoring.error_rate(scores)
+        return Score({ACCURACY: accuracy, ERROR_RATE: error_rate}, (accuracy, -error_rate))
 
 
 @dataclass
 class State:
-    """What a training has come to, besides the arrays of its phase; a checkpoint says it in JSON."""
+    """All of a training that JSON can hold; a checkpoint is this and the arrays of the loop."""
 
-    phase: int = 0
     progress: Progress = field(default_factory=Progress)
-    tally: Tally = field(default_factory=lambda: Tally(began=0))
-    history: list[Row] = field(default_factory=list)
-    timings: list[Row] = field(default_factory=list)
-    symbols_at_last_look: int = 0
+    history: History = field(default_factory=History)
 
-    def rows(self) -> list[Row]:
-        """All looks, each with its timing."""
-        return [look | timing for look, timing in zip(self.history, self.timings, strict=True)]
-
-    def note(self, look: Look, usage: Row) -> None:
-        """Add a look at this moment."""
-        symbols, seconds = self.progress.symbols - self.symbols_at_last_look, self.progress.seconds
-        passed = seconds - (self.timings[-1][SECONDS] if self.timings else 0.0)
-        self.symbols_at_last_look = self.progress.symbols
-        row = look.row()
-        self.history.append(row)
-        speed = {SECONDS: round(seconds, 3), "symbols_per_second": round(symbols / passed, 1)}
-        self.timings.append({STEP: row[STEP], **speed, **usage})
-
-    def checkpoint(self, phase: TrainingLoop) -> Checkpoint:
-        """To go on from here."""
-        return Checkpoint(TypeAdapter(State).dump_python(self, mode="json"), phase.arrays())
+    def checkpoint(self, loop: TrainingLoop) -> Checkpoint:
+        """The checkpoint from which training resumes here."""
+        return Checkpoint(TypeAdapter(State).dump_python(self, mode="json"), loop.arrays())
 
 
 def run_training(
@@ -114,12 +100,12 @@ def run_training(
     checkpoints: Path | None = None,
     workers: Workers = ALONE,
 ) -> Iterator[list[Row]]:
-    """Train a strategy, or `pretrain`; gives the looks as they come, and in the end the run folder stands.
+    """Train a strategy, or `pretrain`; yields the evaluations as they come. At the end the run folder is complete.
 
-    checkpoints: the folder where they are kept; from one of this very training it goes on, and gives first all looks
-    up to there. Whoever calls it has to iterate to the end. Raises `UserError` if the run folder cannot be written.
-    workers: all of them call it; the chief alone reads and writes checkpoints, looks at the development data and writes
-    the run folder. One that is alone trains on the same batches, all of `training.workers`.
+    checkpoints: the folder that holds them; a training resumes from its own last one, and first yields all evaluations
+    up to there. The caller has to iterate to the end. Raises `UserError` if the run folder cannot be written.
+    workers: all of them call this; the chief alone reads and writes checkpoints, evaluates and writes the run folder. A
+    worker that is alone trains on the same batches, those of all `training.workers`.
     """
     folder = run_folder(strategy, seed, models)
     key = training_key(strategy, params, prepared.digest, seed, models)
@@ -127,64 +113,77 @@ def run_training(
     with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
         network = start(strategy, params, prepared, seed, models)
         phases = phases_of(strategy, params)
-        evaluation, usage = _of_chief(DevEvaluation(network, prepared, phases[0].counted), workers), Usage()
-        state, saved = State(), _agreed(kept.newest(), key, workers)
-        if saved:
-            state = TypeAdapter(State).validate_python(saved.numbers)
+        evaluate, usage = _of_chief(DevEvaluation(network, prepared, phases[0].counted), workers), Usage()
+        state, checkpoint = State(), _agreed(kept.newest(), key, workers)
+        if checkpoint:
+            state = TypeAdapter(State).validate_python(checkpoint.numbers)
             if workers.is_chief:
-                print(f"{strategy} {seed} goes on after step {state.progress.step}", file=sys.stderr)
-            yield state.rows()
-        for place, plan in list(enumerate(phases))[state.phase :]:
-            batches = streams(plan, prepared, params, seed)
-            phase = TrainingLoop(network, plan, batches, params.training, evaluation, state.progress, workers)
-            if saved:
-                phase.restore(state.tally, saved.arrays)
-                saved = None
-            state.phase, state.tally = place, phase.tally
-            for progress in phase:
-                if progress.look:
-                    state.note(progress.look, usage.row())
-                    yield state.rows()[-1:]
-                    progress.look = None
-                kept.save_if_due(partial(state.checkpoint, phase), progress.batches)
+                logger.info("%s %s resumes after step %s", strategy, seed, state.progress.step)
+            yield state.history.rows()
+        for number in range(state.progress.phase, len(phases)):
+            steps = TrainingSteps(network, params.training, workers)
+            batches = streams(phases[number], prepared, params, seed)
+            loop = TrainingLoop(steps, phases[number], batches, params.training, evaluate, state.progress)
+            if checkpoint:
+                loop.restore(checkpoint.arrays)
+                checkpoint = None
+            else:
+                state.progress.start_phase(number)
+            for evaluation in loop:
+                if evaluation:
+                    yield [state.history.add(evaluation, state.progress, usage.row())]
+                kept.save_if_due(partial(state.checkpoint, loop), state.progress.batches)
         if not workers.is_chief:
             return
-        kept.save(state.checkpoint(phase), state.progress.batches)
+        kept.save(state.checkpoint(loop), state.progress.batches)
         try:
-            _save(network, state, strategy, prepared, seed, folder)
+            (folder / METADATA).unlink(missing_ok=True)  # until all other files are those of this training
+            save_network(network, folder)
+            save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
+            state.history.save(folder, timings_folder(strategy, seed, models))
+            metadata = _metadata(strategy, seed, prepared, network, state.progress, key, content_digest(folder))
+            save_metadata(metadata, folder)
         except OSError as error:
             raise UserError(
-                f"{folder} cannot be written ({error}): make room there; the next `dvc repro` goes on from here"
+                f"{folder} cannot be written ({error}): make room there; the next `dvc repro` resumes from the last "
+                "checkpoint"
             ) from error
         kept.finish()
 
 
-def training_key(strategy: str, params: Params, data: str, seed: int, models: Path) -> str:
-    """The same for trainings that come to the same."""
-    start_weights = run_folder(PRETRAIN, seed, models) / WEIGHTS
-    parts = [strategy, str(seed), data, json.dumps(run_parameters(strategy, params)), *code_parts()]
-    if starts_pretrained(strategy, params) and start_weights.exists():
-        parts.append(file_digest(start_weights))
-    return joined(*parts, *versions())
+def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:
+    """The network that a strategy starts from: the pretrained one of `seed`, or a new one, equal for all strategies.
+
+    From here on, all randomness follows from `seed`.
+    """
+    if not starts_pretrained(strategy, params):
+        return new_network(params.model, prepared, seed)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    return load_network(run_folder(PRETRAIN, seed, models))
 
 
-def _of_chief(evaluate: Callable[[], DevScore], workers: Workers) -> Callable[[], DevScore]:
-    """The same on all workers to the bit, because training stops by it."""
+def new_network(model: Model, prepared: Prepared, seed: int) -> Network:
+    """An untrained network; an output has room for half as much again as the longest target of the data."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    longest_output = prepared.longest_target * 3 // 2 + 1
+    return Network(model, Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), longest_output))
+
+
+def _of_chief(evaluate: Callable[[], Score], workers: Workers) -> Callable[[], Score]:
+    """The chief's evaluation, the same on all workers to the bit, because training stops by it."""
     if workers.count == 1:
         return evaluate
-
-    def look() -> bytes:
-        score = evaluate()
-        return json.dumps([score.word_accuracy, score.character_error_rate]).encode()
-
-    return lambda: DevScore(*json.loads(workers.from_chief(look)))
+    score = TypeAdapter(Score)
+    return lambda: score.validate_json(workers.from_chief(lambda: score.dump_json(evaluate())))
 
 
-def _agreed(saved: Checkpoint | None, key: str, workers: Workers) -> Checkpoint | None:
-    """What the chief goes on from; raises `UserError` if it is at another training."""
+def _agreed(checkpoint: Checkpoint | None, key: str, workers: Workers) -> Checkpoint | None:
+    """The checkpoint of the chief; raises `UserError` if the chief runs another training."""
     if workers.count == 1:
-        return saved
-    content = workers.from_chief(lambda: key.encode() + (saved.to_bytes() if saved else b""))
+        return checkpoint
+    content = workers.from_chief(lambda: key.encode() + (checkpoint.to_bytes() if checkpoint else b""))
     if content[: len(key)] != key.encode():
         raise UserError(
             f"worker {workers.index} differs from worker 0 in parameters, prepared data, first weights, code or "
@@ -193,25 +192,22 @@ def _agreed(saved: Checkpoint | None, key: str, workers: Workers) -> Checkpoint 
     return Checkpoint.from_bytes(content[len(key) :]) if content[len(key) :] else None
 
 
-def _save(network: Network, state: State, strategy: str, prepared: Prepared, seed: int, folder: Path) -> None:
-    progress = state.progress
+def _metadata(
+    strategy: str, seed: int, prepared: Prepared, network: Network, progress: Progress, key: str, content: str
+) -> RunMetadata:
     if progress.best is None:
         raise UserError(f"{strategy} made no step")
-    save_network(network, folder)
-    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
-    for name, rows in ((HISTORY, state.history), (TIMINGS, state.timings)):
-        pd.DataFrame(rows).to_csv(folder / name, index=False, lineterminator="\n")
-    metadata = RunMetadata(
+    return RunMetadata(
         strategy=strategy,
         seed=seed,
+        key=key,
+        content=content,
         data=prepared.digest,
         parameters=network.count_params(),
         steps=progress.step,
         batches=progress.batches,
         symbols=progress.symbols,
-        seconds=round(progress.seconds, 3),
         best_step=progress.best_step,
-        dev_word_accuracy=progress.best.word_accuracy,
-        dev_character_error_rate=progress.best.character_error_rate,
+        dev_word_accuracy=progress.best.columns[ACCURACY],
+        dev_character_error_rate=progress.best.columns[ERROR_RATE],
     )
-    save_metadata(metadata, folder)

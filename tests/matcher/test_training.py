@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,19 +11,22 @@ import pytest
 import tensorflow as tf
 
 from pipeline.config.options import Symbols
+from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
+from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.matcher import training as matching
 from pipeline.matcher.negatives import Negatives, edit_neighbours, wrong_candidates
 from pipeline.matcher.network import Matcher, Vectors
 from pipeline.matcher.training import (
+    MatchingData,
     MatchingStream,
     calibrate,
     contrastive_loss,
+    matcher_loop,
     retrieval,
     right_ranks,
     separation,
-    train_matcher,
 )
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes
@@ -171,7 +175,7 @@ def test_calibrated_similarities_are_probabilities_and_keep_the_order() -> None:
     np.testing.assert_allclose(matcher.similarities(["b", "b"], ["bb", "t"]), [0.75, 0.25], atol=1e-3)
 
 
-def trained(encoder: str, seed: int = 0, steps: int = 60, **changes: Any) -> tuple[Matcher, list[float], float]:
+def trained(encoder: str, seed: int = 0, steps: int = 60, **changes: Any) -> tuple[Matcher, list[Any], float]:
     tf.config.experimental.enable_op_determinism()
     settings = small_settings(
         encoder=encoder, units=32, embedding=32, steps=steps, evaluate_every=20, learning_rate=0.01, dropout=0.1,
@@ -183,10 +187,9 @@ def trained(encoder: str, seed: int = 0, steps: int = 60, **changes: Any) -> tup
     train, dev = pairs(targets[:150]), pairs(targets[150:200])
     hard = neighbours(train, targets[:150], 5)
     batches = MatchingStream(matcher, train, hard, 32, 2, seed)
-    looks = list(
-        train_matcher(matcher, batches, settings, lambda: retrieval(matcher, dev, targets)["mean_reciprocal_rank"])
-    )
-    return matcher, [look.dev_score for look in looks], retrieval(matcher, dev, targets)["recall_at_5"]
+    loop = matcher_loop(matcher, batches, settings, lambda: retrieval(matcher, dev, targets)["mean_reciprocal_rank"])
+    rows = [evaluation.row() for evaluation in loop if evaluation]
+    return matcher, rows, retrieval(matcher, dev, targets)["recall_at_5"]
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "conv"])
@@ -215,7 +218,8 @@ def watched(scores: list[float], **changes: Any) -> tuple[Matcher, list[list[Any
         return next(left)
 
     batches = MatchingStream(matcher, examples, [[] for _ in examples], 4, 1, 0)
-    return matcher, kept, [look.best for look in train_matcher(matcher, batches, settings, evaluate)]
+    loop = matcher_loop(matcher, batches, settings, evaluate)
+    return matcher, kept, [evaluation.best for evaluation in loop if evaluation]
 
 
 def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
@@ -231,4 +235,30 @@ def test_a_loss_that_is_not_a_number_says_what_to_lower() -> None:
     examples = pairs(strings(8, 1))
     batches = MatchingStream(matcher, examples, [[] for _ in examples], 4, 1, 0)
     with pytest.raises(UserError, match=r"became nan at step 1: lower matcher\.learning_rate"):
-        next(train_matcher(matcher, batches, small_settings(), lambda: 0.0))
+        next(iter(matcher_loop(matcher, batches, small_settings(), lambda: 0.0)))
+
+
+def test_the_history_of_a_matcher_has_the_columns_of_every_training() -> None:
+    _, (row,), _ = trained("conv", steps=20)
+    assert set(row) == {"step", "loss_paired", "dev_mean_reciprocal_rank", "learning_rate", "gradient_norm"}
+
+
+def made_up(folder: Path) -> Prepared:
+    examples = pairs([word.replace("B", "b") for word in strings(12, 1)])
+    corpus = Corpus(examples[:8], examples[8:10], examples[10:], strings(9, 2), 0, None, "made up")
+    write_prepared(folder, corpus, Symbols.SPACES, Symbols.CHARACTERS)
+    return Prepared.open(folder)
+
+
+def test_of_many_unpaired_targets_a_sample_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = made_up(tmp_path)
+    sizes = Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), 4)
+    predictor = TrainedModel((Network(small_model(), sizes),), prepared.source_alphabet, prepared.target_alphabet)
+    settings = small_settings(candidates=0, neighbours=2)
+    everything = MatchingData.collect(prepared, predictor, settings, seed=0)
+    assert sorted(everything.unpaired) == sorted(strings(9, 2))
+    assert [len(everything.negatives[split].all) for split in ("train", "dev", "test")] == [8, 2, 2]
+    monkeypatch.setattr(matching, "METRIC_TARGETS", 4)
+    sample = MatchingData.collect(prepared, predictor, settings, seed=0).unpaired
+    assert len(sample) == 4
+    assert set(sample) <= set(everything.unpaired)

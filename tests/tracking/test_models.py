@@ -223,7 +223,7 @@ def test_loading_a_model_runs_no_code_of_its_folder(project: Path, tmp_path: Pat
         (["--model=models:/tandem/1", "--strategy=tandem"], "give --model or a run by"),
     ],
 )
-def test_what_is_no_model_is_told_in_a_sentence(
+def test_an_address_without_a_model_is_reported_in_a_sentence(
     project: Path, predict: Call, arguments: list[str], message: str
 ) -> None:
     code, output, error = predict(*arguments)
@@ -231,13 +231,13 @@ def test_what_is_no_model_is_told_in_a_sentence(
     assert message in error
 
 
-def test_what_is_to_be_served_is_looked_for_first(project: Path) -> None:
+def test_the_model_to_serve_is_loaded_before_the_port_is_opened(project: Path) -> None:
     for address in ("models:/other@champion", "models:/tandem@other", "nowhere"):
         with pytest.raises(UserError, match=f"no model of this project can be loaded from {address} "):
             endpoint.serve(address, free_port())
 
 
-def test_a_port_that_is_in_use_is_refused(project: Path) -> None:
+def test_a_port_in_use_is_reported(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} cannot be used \\(.*give another --port"):

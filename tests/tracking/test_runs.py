@@ -201,7 +201,9 @@ def test_pretraining_is_part_of_the_first_pretrained_strategy_and_of_the_others_
 
 
 def test_without_a_pretrained_strategy_pretraining_is_no_part_of_a_comparison(project: Path, params: Params) -> None:
-    with start(changed(params, {"strategies.two_stage.start": "scratch"}), "pretrain") as child:
+    with start(
+        changed(params, {"strategies.two_stage.start": "scratch", "strategies.two_stage.frozen_steps": 0}), "pretrain"
+    ) as child:
         child.log_evaluations([{"step": 20, LOSS: 3.0}])
         child.finish_training(run_folder("pretrain", 0))
     assert runs(project, "run") == []

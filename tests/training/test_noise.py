@@ -1,7 +1,5 @@
 """Noise: uniform edits by the rate, and sources the way the pairs have them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +9,6 @@ from pipeline.config.options import Symbols
 from pipeline.data.alignment import align, same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet
 from pipeline.data.store import StringStore
-from pipeline.errors import UserError
 from pipeline.training import noise
 from pipeline.training.noise import LearnedNoise, Padded, UniformNoise
 
@@ -97,8 +94,7 @@ def learn(
     sources: StringStore, targets: StringStore, source_alphabet: Alphabet, target_alphabet: Alphabet, strength: float
 ) -> LearnedNoise:
     same = same_symbols(source_alphabet, target_alphabet)
-    alignment = align(sources, targets, same, len(source_alphabet))
-    return LearnedNoise.learn(sources, targets, alignment, same, strength=strength)
+    return LearnedNoise.learn(sources, targets, align(sources, targets, same, len(source_alphabet)), same, strength)
 
 
 class Learned:
@@ -108,8 +104,8 @@ class Learned:
         sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
         self.source_alphabet = Alphabet.of(sources, symbols)
         self.target_alphabet = Alphabet.of([*targets, "xyz"], Symbols.CHARACTERS)
-        pair = StringStore.of(sources, self.source_alphabet), StringStore.of(targets, self.target_alphabet)
-        self.noise = learn(*pair, self.source_alphabet, self.target_alphabet, strength)
+        stores = StringStore.of(sources, self.source_alphabet), StringStore.of(targets, self.target_alphabet)
+        self.noise = learn(*stores, self.source_alphabet, self.target_alphabet, strength)
 
     def sample(self, targets: list[str], seed: int = 0) -> list[str]:
         ids = self.noise.sample(padded(targets, self.target_alphabet), np.random.default_rng(seed))
@@ -226,25 +222,6 @@ def test_rewrites_come_before_what_stays_as_it_is() -> None:
     assert ("^", "u", "n", "v", 9, 9) not in rows  # no likelier than without the start
     assert ("", "s", "$", "s", 18, 18) in rows
     assert len(learned.noise.rewrites(3, learned.source_alphabet, learned.target_alphabet)) == 3
-
-
-def test_saved_noise_loads_as_it_was(tmp_path: Path) -> None:
-    learned = Learned(HISTORIC)
-    learned.noise.save(tmp_path / "noise.npz")
-    learned.noise.save(tmp_path / "again.npz")
-    assert (tmp_path / "noise.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
-    loaded = LearnedNoise.load(tmp_path / "noise.npz")
-    ids = padded(["stunde", "rose"] * 50, learned.target_alphabet)
-    np.testing.assert_array_equal(
-        loaded.sample(ids, np.random.default_rng(0)), learned.noise.sample(ids, np.random.default_rng(0))
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 begins like a zip file", b"neither"])
-def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "noise.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"noise.npz holds no learned noise .* run the stage that wrote it again"):
-        LearnedNoise.load(tmp_path / "noise.npz")
 
 
 def test_noise_needs_a_pair() -> None:

@@ -31,15 +31,15 @@ def prepared(folder: Path, source_kind: Symbols = Symbols.CHARACTERS) -> Prepare
     return Prepared.open(folder)
 
 
-def plan(*tasks: Task) -> Phase:
+def phase(*tasks: Task) -> Phase:
     return Phase(tasks, tasks[0], 10)
 
 
 def test_pairs_come_in_the_same_order_in_every_strategy(tmp_path: Path) -> None:
     data, params = prepared(tmp_path), changed_params({})
-    alone = streams(plan(Task.PAIRED), data, params, seed=3)[Task.PAIRED]
-    together = streams(plan(Task.PAIRED, Task.AUTOENCODE, Task.SYNTHETIC), data, params, seed=3)[Task.PAIRED]
-    frozen = streams(plan(Task.FROZEN_DECODER), data, params, seed=3)[Task.FROZEN_DECODER]
+    alone = streams(phase(Task.PAIRED), data, params, seed=3)[Task.PAIRED]
+    together = streams(phase(Task.PAIRED, Task.AUTOENCODE, Task.SYNTHETIC), data, params, seed=3)[Task.PAIRED]
+    frozen = streams(phase(Task.FROZEN_DECODER), data, params, seed=3)[Task.FROZEN_DECODER]
     for k in range(20):
         np.testing.assert_array_equal(alone.rows(k), together.rows(k))
         np.testing.assert_array_equal(alone.rows(k), frozen.rows(k))
@@ -48,7 +48,7 @@ def test_pairs_come_in_the_same_order_in_every_strategy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "changed"), [("none", False), ("uniform", True), ("learned", True)])
 def test_noise_is_on_the_autoencoders_input_alone(tmp_path: Path, kind: str, changed: bool) -> None:
     data = prepared(tmp_path)
-    found = streams(plan(Task.PAIRED, Task.AUTOENCODE), data, changed_params({"noise.kind": kind}), seed=0)
+    found = streams(phase(Task.PAIRED, Task.AUTOENCODE), data, changed_params({"noise.kind": kind}), seed=0)
     batch = found[Task.AUTOENCODE][0]
     clean = np.where(batch.target_ids == END, PADDING, batch.target_ids)
     same = batch.source_ids.shape[1] == clean.shape[1] - 1 and np.array_equal(batch.source_ids, clean[:, :-1])
@@ -60,14 +60,14 @@ def test_noise_is_on_the_autoencoders_input_alone(tmp_path: Path, kind: str, cha
 def test_a_corrupted_batch_is_the_same_when_it_is_made_again(tmp_path: Path) -> None:
     data, params = prepared(tmp_path), changed_params({})
     for task in (Task.AUTOENCODE, Task.SYNTHETIC):
-        one, two = (streams(plan(Task.PAIRED, task), data, params, seed=1)[task] for _ in range(2))
+        one, two = (streams(phase(Task.PAIRED, task), data, params, seed=1)[task] for _ in range(2))
         np.testing.assert_array_equal(one[7].source_ids, two[7].source_ids)
         assert not np.array_equal(one[7].source_ids, one[8].source_ids)
 
 
 def test_synthetic_sources_do_what_the_pairs_do(tmp_path: Path) -> None:
     data = prepared(tmp_path)
-    batch = streams(plan(Task.SYNTHETIC), data, changed_params({}), seed=0)[Task.SYNTHETIC][0]
+    batch = streams(phase(Task.SYNTHETIC), data, changed_params({}), seed=0)[Task.SYNTHETIC][0]
     for source_ids, target_ids in zip(batch.source_ids, batch.target_ids, strict=True):
         target = data.target_alphabet.decode(target_ids)
         assert data.source_alphabet.decode(source_ids) == target.translate(OLD_TO_NEW)
@@ -75,7 +75,7 @@ def test_synthetic_sources_do_what_the_pairs_do(tmp_path: Path) -> None:
 
 def test_learned_noise_for_the_autoencoder_is_written_in_target_symbols(tmp_path: Path) -> None:
     data = prepared(tmp_path)
-    found = streams(plan(Task.AUTOENCODE), data, changed_params({"noise.kind": "learned"}), seed=0)
+    found = streams(phase(Task.AUTOENCODE), data, changed_params({"noise.kind": "learned"}), seed=0)
     batch = found[Task.AUTOENCODE][0]
     for source_ids, target_ids in zip(batch.source_ids, batch.target_ids, strict=True):
         target = data.target_alphabet.decode(target_ids)
@@ -86,4 +86,4 @@ def test_learned_noise_for_the_autoencoder_is_written_in_target_symbols(tmp_path
 def test_learned_noise_for_the_autoencoder_needs_shared_symbols(tmp_path: Path) -> None:
     data = prepared(tmp_path, Symbols.SPACES)
     with pytest.raises(UserError, match=r"set noise\.kind: uniform"):
-        streams(plan(Task.AUTOENCODE), data, changed_params({"noise.kind": "learned"}), seed=0)
+        streams(phase(Task.AUTOENCODE), data, changed_params({"noise.kind": "learned"}), seed=0)

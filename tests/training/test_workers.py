@@ -28,21 +28,20 @@ from pipeline.model.network import Network, Sizes
 from pipeline.runs.checkpoints import FOLDER
 from pipeline.runs.folders import HISTORY, RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
-from pipeline.training.membership import TF_CONFIG, Member, members_here
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Phase, Task
-from pipeline.training.workers import ALONE, Workers
+from pipeline.training.workers import ALONE, TF_CONFIG, Member, Workers, members_here
 from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model
 from tests.support.same_bytes import comparable
 
 PATIENCE = 120  # seconds until a stage has moved on, or has ended
 TWO = ["127.0.0.1:1234", "127.0.0.1:1235"]
 LOSSES = {"loss_paired", "loss_autoencode", "loss_synthetic"}
+STRATEGIES = {"supervised": ["paired"], "tandem": ["paired", "autoencode", "synthetic"]}
 SMALL: dict[str, dict[str, Any]] = {
     "model": {"units": 12, "projection": 8, "dropout": 0.0},
     "training": {"workers": 2, "batch_size": 8, "evaluate_every": 5, "warmup": 2, "patience": 100},
-    "supervised": {"steps": 20},
-    "tandem": {"steps": 20},
+    "strategies": {name: {"tasks": tasks, "steps": 20} for name, tasks in STRATEGIES.items()},
 }
 
 
@@ -70,7 +69,7 @@ def prepare(folder: Path) -> Prepared:
 def start(folder: Path, strategy: str, **variables: str) -> "subprocess.Popen[str]":
     """A stage, as DVC runs it."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"pipeline.stages.{strategy}"],
+        [sys.executable, "-m", "pipeline.stages.train", strategy],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PROJECT), **variables},
         stdout=subprocess.PIPE,
@@ -123,10 +122,11 @@ def test_two_workers_have_the_loss_curve_of_one_process_with_the_doubled_batch(t
 
 
 @pytest.mark.slow
-def test_where_workers_are_killed_the_next_run_goes_on_from_the_checkpoint_and_comes_to_the_same_to_the_byte(
+def test_after_workers_are_killed_the_next_run_resumes_from_the_checkpoint_and_gives_identical_bytes(
     tmp_path: Path,
 ) -> None:
-    settings: dict[str, Any] = {"model": {"dropout": 0.3}, "checkpoints": {"seconds": 0}, "supervised": {"steps": 60}}
+    settings: dict[str, Any] = {"model": {"dropout": 0.3}, "checkpoints": {"seconds": 0}}
+    settings["strategies"] = {"supervised": {"tasks": ["paired"], "steps": 60}}
     whole, killed = (make_project(tmp_path / name, **settings) for name in ("whole", "killed"))
     for victim, least in ((1, 15), (0, 30)):
         stage = start(killed, "supervised")
@@ -136,9 +136,9 @@ def test_where_workers_are_killed_the_next_run_goes_on_from_the_checkpoint_and_c
         assert code == 2
         error = errors.splitlines()[-1]
         assert re.match(r"error: (a process was killed \(SIGKILL\)|worker [01] of 2 at )", error)
-        assert ": the next `dvc repro` goes on " in error
+        assert ": the next `dvc repro` " in error
         assert "Traceback" not in errors
-    for folder, said in ((whole, ""), (killed, "supervised 0 goes on after step (3[0-9]|[45][0-9]|60)\n")):
+    for folder, said in ((whole, ""), (killed, "supervised 0 resumes after step (3[0-9]|[45][0-9]|60)\n")):
         code, errors = end(start(folder, "supervised"))
         assert code == 0
         assert re.fullmatch(said, errors)
@@ -172,17 +172,17 @@ def test_a_worker_at_another_training_ends_all_with_a_sentence(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[", r"TF_CONFIG cannot be used \(.*Invalid JSON.*\): it is to be like \{"),
-        ("{}", r"TF_CONFIG cannot be used \(cluster: "),
-        (outside(0, ["here"]), r"TF_CONFIG cannot be used \(cluster\.worker\.0: "),
-        (outside(-1, TWO), r"TF_CONFIG cannot be used \(task\.index: "),
-        (outside(0, TWO, "chief"), r"TF_CONFIG cannot be used \(task\.type: .*'worker'"),
+        ("[", r"TF_CONFIG is invalid \(.*Invalid JSON.*\): it must look like \{"),
+        ("{}", r"TF_CONFIG is invalid \(cluster: "),
+        (outside(0, ["here"]), r"TF_CONFIG is invalid \(cluster\.worker\.0: "),
+        (outside(-1, TWO), r"TF_CONFIG is invalid \(task\.index: "),
+        (outside(0, TWO, "chief"), r"TF_CONFIG is invalid \(task\.type: .*'worker'"),
         (outside(0, TWO[:1]), r"TF_CONFIG names 1 worker\(s\), but training\.workers is 2: they must agree"),
         (outside(0, TWO[:1] * 2), "TF_CONFIG names a worker twice: 127.0.0.1:1234, 127.0.0.1:1234"),
         (outside(2, TWO), "TF_CONFIG says worker 2, but of 2 workers the last one is 1"),
     ],
 )
-def test_a_wrong_tf_config_is_said_to_be(text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_tf_config_is_reported(text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TF_CONFIG, text)
     with pytest.raises(UserError, match=said):
         members_here(2)
@@ -250,16 +250,16 @@ def test_each_worker_drops_out_other_units_and_the_first_those_of_one_that_is_al
 
 
 def test_workers_share_the_batches_of_one_process_with_as_many_times_the_batch_size(tmp_path: Path) -> None:
-    prepared, plan = prepare(tmp_path), Phase(list(Task)[:3], Task.PAIRED, 10)
-    two = streams(plan, prepared, changed_params({"training.batch_size": 8, "training.workers": 2}), 0)
-    one = streams(plan, prepared, changed_params({"training.batch_size": 16}), 0)
-    for task in plan.tasks:
+    prepared, phase = prepare(tmp_path), Phase(list(Task)[:3], Task.PAIRED, 10)
+    two = streams(phase, prepared, changed_params({"training.batch_size": 8, "training.workers": 2}), 0)
+    one = streams(phase, prepared, changed_params({"training.batch_size": 16}), 0)
+    for task in phase.tasks:
         for k in range(3):
             np.testing.assert_array_equal(two[task][k].source_ids, one[task][k].source_ids)
             np.testing.assert_array_equal(two[task][k].target_ids, one[task][k].target_ids)
 
 
-def test_what_is_told_by_a_chief_that_is_alone_comes_as_it_is() -> None:
+def test_what_a_chief_that_is_alone_sends_arrives_as_it_is() -> None:
     for content in (b"", b"\x00", b"five!", bytes(range(256))):
         for workers in (ALONE, Workers(0, 2, tf.distribute.get_strategy())):
             assert workers.from_chief(lambda: content) == content  # noqa: B023

@@ -1,0 +1,136 @@
+"""Strategies: their phases, that each of them learns, and that all of them see the same batches of pairs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from pipeline.config.options import Symbols
+from pipeline.config.params import Params, Strategy, load_params
+from pipeline.data.corpus import Corpus
+from pipeline.data.examples import Example
+from pipeline.data.prepared import Prepared, write_prepared
+from pipeline.runs.folders import PRETRAIN, RunMetadata, run_folder
+from pipeline.training import trainer
+from pipeline.training.batches import Batch
+from pipeline.training.loop import TrainingSteps
+from pipeline.training.strategies import Phase, Task, phases_of
+from pipeline.training.trainer import run_training
+from tests.conftest import PROJECT, changed_params
+
+SHIPPED = tuple(load_params(PROJECT / "params.yaml").strategies)
+QUICK: dict[str, Any] = {
+    "model.units": 24,
+    "model.projection": 12,
+    "model.dropout": 0.0,
+    "training.batch_size": 16,
+    "training.learning_rate": 0.02,
+    "training.warmup": 10,
+    "training.evaluate_every": 1000,
+    "pretrain.steps": 150,
+}
+PAIRED = (Task.PAIRED, Task.FROZEN_DECODER, Task.EMBEDDING)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A source is its target in capital letters; few pairs, more targets."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("prepared")
+    words = ["".join(rng.choice(list("abcd"), size=rng.integers(1, 5))) for _ in range(300)]
+    pairs = [Example(word.upper(), word) for word in words[:150]]
+    corpus = Corpus(pairs[:90], pairs[90:120], pairs[120:], words[150:], 0, None, "made up")
+    write_prepared(folder, corpus, Symbols.CHARACTERS, Symbols.CHARACTERS)
+    return Prepared.open(folder)
+
+
+@pytest.fixture(scope="module")
+def models(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models with the pretrained autoencoder."""
+    folder = tmp_path_factory.mktemp("models")
+    reached = train(PRETRAIN, changed_params(QUICK), prepared, folder)
+    assert reached.dev_word_accuracy > 0.5
+    return folder
+
+
+def train(strategy: str, params: Params, prepared: Prepared, models: Path) -> RunMetadata:
+    for _ in run_training(strategy, params, prepared, 0, models):
+        pass
+    return RunMetadata.load(run_folder(strategy, 0, models))
+
+
+def own(tasks: tuple[str, ...], **settings: Any) -> Params:
+    """Parameters with one more strategy, `mine`, which starts from the pretrained autoencoder."""
+    params = changed_params(QUICK)
+    strategy = TypeAdapter(Strategy).validate_json(json.dumps({"tasks": tasks, "start": "pretrained", **settings}))
+    return replace(params, strategies={**params.strategies, "mine": strategy})
+
+
+def steps_of(params: Params, paired: int) -> Params:
+    """The shipped strategies with so many paired steps in all, half of them with a frozen decoder where one is."""
+    halved = {
+        name: replace(each, steps=paired - half, frozen_steps=half, finetune_steps=0)
+        for name, each in params.strategies.items()
+        for half in (paired // 2 if each.frozen_steps else 0,)
+    }
+    return replace(params, strategies=halved)
+
+
+def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone() -> None:
+    params = own(("paired", "autoencode"), steps=5, frozen_steps=3, finetune_steps=2)
+    assert phases_of("mine", params) == [
+        Phase([Task.FROZEN_DECODER], Task.FROZEN_DECODER, 3),
+        Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 5),
+        Phase([Task.PAIRED], Task.PAIRED, 2),
+    ]
+
+
+def test_a_phase_without_steps_is_left_out() -> None:
+    assert phases_of("mine", own(("paired",), steps=5)) == [Phase([Task.PAIRED], Task.PAIRED, 5)]
+
+
+@pytest.mark.parametrize("strategy", SHIPPED)
+def test_each_shipped_strategy_learns(strategy: str, prepared: Prepared, models: Path) -> None:
+    reached = train(strategy, steps_of(changed_params(QUICK), 200), prepared, models)
+    assert reached.steps == 200
+    assert reached.dev_word_accuracy > 0.7
+
+
+def test_a_strategy_of_the_users_own_trains_through_its_phases(prepared: Prepared, models: Path) -> None:
+    tasks = ("synthetic", "paired", "autoencode")
+    reached = train("mine", own(tasks, steps=3, frozen_steps=2, finetune_steps=4), prepared, models)
+    assert (reached.strategy, reached.steps) == ("mine", 2 + 3 + 4)
+    assert reached.batches == 2 + (3 * 3 - 1) + 4  # the last cycle ends with its batch of pairs
+
+
+class SeenSteps(TrainingSteps):
+    """Steps that keep the pairs they are given, and train nothing."""
+
+    seen: list[tuple[bytes, bytes]]
+
+    def __call__(self, task: Task, source_ids: Any, target_ids: Any, rate: float) -> tuple[float, float]:
+        if task in PAIRED:
+            SeenSteps.seen.append((source_ids.tobytes(), target_ids.tobytes()))
+        return 1.0, 1.0
+
+
+def test_the_same_number_of_steps_of_a_phase_sees_the_same_pairs_in_every_strategy(
+    prepared: Prepared, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "TrainingSteps", SeenSteps)
+    seen: dict[str, list[tuple[bytes, bytes]]] = {}
+    for strategy in SHIPPED:
+        SeenSteps.seen = seen[strategy] = []
+        train(strategy, steps_of(changed_params(QUICK), 20), prepared, models)
+    pairs = seen["supervised"]
+    assert len(set(pairs)) == 20
+    assert seen.pop("two_stage") == pairs[:10] * 2  # two phases
+    assert all(each == pairs for each in seen.values())
+
+
+def test_a_batch_counts_the_symbols_of_its_targets_without_padding() -> None:
+    ids = np.array([[4, 5, 2], [4, 2, 0]], dtype=np.int32)
+    assert Batch(ids, ids).symbols == 5
