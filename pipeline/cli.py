@@ -87,8 +87,8 @@ def predict(
         if address and engine != "ray":
             raise UserError("--address is that of a Ray cluster: give --engine ray as well")
         chosen = model or RunGroup.choose(strategy, seed, ensemble)
-        asked = (order, beam_width, n_best)
-        _predict_files(str(input_file), output, chosen, asked, column, engine == "ray", address)
+        given = (order, beam_width, n_best)
+        _predict_files(str(input_file), output, chosen, given, column, engine == "ray", address)
         return
     if column or engine or address:
         raise UserError("--column, --engine and --address are for prediction into files: give --output as well")
@@ -264,7 +264,7 @@ def _predict_files(
     pattern: str,
     output: Path,
     chosen: "RunGroup | str",
-    asked: tuple[Order | None, int | None, int],
+    given: tuple[Order | None, int | None, int],
     column: str | None,
     on_ray: bool,
     address: str | None,
@@ -285,8 +285,8 @@ def _predict_files(
             bundle = stack.enter_context(model_bundle(chosen))
         else:
             bundle = Path(stack.enter_context(TemporaryDirectory())) / "bundle"
-            write_bundle(bundle, chosen, asked[0])
-        options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, *asked)
+            write_bundle(bundle, chosen, given[0])
+        options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, *given)
         print(predict_shards(shards, output, bundle, options, engine, column))
 
 

@@ -37,12 +37,12 @@ class TrainedModel:
     def load(cls, *folders: Path, instead_of: "TrainedModel | None" = None) -> "TrainedModel":
         """Load run folders; raises `UserError` where one is missing or damaged, or their alphabets differ.
 
-        instead_of: a model that is no longer needed and must not be used any more; where the architectures are the
-        same, what was compiled for it is not compiled again.
+        instead_of: a model that must not be used any more; if the architectures are the same, the functions compiled
+        for it are reused.
         """
         alphabets = [load_alphabets(folder) for folder in folders]
-        for folder, found in zip(folders, alphabets, strict=True):
-            if found != alphabets[0]:
+        for folder, pair in zip(folders, alphabets, strict=True):
+            if pair != alphabets[0]:
                 raise UserError(f"{folder} and {folders[0]} have different alphabets: were they trained on other data?")
         sizes = tuple(map(len, alphabets[0]))
         old = instead_of.networks if instead_of and len(instead_of.networks) == len(folders) else [None] * len(folders)
@@ -74,7 +74,7 @@ class TrainedModel:
         return [by_source[source] for source in normalized]
 
     def log_probabilities(self, sources: Sequence[str], targets: Sequence[str]) -> NDArray[np.float32]:
-        """How likely each source's target is, natural logarithms float32 [n]: what a search that found it would say."""
+        """Natural log probability of each source's target, float32 [n], as a search that wrote it would score it."""
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         return log_probabilities(
             self._once("forced", lambda: forced_scoring(self._predictors)),

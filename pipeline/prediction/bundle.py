@@ -1,4 +1,4 @@
-"""What a predictor is loaded from: the files of a group in models/, or a bundle, a folder with copies of just these."""
+"""The files that a predictor is loaded from: those of a group in models/, or a bundle, a folder with copies of them."""
 
 import hashlib
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def group_metadata(group: RunGroup, order: Order | None) -> RerankMetadata:
-    """What a group in models/ predicts with, its default order replaced by `order` if given.
+    """Metadata of what a group in models/ predicts with, its default order replaced by `order` if given.
 
     If no order is given and the group has no usable reranker, the default is a beam search, and a warning is logged.
     Raises `UserError` if the order is rerank and a file is missing or belongs to other networks or data.
@@ -54,7 +54,7 @@ def with_order(decoding: Decoding, order: Order | None) -> Decoding:
 
 
 def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> None:
-    """Copy what a group in models/ predicts with into a new folder; errors and `order` as for `group_metadata`."""
+    """Copy the files that a group in models/ predicts with; errors and `order` as for `group_metadata`."""
     metadata = group_metadata(group, order)
     for seed in group.seeds:
         network = folder / NETWORKS / str(seed)
@@ -75,7 +75,7 @@ def bundle_content(folder: Path, order: Order) -> dict[str, bytes]:
 
 
 def bundle_digest(content: Mapping[str, bytes]) -> str:
-    """A digest of what decides predictions: networks and, if there is one, reranker and features."""
+    """A digest of the files that decide predictions: networks and, for the order rerank, reranker and features."""
     whole = hashlib.sha256()
     for name, data in sorted(content.items()):
         if name != METADATA or RERANKER in content:

@@ -18,7 +18,7 @@ AHEAD = 2  # tasks submitted for each core, so that none waits for the next
 
 Task: TypeAlias = Any
 Result: TypeAlias = Any
-Start = Callable[[Path], Callable[[Task], Result]]  # once in each worker, with a folder of its own
+Start = Callable[[Path], Callable[[Task], Result]]  # called once in each worker, with a new folder
 NextTask = Callable[[], Task | None]  # None: none for now; it is called again after each result
 
 

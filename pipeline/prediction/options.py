@@ -1,4 +1,4 @@
-"""Options of a prediction, and the one rule for what they mean together."""
+"""Options of a prediction, and the one rule for their combinations."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class PredictionOptions:
     def resolve(
         cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int = 1
     ) -> "PredictionOptions":
-        """What was asked for, and the defaults of a model for the rest; raises `UserError` as the class does."""
+        """The given options, with the defaults of a model for the rest; raises `UserError` as the class does."""
         order = order or decoding.order
         if order not in list(Order):
             raise UserError(f"order is {order!r}, but must be one of {', '.join(Order)}")

@@ -26,7 +26,7 @@ MODEL_ORDER = Reranker()
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """Predicts as `decoding` says unless asked otherwise; what was compiled for one call serves the next.
+    """Predicts as `decoding` says unless options say otherwise; later calls reuse what an earlier one compiled.
 
     features: None where candidates are never reranked. max_symbols: of a source, as in the data of the training; it is
     for callers to check.
@@ -73,11 +73,11 @@ class Predictor:
             return self
         extractor = FeatureExtractor.load(features) if isinstance(features, Path) else features
         if extractor.data != metadata.data:
-            raise UserError(f"{reranker} was fitted with other features than there are now: run `dvc repro`")
+            raise UserError(f"{reranker} was fitted with other features than the existing ones: run `dvc repro`")
         return replace(self, features=extractor, reranker=Reranker.load(reranker))
 
     def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
-        """Options with the defaults of this predictor; raises `UserError` for what it cannot do."""
+        """Options with the defaults of this predictor; raises `UserError` for those it does not support."""
         options = PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
         if options.order is Order.RERANK and self.decoding.order is not Order.RERANK:
             default = self.decoding.order
@@ -140,7 +140,7 @@ class Predictor:
         return self.reranker.rerank(self.features.features(sources, lists), lists)
 
     def _candidates(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
-        """What the search wrote and what the features add, all scored by the model, the most likely first."""
+        """The hypotheses and the candidates that the features add, all scored by the model, the most likely first."""
         assert self.features is not None  # noqa: S101 -- for mypy
         further = self.features.further_candidates(sources, hypotheses, self.decoding.neighbours)
         pairs = [(source, text) for source, texts in zip(sources, further, strict=True) for text in texts]

@@ -1,4 +1,4 @@
-"""A predictor behind requests: what they may ask for, and what they are answered. It knows neither MLflow nor HTTP."""
+"""Requests to a predictor: their parameters, their limits and their answers, whether from MLflow or over HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.options import PredictionOptions
 from pipeline.text import check_sources
 
-if TYPE_CHECKING:  # without tensorflow it says what may be asked for
+if TYPE_CHECKING:  # the defaults are needed without tensorflow
     from pipeline.prediction.predictor import Predictor
 
 MOST_HYPOTHESES = 100_000  # strings of a request times beam width: some ten seconds on two cores

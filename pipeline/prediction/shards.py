@@ -1,4 +1,4 @@
-"""Shards: files of sources, found by a pattern and read slice by slice, whatever their size.
+"""Shards: files of sources, matched by a pattern and read slice by slice, whatever their size.
 
 A slice is the part of a shard that one worker reads at a time. Predicting is left to `files`.
 """

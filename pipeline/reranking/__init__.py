@@ -1,1 +1,1 @@
-"""Which candidate comes first: what pairs and target list say of it, and rerankers fitted on that."""
+"""Features of candidates from pairs and unpaired targets, and rerankers fitted on them."""

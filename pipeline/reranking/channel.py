@@ -39,7 +39,7 @@ class Contexts:
 
     @classmethod
     def of(cls, contexts: Integers, pieces: Integers, different: int) -> "Contexts":
-        """Count row-aligned contexts and pieces; there are so many different pieces."""
+        """Count row-aligned contexts and pieces. different: the number of different pieces."""
         keys, rows = np.unique(contexts, return_inverse=True)
         cells, counts = np.unique(rows * different + pieces, return_counts=True)
         offsets = np.searchsorted(cells, np.arange(len(keys) + 1) * different)

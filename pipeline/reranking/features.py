@@ -34,7 +34,7 @@ ARRAYS, METADATA = "features.npz", "features.json"
 FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
 DIGEST = "sha256"  # of metadata and files
 
-POOL = 200_000  # targets among which neighbours are looked for
+POOL = 200_000  # targets among which neighbours are searched
 MODEL_RANGE, CHANNEL_RANGE = 15.0, 30.0  # nats below the best of a list; what lies deeper is all the same
 FEATURES = (
     "log_probability", "log_probability_per_symbol",  # of the network
@@ -93,7 +93,7 @@ class FeatureExtractor:
     """What pairs and unpaired targets say of candidates: learned once, saved, and loaded by whatever predicts.
 
     data: digest of the prepared data it was learned from. listed: None where dev and test targets were held out of the
-    list: there, that a candidate is listed would prove it wrong, a property of the split and not of the language.
+    list: being listed would then prove a candidate wrong, a property of the split and not of the language.
     """
 
     data: str
@@ -265,8 +265,8 @@ class FeatureExtractor:
     def _edits(self, source_ids: StringStore, ids: StringStore) -> Reals:
         if not self.same.any():
             return np.zeros(len(ids))
-        own = len(self.source_alphabet) + np.arange(len(self.same))  # of symbols that the sources do not have
-        in_source_ids = StringStore(np.where(self.same > 0, self.same, own)[ids.ids], ids.offsets)
+        new = len(self.source_alphabet) + np.arange(len(self.same))  # of symbols that the sources do not have
+        in_source_ids = StringStore(np.where(self.same > 0, self.same, new)[ids.ids], ids.offsets)
         pairs = zip(comparable(source_ids), comparable(in_source_ids), strict=True)
         return np.array([Levenshtein.distance(source, target) for source, target in pairs], dtype=np.float64)
 

@@ -103,7 +103,7 @@ class Reranker:
         accepted: Sequence[Collection[str]],
         seed: int,
     ) -> "Reranker":
-        """Learn from the lists of the dev items, row-aligned all four; `accepted` is what counts as right for each.
+        """Learn from the lists of the dev items, row-aligned all four; `accepted` are the right targets of each.
 
         A source that comes again must come with the same list. Strength, trees and calibration are chosen by
         cross-validation over items: in running text words come again, in later text as within dev.
@@ -135,7 +135,7 @@ class Reranker:
         return cls(tuple(weights.tolist()), strength, trees, calibration, model_accuracy, accuracy)
 
     def rerank(self, features: FeatureMatrix, n_best: NBest) -> list[list[RankedPrediction]]:
-        """The lists in their new order, each candidate with its confidence; what is equal stays in its order."""
+        """The lists in their new order, each candidate with its confidence; equal candidates keep their order."""
         scores = features.values @ np.array(self.weights)
         if self.trees is not None:
             scores = self.trees(_columns(features.values, features.offsets, scores))

@@ -71,7 +71,7 @@ def test_features_of_other_data_are_refused(project: Path, tmp_path: Path) -> No
     write_bundle(tmp_path / "bundle", RUNS[0])
     metadata = tmp_path / "bundle" / "metadata.json"
     metadata.write_text(metadata.read_text(encoding="utf-8").replace('"data": "', '"data": "f'), encoding="utf-8")
-    with pytest.raises(UserError, match=r"reranker\.json was fitted with other features than there are now"):
+    with pytest.raises(UserError, match=r"reranker\.json was fitted with other features than the existing ones"):
         Predictor.load(tmp_path / "bundle")
 
 
