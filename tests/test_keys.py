@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.params import Params, changed, load_params
-from pipeline.keys import comparison_key
+from pipeline.runs.groups import comparison_key
 from tests.conftest import PROJECT
 
 DIGEST = "0123456789abcdef"

@@ -6,12 +6,14 @@ Networks are left to `prediction`: what only names or copies files needs no tens
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from pipeline.config.params import Decoding, Params
+from pipeline.config.params import Decoding, Params, flatten
 from pipeline.errors import UserError
+from pipeline.hashing import joined
 from pipeline.runs.folders import METADATA as RUN_METADATA
 from pipeline.runs.folders import MODELS, PRETRAIN, RunMetadata, run_folder
 
@@ -147,3 +149,19 @@ def ensembles(params: Params) -> list[RunGroup]:
     """The seeds of each strategy together, if `decoding.ensemble` is on and there are several."""
     wanted = params.decoding.ensemble and len(params.seeds) > 1
     return [RunGroup(strategy, params.seeds) for strategy in params.strategies] if wanted else []
+
+
+SHOWN_IN_DATA = ("data.", "prepare.")  # parameters whose effect the digest of the prepared data shows
+CHANGE_NOTHING = ("checkpoints.", "tracking.")
+HELD_OUT = "prepare.hold_out_targets"  # decides features of candidates as well
+
+
+def decisive_parameters(params: Params) -> dict[str, Any]:
+    """The parameters, by dotted name, that decide a comparison on prepared data."""
+    left_out = (*SHOWN_IN_DATA, *CHANGE_NOTHING)
+    return {name: value for name, value in flatten(params).items() if name == HELD_OUT or not name.startswith(left_out)}
+
+
+def comparison_key(params: Params, data_digest: str) -> str:
+    """Digest of the inputs of a comparison: its parameters and the prepared data, but no code."""
+    return joined(json.dumps(decisive_parameters(params), sort_keys=True), data_digest)

@@ -10,9 +10,8 @@ from pipeline.evaluation.curves import curves_table, histories_table
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
 from pipeline.evaluation.examples import examples
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns, EvaluationResults, focus_of
-from pipeline.keys import decisive_parameters
 from pipeline.prediction.predictor import each_predictor, load_trained
-from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
 from pipeline.stages import watched
 from pipeline.training.noise import learned_noise
 

@@ -26,7 +26,6 @@ from pipeline.evaluation.results import (
     load_metrics,
     strategies,
 )
-from pipeline.keys import decisive_parameters
 from pipeline.report.tables import escape, table, verdict
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.environment import ENVIRONMENT, Environment
@@ -41,7 +40,7 @@ from pipeline.runs.folders import (
     starts_pretrained,
     timings_folder,
 )
-from pipeline.runs.groups import RunGroup
+from pipeline.runs.groups import RunGroup, decisive_parameters
 from pipeline.tracking.client import OUTPUTS, PUBLISHED, TRAINED, ExistingRun, alone, project_root, tracking_uri
 from pipeline.tracking.manifest import MATCHER_HISTORY, Manifest
 from pipeline.tracking.runs import Child, Comparison, DataSet, data_sets

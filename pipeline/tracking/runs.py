@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
 from pipeline.hashing import DIGITS, file_digest
-from pipeline.keys import comparison_key
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
 from pipeline.runs.folders import (
     PRETRAIN,
@@ -35,6 +34,7 @@ from pipeline.runs.folders import (
     starts_pretrained,
     timings_folder,
 )
+from pipeline.runs.groups import comparison_key
 from pipeline.tracking.client import REUSED, TRAINED, Connection, log_parameters
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from pipeline.evaluation.results import (
     load_metrics,
 )
 from pipeline.hashing import digest_of
-from pipeline.keys import decisive_parameters
 from pipeline.runs.folders import run_folder
+from pipeline.runs.groups import decisive_parameters
 from tests.support.made_up import HALF, evaluation, rewrites, run, several
 from tests.support.reported_project import make_reported_project
 

@@ -9,10 +9,9 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.evaluate import evaluated_run, score, write_predictions
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns
-from pipeline.keys import decisive_parameters
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import TIMINGS, timings_folder
-from pipeline.runs.groups import RunGroup
+from pipeline.runs.groups import RunGroup, decisive_parameters
 from pipeline.tracking.manifest import MATCHER_HISTORY
 from tests.support.made_up import evaluation
 from tests.support.small_project import RUNS, make_project

@@ -15,9 +15,9 @@ from pipeline.config.params import changed, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.results import REPORTS
-from pipeline.keys import comparison_key
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import HISTORY, RunMetadata, content_digest, load_history, run_folder, save_metadata
+from pipeline.runs.groups import comparison_key
 from pipeline.tracking.client import tracking_uri
 from pipeline.tracking.publish import numbers, publish, read_predictions
 from pipeline.tracking.runs import Comparison

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config.params import Params, changed
-from pipeline.keys import comparison_key
 from pipeline.runs.folders import Row, content_digest, run_folder, timings_folder
+from pipeline.runs.groups import comparison_key
 from pipeline.tracking.runs import Child, Comparison, DataSet
 from tests.support.stored import DIGEST, HERE, artifacts, children, client, data_sets, points, runs
 
