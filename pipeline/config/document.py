@@ -21,16 +21,15 @@ DEEPEST = 10  # mappings and lists within each other
 LONGEST = 1000  # characters of a value: no number is so long, and parsing a longer one would be slow
 
 TAG = "tag:yaml.org,2002:"
-TEXTS = (TAG + "str", TAG + "timestamp")  # dates stay text
-SCALARS = (*TEXTS, *(TAG + name for name in ("int", "float", "bool", "null")))
+SCALARS = [f"{TAG}{name}" for name in ("str", "timestamp", "int", "float", "bool", "null")]
 UNREADABLE = object()
 
 
-class DocumentError(UserError):
-    """A file that is not YAML at all."""
+class ConfigError(UserError):
+    """A params.yaml, or another file of parameters, that cannot be used."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Document:
     """A file's readable content, its lines by dotted name, and its problems: dotted names with sentences about them.
 
@@ -48,57 +47,62 @@ class Document:
         return self.lines.get(name, 0)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, if_missing: str) -> Document:
     """Read a file of YAML 1.2, as DVC does: 1e-3 is a number, `no` is text.
 
-    Raises `DocumentError`, or FileNotFoundError.
+    if_missing: what to do if there is no such file. Raises `ConfigError` for a file that is not YAML at all.
     """
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise DocumentError(f"{path} cannot be read: {error}") from error
-    if len(raw) > LARGEST:
-        raise DocumentError(f"{path} has more than {LARGEST:,} bytes, which cannot be parameters alone")
-    try:
+        if len(raw) > LARGEST:
+            raise ConfigError(f"{path} has more than {LARGEST:,} bytes, which cannot be parameters alone")
         text = raw.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"no {path} in {Path.cwd()}: {if_missing}") from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DocumentError(f"{path}, line {line}: not UTF-8 text. Save it as UTF-8") from None
-    yaml = YAML(typ="safe", pure=True)
-    yaml.max_depth = DEEPEST
+        raise ConfigError(f"{path}, line {line}: not UTF-8 text. Save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    reader = _Reader()
     try:
-        root = yaml.compose(text)
+        root = reader.yaml.compose(text)
     except (YAMLError, ValueError, RecursionError, AssertionError, LookupError, TypeError, AttributeError) as error:
         # Damaged YAML makes the parser raise more than its own errors.
-        raise DocumentError(f"{path}{_place(error, text)} cannot be read as YAML: {_reason(error)}") from error
-    if root is None:
-        return Document()
-    reader = _Reader(yaml)
-    content = reader.read(root, "")
-    return Document(None if content is UNREADABLE else content, reader.lines, reader.problems)
+        raise ConfigError(f"{path}{_place(error, text)} cannot be read as YAML: {_reason(error)}") from error
+    if root is not None:
+        reader.document.content = reader.read(root, "")
+    return reader.document
 
 
 class _Reader:
-    """Walks through the nodes of a file and collects lines and problems."""
+    """Walks through the nodes of a file and collects content, lines and problems in a document."""
 
-    def __init__(self, yaml: YAML) -> None:
-        self._yaml = yaml
+    def __init__(self) -> None:
+        self.yaml = YAML(typ="safe", pure=True)
+        self.yaml.max_depth = DEEPEST
+        self.document = Document()
         self._seen: set[int] = set()
-        self.lines: dict[str, int] = {}
-        self.problems: list[tuple[str, str]] = []
 
     def read(self, node: Node, name: str) -> Any:
         """The content of a node, or UNREADABLE."""
         if id(node) in self._seen:  # nodes know only their first place
             return self._refuse(name, "is an alias (*), which is not supported: write the value itself")
         self._seen.add(id(node))
-        self.lines.setdefault(name, node.start_mark.line + 1)
+        self.document.lines.setdefault(name, node.start_mark.line + 1)
         match node:
-            case ScalarNode() if node.tag in SCALARS or len(node.value) > LONGEST:
-                return self._scalar(node, name)
+            case ScalarNode() if len(node.value) > LONGEST:
+                return self._refuse(name, f"has {len(node.value):,} characters, at most {LONGEST:,} are possible")
+            case ScalarNode() if node.tag in SCALARS[:2]:  # dates stay text
+                if "\0" in node.value or not is_unicode(node.value):
+                    return self._refuse(name, f"is {node.value!r}, but must be text without NUL and surrogates")
+                return node.value
+            case ScalarNode() if node.tag in SCALARS:
+                try:
+                    return self.yaml.constructor.construct_object(node)
+                except (YAMLError, ValueError, LookupError) as error:
+                    return self._refuse(name, f"is {node.value!r}, which cannot be read: {_reason(error)}")
             case MappingNode(tag="tag:yaml.org,2002:map"):
                 return self._mapping(node, name)
             case SequenceNode(tag="tag:yaml.org,2002:seq"):
@@ -109,35 +113,22 @@ class _Reader:
     def _mapping(self, node: MappingNode, name: str) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for key, value in node.value:
-            line = key.start_mark.line + 1
+            line, lines = key.start_mark.line + 1, self.document.lines
             if not isinstance(key, ScalarNode) or key.tag not in SCALARS:
                 self._refuse(name, f"has a key in line {line} that is not a name")
-                continue
-            if not key.value.isprintable() or len(key.value) > LONGEST:
+            elif not key.value.isprintable() or len(key.value) > LONGEST:
                 self._refuse(name, f"has a key in line {line} that is not printable text")
-                continue
-            inner = _dotted(name, key.value)
-            first, self.lines[inner] = self.lines.get(inner), line
-            if first:
-                self._refuse(inner, f"appears twice, first in line {first}: remove one of them")
-            elif (read := self.read(value, inner)) is not UNREADABLE:
-                content[key.value] = read
+            else:
+                inner = _dotted(name, key.value)
+                first, lines[inner] = lines.get(inner), line
+                if first:
+                    self._refuse(inner, f"appears twice, first in line {first}: remove one of them")
+                elif (read := self.read(value, inner)) is not UNREADABLE:
+                    content[key.value] = read
         return content
 
-    def _scalar(self, node: ScalarNode, name: str) -> Any:
-        if len(node.value) > LONGEST:
-            return self._refuse(name, f"has {len(node.value):,} characters, at most {LONGEST:,} are possible")
-        if node.tag in TEXTS:
-            if "\0" in node.value or not is_unicode(node.value):
-                return self._refuse(name, f"is {node.value!r}, but must be text without NUL and surrogates")
-            return node.value
-        try:
-            return self._yaml.constructor.construct_object(node)
-        except (YAMLError, ValueError, LookupError) as error:
-            return self._refuse(name, f"is {node.value!r}, which cannot be read: {_reason(error)}")
-
     def _refuse(self, name: str, reason: str) -> Any:
-        self.problems.append((name, reason))
+        self.document.problems.append((name, reason))
         return UNREADABLE
 
 
@@ -146,8 +137,7 @@ def _dotted(name: str, key: str) -> str:
 
 
 def _place(error: Exception, text: str) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if mark is not None:
+    if mark := getattr(error, "problem_mark", None) or getattr(error, "context_mark", None):
         return f", line {mark.line + 1}:"
     position = getattr(error, "position", None)  # of a character that YAML does not allow
     return "" if position is None else f", line {text.count(chr(10), 0, position) + 1}:"

@@ -1,61 +1,28 @@
-"""Named choices of params.yaml that other packages ask for."""
+"""Named choices of params.yaml that other packages ask for; the value of each is its name in lower case."""
 
 from enum import StrEnum
 
+# The recurrent cell.
+Cell = StrEnum("Cell", ["LSTM", "GRU"])
 
-class Cell(StrEnum):
-    """The recurrent cell."""
+# Input of the decoder at each step: the embedding, or the previous symbol.
+DecoderKind = StrEnum("DecoderKind", ["REPEAT", "AUTOREGRESSIVE"])
 
-    LSTM = "lstm"
-    GRU = "gru"
+# The part of the encoded source that the decoder reads: one embedding, or all encoder states.
+Bridge = StrEnum("Bridge", ["VECTOR", "ATTENTION"])
 
+# The shape of the learning rate after its warm-up.
+Decay = StrEnum("Decay", ["COSINE", "CONSTANT"])
 
-class DecoderKind(StrEnum):
-    """Input of the decoder at each step."""
+# Corruption of the autoencoder's input: random edits, or edits as learned from the pairs.
+NoiseKind = StrEnum("NoiseKind", ["NONE", "UNIFORM", "LEARNED"])
 
-    REPEAT = "repeat"  # the embedding
-    AUTOREGRESSIVE = "autoregressive"  # the previous symbol
+# The order of the candidates of a source: only the candidate of greedy decoding; by the score of the model, in a beam
+# search; or by all features of a candidate, weighted as learned on dev.
+Order = StrEnum("Order", ["GREEDY", "BEAM", "RERANK"])
 
+# The encoder of the siamese matcher.
+MatcherEncoder = StrEnum("MatcherEncoder", ["LSTM", "CONV"])
 
-class Bridge(StrEnum):
-    """The part of the encoded source that the decoder reads."""
-
-    VECTOR = "vector"  # one embedding
-    ATTENTION = "attention"  # all encoder states
-
-
-class Decay(StrEnum):
-    """The shape of the learning rate after its warm-up."""
-
-    COSINE = "cosine"
-    CONSTANT = "constant"
-
-
-class NoiseKind(StrEnum):
-    """Corruption of the autoencoder's input."""
-
-    NONE = "none"
-    UNIFORM = "uniform"  # random edits
-    LEARNED = "learned"  # as learned from the pairs
-
-
-class Order(StrEnum):
-    """The order of the candidates of a source."""
-
-    GREEDY = "greedy"  # only the candidate of greedy decoding
-    BEAM = "beam"  # by the score of the model, in a beam search
-    RERANK = "rerank"  # by all features of a candidate, weighted as learned on dev
-
-
-class MatcherEncoder(StrEnum):
-    """The encoder of the siamese matcher."""
-
-    LSTM = "lstm"
-    CONV = "conv"
-
-
-class Symbols(StrEnum):
-    """The unit that strings are split into."""
-
-    CHARACTERS = "characters"  # every code point
-    SPACES = "spaces"  # the parts between single spaces
+# The unit that strings are split into: every code point, or the parts between single spaces.
+Symbols = StrEnum("Symbols", ["CHARACTERS", "SPACES"])

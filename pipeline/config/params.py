@@ -4,18 +4,19 @@ Every problem of a file is reported at once, each with its line, the dotted name
 and what is allowed. `document` reads YAML, `problems` writes the sentences.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.document import Document, DocumentError, read_document
+from pipeline.config import problems
+from pipeline.config.document import ConfigError, Document, read_document
 from pipeline.config.options import Bridge, Cell, Decay, DecoderKind, MatcherEncoder, NoiseKind, Order, Symbols
-from pipeline.config.problems import CONTRADICTION, ConfigError, checked, leaves, renamed
 
 PARAMS = Path("params.yaml")
 
@@ -37,7 +38,7 @@ def unless(contradicts: Callable[[Any, Mapping[str, Any]], Any], requirement: st
 
     def check(value: Any, info: ValidationInfo) -> Any:
         if contradicts(value, defaultdict(lambda: None, {**(info.context or {}), **info.data})):
-            raise PydanticCustomError(CONTRADICTION, "{requirement}", {"requirement": requirement})
+            raise PydanticCustomError(problems.CONTRADICTION, "{requirement}", {"requirement": requirement})
         return value
 
     return AfterValidator(check)
@@ -51,27 +52,42 @@ Count = Annotated[int, Field(ge=1, le=10**12)]
 CountOrZero = Annotated[int, Field(ge=0, le=10**12)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
 Width = Annotated[int, Field(ge=1, le=2**16)]
+UpTo100 = Annotated[int, Field(ge=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 Neighbours = Annotated[int, Field(ge=0, le=1000)]
 TaskName = Literal["paired", "autoencode", "synthetic"]
-StrategyName = Annotated[
-    str,
-    Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"),
-    unless(lambda name, _: name in RESERVED, "the project uses this name for something else"),
-]
+STRATEGY_NAME = r"^[a-z][a-z0-9_]{0,39}$"
+
+# Rules between the values of fields.
+not_reserved = unless(lambda name, _: name in RESERVED, "the project uses this name for something else")
 OptionalFile = Annotated[
     Path | None,
     unless(lambda path, given: path and given["source"] == "cmudict", "must be null with data.source: cmudict"),
     unless(lambda path, _: path and _is_outside_raw(path), "must lie below data/raw, where DVC notices its changes"),
     unless(lambda path, _: path and not str(path).isprintable(), "a file's name must not have control characters"),
 ]
-File = Annotated[
-    OptionalFile, unless(lambda path, given: not path and given["source"] == "files", "data.source: files needs a file")
-]
-EVEN = "must be even: each of the two directions gets half"
+needed = unless(lambda path, given: not path and given["source"] == "files", "data.source: files needs a file")
 OF_CMUDICT = "data.source: cmudict has data.source_symbols: spaces and data.target_symbols: characters"
+spaces = unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", OF_CMUDICT)
+characters = unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", OF_CMUDICT)
+VECTOR = "must be 'vector' with model.decoder: repeat, which reads one embedding"
+readable = unless(lambda bridge, given: bridge == "attention" and given["decoder"] == "repeat", VECTOR)
+EVEN = "must be even: each of the two directions gets half"
+even_in_both_directions = unless(lambda units, given: given["bidirectional"] and units % 2, EVEN)
+even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)
+has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
+pretrained = unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
+has_vector = unless(
+    lambda objective, given: objective == "embedding" and given["bridge"] not in (None, "vector"),
+    "needs model.bridge: vector",
+)
+has_negatives = unless(
+    lambda candidates, given: candidates == given["neighbours"] == 0,
+    "must be above 0 with matcher.neighbours: 0: there would be no hard negatives",
+)
+all_different = unless(lambda seeds, _: len(set(seeds)) < len(seeds), "must not list a seed twice")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -79,16 +95,12 @@ class Data:
     """`data`: where pairs and targets come from, and what their symbols are."""
 
     source: Literal["cmudict", "files"]
-    pairs: File
-    targets: File
+    pairs: Annotated[OptionalFile, needed]
+    targets: Annotated[OptionalFile, needed]
     dev: OptionalFile
     test: OptionalFile
-    source_symbols: Annotated[
-        Symbols, unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", OF_CMUDICT)
-    ]
-    target_symbols: Annotated[
-        Symbols, unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", OF_CMUDICT)
-    ]
+    source_symbols: Annotated[Symbols, spaces]
+    target_symbols: Annotated[Symbols, characters]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -111,16 +123,10 @@ class Model:
 
     cell: Cell
     decoder: DecoderKind
-    bridge: Annotated[
-        Bridge,
-        unless(
-            lambda bridge, given: bridge == "attention" and given["decoder"] == "repeat",
-            "must be 'vector' with model.decoder: repeat, which reads one embedding",
-        ),
-    ]
+    bridge: Annotated[Bridge, readable]
     tie_weights: bool
     bidirectional: bool
-    units: Annotated[Width, unless(lambda units, given: given["bidirectional"] and units % 2, EVEN)]
+    units: Annotated[Width, even_in_both_directions]
     layers: Annotated[int, Field(ge=1, le=8)]
     projection: Width
     embedding: Width
@@ -173,23 +179,11 @@ class Strategy:
     every task in `tasks`; `finetune_steps` on pairs alone. A step is one batch of pairs.
     """
 
-    tasks: Annotated[
-        tuple[TaskName, ...],
-        Field(min_length=1, max_length=100),
-        unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once"),
-    ]
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, max_length=100), has_paired]
     steps: Count
     start: Literal["scratch", "pretrained"] = "scratch"
-    frozen_steps: Annotated[
-        CountOrZero, unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
-    ] = 0
-    objective: Annotated[
-        Literal["embedding", "frozen_decoder"],
-        unless(
-            lambda objective, given: objective == "embedding" and given["bridge"] not in (None, "vector"),
-            "needs model.bridge: vector",
-        ),
-    ] = "frozen_decoder"
+    frozen_steps: Annotated[CountOrZero, pretrained] = 0
+    objective: Annotated[Literal["embedding", "frozen_decoder"], has_vector] = "frozen_decoder"
     finetune_steps: CountOrZero = 0
 
     @property
@@ -225,22 +219,15 @@ class Matcher:
 
     encoder: MatcherEncoder
     projection: Width
-    units: Annotated[Width, unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)]
+    units: Annotated[Width, even_in_lstm]
     embedding: Width
     dropout: Fraction
     steps: Count
     batch_size: Annotated[int, Field(ge=2, le=2**20)]
     learning_rate: LearningRate
     neighbours: Neighbours
-    candidates: Annotated[
-        int,
-        Field(ge=0, le=100),
-        unless(
-            lambda candidates, given: candidates == given["neighbours"] == 0,
-            "must be above 0 with matcher.neighbours: 0: there would be no hard negatives",
-        ),
-    ]
-    negatives: Annotated[int, Field(ge=0, le=100)]
+    candidates: Annotated[UpTo100, has_negatives]
+    negatives: UpTo100
     evaluate_every: Count
     patience: Count
 
@@ -271,11 +258,7 @@ class Tracking:
 class Params:
     """All of params.yaml."""
 
-    seeds: Annotated[
-        tuple[Seed, ...],
-        Field(min_length=1, max_length=1000),
-        unless(lambda seeds, _: len(set(seeds)) < len(seeds), "must not list a seed twice"),
-    ]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000), all_different]
     data: Data
     prepare: Prepare
     model: Model
@@ -284,7 +267,7 @@ class Params:
     checkpoints: Checkpoints
     pretrain: Pretrain
     strategies: Annotated[
-        dict[StrategyName, Strategy],
+        dict[Annotated[str, Field(pattern=STRATEGY_NAME), not_reserved], Strategy],
         Field(min_length=1, max_length=12, description="a section of 1 to 12 strategies, each with tasks and steps"),
     ]
     decoding: Decoding
@@ -298,17 +281,12 @@ _ADAPTER = TypeAdapter(Params)
 
 def load_params(path: Path = PARAMS) -> Params:
     """Read and check params.yaml; raises `ConfigError` with every problem, one per line."""
-    try:
-        return _parsed(read_document(path), str(path))
-    except FileNotFoundError:
-        raise ConfigError(f"no {path} in {Path.cwd()}: run this from the project's folder") from None
-    except DocumentError as error:
-        raise ConfigError(str(error)) from error
+    return _checked(read_document(path, "run this from the project's folder"), str(path))
 
 
 def parse_params(content: Any, name: str = str(PARAMS)) -> Params:
     """Check the content of a params.yaml, called `name` in errors."""
-    return _parsed(Document(content), name)
+    return _checked(Document(content), name)
 
 
 def changed(params: Params, changes: Mapping[str, Any]) -> Params:
@@ -327,13 +305,36 @@ def changed(params: Params, changes: Mapping[str, Any]) -> Params:
 
 def flatten(params: Params) -> dict[str, Any]:
     """The parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
-    return dict(leaves(_ADAPTER.dump_python(params, mode="json")))
+    return dict(problems.leaves(_ADAPTER.dump_python(params, mode="json")))
 
 
-def _parsed(document: Document, name: str) -> Params:
+def _checked(document: Document, name: str) -> Params:
     content = document.content
     if not isinstance(content, dict):
         raise ConfigError(f"{name} must be a mapping of sections such as `model:`, not {type(content).__name__}")
+    found = [(key, f"{key or name} {reason}") for key, reason in document.problems]
+    old_names = problems.renamed(content)
+    found += [(key, f"{key} has a new name: {new}") for key, new in old_names.items()]
     model = content.get("model")
     context = {"bridge": model.get("bridge")} if isinstance(model, dict) else {}
-    return checked(document, _ADAPTER, name, renamed(content), context)
+    try:
+        # Through JSON, because pydantic's strict mode then takes strings for enums and lists for tuples.
+        params = _ADAPTER.validate_json(json.dumps(content, ensure_ascii=False).encode(), context=context)
+    except ValidationError as invalid:
+        reported, expected = [key for key, _ in found], [new.split()[0] for new in old_names.values()]
+        errors = [
+            error
+            for error in invalid.errors(include_url=False)
+            if not _concerns(problems.dotted(error["loc"]), reported + expected * (error["type"] == "missing"))
+        ]
+        found += problems.sentences(errors, problems.Allowed(_ADAPTER.json_schema()))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} has a value that is neither number, text, list nor mapping: {error}") from error
+    if found:
+        raise ConfigError(problems.listed(name, document, found))
+    return params
+
+
+def _concerns(key: str, others: list[str]) -> bool:
+    """Whether a dotted name is one of the others, lies in one of them, or contains one of them."""
+    return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others if other)

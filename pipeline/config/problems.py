@@ -4,22 +4,19 @@ The JSON schema of the parameters says what is allowed.
 """
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 from pipeline.config.document import Document
-from pipeline.errors import UserError
 from pipeline.text import shown
 
-T = TypeVar("T")
 Schema = Mapping[str, Any]
 Location = Sequence[str | int]
 Problem = tuple[str, str]  # a dotted name, and a sentence about it
 
 CONTRADICTION = "contradiction"  # type of pydantic's errors for values that contradict each other
+BOUNDS = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "at most"}
+TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
 
 # Names of earlier versions. Further keys of the sections supervised, two_stage and tandem keep their last part.
 RENAMED = {
@@ -38,12 +35,8 @@ RENAMED = {
 def renamed(content: Mapping[str, Any]) -> dict[str, str]:
     """Find old names, in the content of a params.yaml or a mapping by dotted name, with their new names."""
     names = dict.fromkeys(".".join(name.split(".")[:2]) for name, _ in leaves(content))
-    moved = ("supervised", "two_stage", "tandem")
-    return {
-        name: RENAMED.get(name, f"strategies.{name}")
-        for name in names
-        if name in RENAMED or name.split(".")[0] in moved
-    }
+    moved = [name for name in names if name.split(".")[0] in ("supervised", "two_stage", "tandem")]
+    return {name: RENAMED.get(name, f"strategies.{name}") for name in names if name in RENAMED or name in moved}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -55,36 +48,6 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", content
 
 
-class ConfigError(UserError):
-    """A params.yaml, or another file of parameters, that cannot be used."""
-
-
-def checked(
-    document: Document, adapter: TypeAdapter[T], name: str, old_names: Mapping[str, str], context: dict[str, Any]
-) -> T:
-    """Convert the content of a document to the type of the adapter; raises `ConfigError` with all problems.
-
-    name: of the file. old_names: those in the document, with their new ones. context: for validators.
-    """
-    problems = [(key, f"{key or name} {reason}") for key, reason in document.problems]
-    problems += [(key, f"{key} has a new name: {new}") for key, new in old_names.items()]
-    reported, expected = [key for key, _ in problems], [new.split()[0] for new in old_names.values()]
-    try:
-        # Through JSON, because pydantic's strict mode then takes strings for enums and lists for tuples.
-        as_json = json.dumps(document.content, ensure_ascii=False).encode()
-        content = adapter.validate_json(as_json, context=context)
-        if not problems:
-            return content
-    except ValidationError as invalid:
-        errors = invalid.errors(include_url=False)
-        new = [error for error in errors if not _concerns(_dotted(error["loc"]), reported)]
-        new = [error for error in new if error["type"] != "missing" or not _concerns(_dotted(error["loc"]), expected)]
-        problems += sentences(new, Allowed(adapter.json_schema()))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} has a value that is neither number, text, list nor mapping: {error}") from error
-    raise ConfigError(listed(name, document, problems))
-
-
 def listed(name: str, document: Document, problems: Iterable[Problem]) -> str:
     """List all problems of a file by line, as the message of an error."""
     ordered = sorted((document.line(key), sentence) for key, sentence in problems)
@@ -92,9 +55,9 @@ def listed(name: str, document: Document, problems: Iterable[Problem]) -> str:
     return "\n  ".join([f"{name} has {len(lines)} problem(s):", *lines])
 
 
-def _concerns(key: str, others: Iterable[str]) -> bool:
-    """Whether a dotted name is one of the others, lies in one of them, or contains one of them."""
-    return any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others if other)
+def dotted(location: Location) -> str:
+    """The name that the user types for a place in the content."""
+    return ".".join(map(str, location))
 
 
 class Allowed:
@@ -116,16 +79,17 @@ class Allowed:
 
         Missing names come before others, those of the same section before the same name in another one.
         """
-        section, key = location[:-1], str(location[-1])
-        here = {".".join(map(str, (*section, name))): name for name in self.keys(section)}
-        for names in ({name: here[name] for name in missing if name in here}, here):
-            if near := difflib.get_close_matches(key, names.values(), n=1):
-                return next(name for name, last in names.items() if last == near[0])
+        *section, key = location
+        here = [dotted((*section, name)) for name in self.keys(section)]
+        for names in ([name for name in here if name in missing], here):
+            last = {name.rpartition(".")[2]: name for name in names}
+            if near := difflib.get_close_matches(str(key), last, n=1):
+                return last[near[0]]
         elsewhere = [f"{place}.{key}" for place in self.keys(()) if key in self.keys((place,))]
         return elsewhere[0] if len(elsewhere) == 1 else None
 
     def _find(self, location: Location) -> Schema:
-        schema = self._resolved(self._root)
+        schema = self._root
         for part in location:
             others: Schema = next(iter(schema.get("patternProperties", {}).values()), {})
             inner = schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part, others)
@@ -137,66 +101,45 @@ class Allowed:
         return self._root["$defs"][name] if name else schema
 
     def _words(self, schema: Schema) -> str:
-        schema = self._resolved(schema)
-        if "anyOf" in schema:
-            return " or ".join(map(self._words, schema["anyOf"]))
-        if "enum" in schema:
-            *others, last = map(repr, schema["enum"])
-            return f"{', '.join(others)} or {last}" if others else str(last)
-        match schema.get("type"):
-            case "object" if "properties" in schema:
-                return f"a section with {', '.join(schema['properties'])}"
-            case "array":
-                return f"a list, not empty and of at most {schema['maxItems']}, of {self._words(schema['items'])}"
-            case "integer":
-                return f"a whole number{_range(schema)}"
-            case "number":
-                return f"a number{_range(schema)}"
-            case "boolean":
-                return "true or false"
-            case "null":
-                return "null"
+        match schema:
+            case {"$ref": _}:
+                return self._words(self._resolved(schema))
+            case {"anyOf": choices}:
+                return " or ".join(map(self._words, choices))
+            case {"enum": [*others, last]}:
+                return f"{', '.join(map(repr, others))} or {last!r}" if others else repr(last)
+            case {"type": "object", "properties": keys}:
+                return f"a section with {', '.join(keys)}"
+            case {"type": "array", "maxItems": most, "items": items}:
+                return f"a list, not empty and of at most {most}, of {self._words(items)}"
+            case {"type": kind} if kind in TYPES:
+                bounds = [f"{word} {schema[key]:,.15g}" for key, word in BOUNDS.items() if key in schema]
+                return f"{TYPES[kind]} {' and '.join(bounds)}".rstrip()
         return str(schema.get("description", "the path of a file"))
 
 
 def sentences(errors: Iterable[Mapping[str, Any]], allowed: Allowed) -> Iterator[Problem]:
     """Explain errors of pydantic, each by dotted name; a misspelt name is not reported as missing, too."""
     errors = list(errors)
-    missing = {_dotted(error["loc"]): error["loc"] for error in errors if error["type"] == "missing"}
+    missing = {dotted(error["loc"]): error["loc"] for error in errors if error["type"] == "missing"}
     for error in errors:
-        location, name = error["loc"], _dotted(error["loc"])
-        match error["type"]:
-            case "missing":
-                continue
-            case "unexpected_keyword_argument":
-                near = allowed.nearest(location, missing)
-                if near in missing and near.count(".") == name.count("."):
-                    del missing[near]
-                    yield name, f"{name} is unknown, and {near} is missing: did you mean that?"
-                elif near:
-                    yield name, f"{name} is unknown: did you mean {near}?"
-                else:
-                    section = name.rpartition(".")[0] or "params.yaml"
-                    yield name, f"{name} is unknown: {section} has {', '.join(allowed.keys(location[:-1]))}"
-            case kind if location[-1] == "[key]":
-                reason = error["msg"] if kind == CONTRADICTION else "use a letter, then a-z, 0-9 and _, 40 in all"
-                yield name, f"{name.removesuffix('.[key]')} cannot have this name: {reason}"
-            case kind:
-                reason = error["msg"] if kind == CONTRADICTION else f"must be {allowed.at(location)}"
-                yield name, f"{name} is {_as_yaml(error['input'])}, but {reason}"
+        location, name, kind = error["loc"], dotted(error["loc"]), error["type"]
+        if kind == "unexpected_keyword_argument":
+            near = allowed.nearest(location, missing)
+            if near in missing and near.count(".") == name.count("."):
+                del missing[near]
+                yield name, f"{name} is unknown, and {near} is missing: did you mean that?"
+            elif near:
+                yield name, f"{name} is unknown: did you mean {near}?"
+            else:
+                section = name.rpartition(".")[0] or "params.yaml"
+                yield name, f"{name} is unknown: {section} has {', '.join(allowed.keys(location[:-1]))}"
+        elif location[-1] == "[key]":
+            reason = error["msg"] if kind == CONTRADICTION else "use a letter, then a-z, 0-9 and _, 40 in all"
+            yield name, f"{name.removesuffix('.[key]')} cannot have this name: {reason}"
+        elif kind != "missing":
+            value = {"None": "null", "True": "true", "False": "false"}.get(repr(error["input"]), shown(error["input"]))
+            reason = error["msg"] if kind == CONTRADICTION else f"must be {allowed.at(location)}"
+            yield name, f"{name} is {value}, but {reason}"
     for name, location in missing.items():
         yield name, f"{name} is missing: it must be {allowed.at(location)}"
-
-
-def _as_yaml(value: Any) -> str:
-    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), shown(value))
-
-
-def _dotted(location: Location) -> str:
-    return ".".join(map(str, location))
-
-
-def _range(schema: Schema) -> str:
-    words = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "at most"}
-    bounds = [f"{word} {schema[key]:,.15g}" for key, word in words.items() if key in schema]
-    return f" {' and '.join(bounds)}" if bounds else ""

@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from pipeline.config.document import DocumentError, read_document
-from pipeline.config.params import STRICT, ConfigError, Params, Seed, flatten
+from pipeline.config.document import ConfigError, read_document
+from pipeline.config.params import STRICT, Params, Seed, flatten
 from pipeline.config.problems import Allowed, Problem, listed, renamed, sentences
 from pipeline.sweeps.trials import Trial, plain
 from pipeline.text import shown
@@ -100,12 +100,7 @@ class Space:
 
 def read_space(path: Path, params: Params) -> Space:
     """Read and check a sweep; raises `ConfigError` with every problem, one a line."""
-    try:
-        document = read_document(path)
-    except FileNotFoundError:
-        raise ConfigError(f"no {path} in {Path.cwd()}: write one, see the README") from None
-    except DocumentError as error:
-        raise ConfigError(str(error)) from error
+    document = read_document(path, "write one, see the README")
     if not isinstance(document.content, dict):
         raise ConfigError(f"{path} must be a mapping with strategies, seeds and parameters")
     problems = [(key, f"{key or path} {reason}") for key, reason in document.problems]
