@@ -20,8 +20,7 @@ LARGEST = 100_000  # bytes of a file
 DEEPEST = 10  # mappings and lists within each other
 LONGEST = 1000  # characters of a value: no number is so long, and parsing a longer one would be slow
 
-TAG = "tag:yaml.org,2002:"
-SCALARS = [f"{TAG}{name}" for name in ("str", "timestamp", "int", "float", "bool", "null")]
+SCALARS = [f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "int", "float", "bool", "null")]
 UNREADABLE = object()
 
 
@@ -65,24 +64,27 @@ def read_document(path: Path, if_missing: str) -> Document:
         raise ConfigError(f"{path}, line {line}: not UTF-8 text. Save it as UTF-8") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    reader = _Reader()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = DEEPEST
+    reader = _Reader(yaml)
     try:
-        root = reader.yaml.compose(text)
+        root = yaml.compose(text)
     except (YAMLError, ValueError, RecursionError, AssertionError, LookupError, TypeError, AttributeError) as error:
         # Damaged YAML makes the parser raise more than its own errors.
-        raise ConfigError(f"{path}{_place(error, text)} cannot be read as YAML: {_reason(error)}") from error
-    if root is not None:
-        reader.document.content = reader.read(root, "")
-    return reader.document
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        position = getattr(error, "position", None)  # of a character that YAML does not allow
+        line = mark.line if mark else text.count("\n", 0, position or 0)
+        place = f", line {line + 1}:" if mark or position is not None else ""
+        raise ConfigError(f"{path}{place} cannot be read as YAML: {_reason(error)}") from error
+    if root is not None and (content := reader.read(root, "")) is not UNREADABLE:
+        reader.content = content
+    return reader
 
 
-class _Reader:
-    """Walks through the nodes of a file and collects content, lines and problems in a document."""
-
-    def __init__(self) -> None:
-        self.yaml = YAML(typ="safe", pure=True)
-        self.yaml.max_depth = DEEPEST
-        self.document = Document()
+class _Reader(Document):
+    def __init__(self, yaml: YAML) -> None:
+        super().__init__()
+        self._yaml = yaml
         self._seen: set[int] = set()
 
     def read(self, node: Node, name: str) -> Any:
@@ -90,7 +92,8 @@ class _Reader:
         if id(node) in self._seen:  # nodes know only their first place
             return self._refuse(name, "is an alias (*), which is not supported: write the value itself")
         self._seen.add(id(node))
-        self.document.lines.setdefault(name, node.start_mark.line + 1)
+        self.lines.setdefault(name, node.start_mark.line + 1)
+        prefix = name and f"{name}."
         match node:
             case ScalarNode() if len(node.value) > LONGEST:
                 return self._refuse(name, f"has {len(node.value):,} characters, at most {LONGEST:,} are possible")
@@ -100,47 +103,34 @@ class _Reader:
                 return node.value
             case ScalarNode() if node.tag in SCALARS:
                 try:
-                    return self.yaml.constructor.construct_object(node)
+                    return self._yaml.constructor.construct_object(node)
                 except (YAMLError, ValueError, LookupError) as error:
                     return self._refuse(name, f"is {node.value!r}, which cannot be read: {_reason(error)}")
             case MappingNode(tag="tag:yaml.org,2002:map"):
-                return self._mapping(node, name)
+                return self._mapping(node, name, prefix)
             case SequenceNode(tag="tag:yaml.org,2002:seq"):
-                items = (self.read(item, _dotted(name, str(number))) for number, item in enumerate(node.value))
+                items = (self.read(item, f"{prefix}{number}") for number, item in enumerate(node.value))
                 return [item for item in items if item is not UNREADABLE]
         return self._refuse(name, f"has the tag {node.tag}, which is not supported: write a plain value")
 
-    def _mapping(self, node: MappingNode, name: str) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, name: str, prefix: str) -> dict[str, Any]:
         content: dict[str, Any] = {}
         for key, value in node.value:
-            line, lines = key.start_mark.line + 1, self.document.lines
+            line = key.start_mark.line + 1
             if not isinstance(key, ScalarNode) or key.tag not in SCALARS:
                 self._refuse(name, f"has a key in line {line} that is not a name")
             elif not key.value.isprintable() or len(key.value) > LONGEST:
                 self._refuse(name, f"has a key in line {line} that is not printable text")
             else:
-                inner = _dotted(name, key.value)
-                first, lines[inner] = lines.get(inner), line
-                if first:
-                    self._refuse(inner, f"appears twice, first in line {first}: remove one of them")
-                elif (read := self.read(value, inner)) is not UNREADABLE:
-                    content[key.value] = read
-        return content
+                inner = prefix + key.value
+                first, self.lines[inner] = self.lines.get(inner), line
+                twice = f"appears twice, first in line {first}: remove one of them"
+                content[key.value] = self._refuse(inner, twice) if first else self.read(value, inner)
+        return {key: item for key, item in content.items() if item is not UNREADABLE}
 
     def _refuse(self, name: str, reason: str) -> Any:
-        self.document.problems.append((name, reason))
+        self.problems.append((name, reason))
         return UNREADABLE
-
-
-def _dotted(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
-
-
-def _place(error: Exception, text: str) -> str:
-    if mark := getattr(error, "problem_mark", None) or getattr(error, "context_mark", None):
-        return f", line {mark.line + 1}:"
-    position = getattr(error, "position", None)  # of a character that YAML does not allow
-    return "" if position is None else f", line {text.count(chr(10), 0, position) + 1}:"
 
 
 def _reason(error: Exception) -> str:

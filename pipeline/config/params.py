@@ -44,10 +44,6 @@ def unless(contradicts: Callable[[Any, Mapping[str, Any]], Any], requirement: st
     return AfterValidator(check)
 
 
-def _is_outside_raw(path: Path) -> bool:
-    return path.parts[:2] != ("data", "raw") or ".." in path.parts
-
-
 Count = Annotated[int, Field(ge=1, le=10**12)]
 CountOrZero = Annotated[int, Field(ge=0, le=10**12)]
 Processes = Annotated[int, Field(ge=1, le=1024)]
@@ -58,14 +54,16 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 Neighbours = Annotated[int, Field(ge=0, le=1000)]
 TaskName = Literal["paired", "autoencode", "synthetic"]
-STRATEGY_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 
 # Rules between the values of fields.
 not_reserved = unless(lambda name, _: name in RESERVED, "the project uses this name for something else")
 OptionalFile = Annotated[
     Path | None,
     unless(lambda path, given: path and given["source"] == "cmudict", "must be null with data.source: cmudict"),
-    unless(lambda path, _: path and _is_outside_raw(path), "must lie below data/raw, where DVC notices its changes"),
+    unless(
+        lambda path, _: path and (path.parts[:2] != ("data", "raw") or ".." in path.parts),
+        "must lie below data/raw, where DVC notices its changes",
+    ),
     unless(lambda path, _: path and not str(path).isprintable(), "a file's name must not have control characters"),
 ]
 needed = unless(lambda path, given: not path and given["source"] == "files", "data.source: files needs a file")
@@ -80,13 +78,10 @@ even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units 
 has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
 pretrained = unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
 has_vector = unless(
-    lambda objective, given: objective == "embedding" and given["bridge"] not in (None, "vector"),
-    "needs model.bridge: vector",
+    lambda aim, given: (aim, given["bridge"]) == ("embedding", "attention"), "needs model.bridge: vector"
 )
-has_negatives = unless(
-    lambda candidates, given: candidates == given["neighbours"] == 0,
-    "must be above 0 with matcher.neighbours: 0: there would be no hard negatives",
-)
+NEGATIVES = "must be above 0 with matcher.neighbours: 0: there would be no hard negatives"
+has_negatives = unless(lambda candidates, given: candidates == given["neighbours"] == 0, NEGATIVES)
 all_different = unless(lambda seeds, _: len(set(seeds)) < len(seeds), "must not list a seed twice")
 
 
@@ -267,7 +262,7 @@ class Params:
     checkpoints: Checkpoints
     pretrain: Pretrain
     strategies: Annotated[
-        dict[Annotated[str, Field(pattern=STRATEGY_NAME), not_reserved], Strategy],
+        dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), not_reserved], Strategy],
         Field(min_length=1, max_length=12, description="a section of 1 to 12 strategies, each with tasks and steps"),
     ]
     decoding: Decoding
@@ -281,35 +276,13 @@ _ADAPTER = TypeAdapter(Params)
 
 def load_params(path: Path = PARAMS) -> Params:
     """Read and check params.yaml; raises `ConfigError` with every problem, one per line."""
-    return _checked(read_document(path, "run this from the project's folder"), str(path))
+    document = read_document(path, "run this from the project's folder")
+    return parse_params(document.content, str(path), document)
 
 
-def parse_params(content: Any, name: str = str(PARAMS)) -> Params:
-    """Check the content of a params.yaml, called `name` in errors."""
-    return _checked(Document(content), name)
-
-
-def changed(params: Params, changes: Mapping[str, Any]) -> Params:
-    """Change parameters by dotted name, or add a strategy as a whole; raises `ConfigError` as `load_params` does."""
-    content = _ADAPTER.dump_python(params, mode="json")
-    for name, value in changes.items():
-        *sections, key = name.split(".")
-        place = content
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise ConfigError(f"{name} is unknown: {section} is not a section")
-        place[key] = value
-    return parse_params(content)
-
-
-def flatten(params: Params) -> dict[str, Any]:
-    """The parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
-    return dict(problems.leaves(_ADAPTER.dump_python(params, mode="json")))
-
-
-def _checked(document: Document, name: str) -> Params:
-    content = document.content
+def parse_params(content: Any, name: str = str(PARAMS), document: Document | None = None) -> Params:
+    """Check the content of a params.yaml, called `name` in errors. document: its lines and problems, if it was read."""
+    document = document or Document()
     if not isinstance(content, dict):
         raise ConfigError(f"{name} must be a mapping of sections such as `model:`, not {type(content).__name__}")
     found = [(key, f"{key or name} {reason}") for key, reason in document.problems]
@@ -333,6 +306,25 @@ def _checked(document: Document, name: str) -> Params:
     if found:
         raise ConfigError(problems.listed(name, document, found))
     return params
+
+
+def changed(params: Params, changes: Mapping[str, Any]) -> Params:
+    """Change parameters by dotted name, or add a strategy as a whole; raises `ConfigError` as `load_params` does."""
+    content = _ADAPTER.dump_python(params, mode="json")
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{name} is unknown: {section} is not a section")
+        place[key] = value
+    return parse_params(content)
+
+
+def flatten(params: Params) -> dict[str, Any]:
+    """The parameters by dotted name, as the user types them: `{"strategies.tandem.steps": 2000, ...}`."""
+    return dict(problems.leaves(_ADAPTER.dump_python(params, mode="json")))
 
 
 def _concerns(key: str, others: list[str]) -> bool:

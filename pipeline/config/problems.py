@@ -4,7 +4,8 @@ The JSON schema of the parameters says what is allowed.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.document import Document
@@ -60,11 +61,11 @@ def dotted(location: Location) -> str:
     return ".".join(map(str, location))
 
 
+@dataclass(frozen=True)
 class Allowed:
     """Words for the values that a JSON schema allows."""
 
-    def __init__(self, schema: Schema) -> None:
-        self._root = schema
+    schema: Schema
 
     def at(self, location: Location) -> str:
         """Describe the values allowed at a place."""
@@ -74,22 +75,19 @@ class Allowed:
         """The keys that a section may have; none if it is not a section."""
         return list(self._find(location).get("properties", ()))
 
-    def nearest(self, location: Location, missing: Iterable[str]) -> str | None:
+    def nearest(self, location: Location, missing: Container[str]) -> str | None:
         """Guess the dotted name that is meant by an unknown one.
 
         Missing names come before others, those of the same section before the same name in another one.
         """
         *section, key = location
-        here = [dotted((*section, name)) for name in self.keys(section)]
-        for names in ([name for name in here if name in missing], here):
-            last = {name.rpartition(".")[2]: name for name in names}
-            if near := difflib.get_close_matches(str(key), last, n=1):
-                return last[near[0]]
+        near = [dotted((*section, name)) for name in difflib.get_close_matches(str(key), self.keys(section))]
+        near.sort(key=lambda name: name not in missing)
         elsewhere = [f"{place}.{key}" for place in self.keys(()) if key in self.keys((place,))]
-        return elsewhere[0] if len(elsewhere) == 1 else None
+        return next(iter(near or elsewhere * (len(elsewhere) == 1)), None)
 
     def _find(self, location: Location) -> Schema:
-        schema = self._root
+        schema = self.schema
         for part in location:
             others: Schema = next(iter(schema.get("patternProperties", {}).values()), {})
             inner = schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part, others)
@@ -98,7 +96,7 @@ class Allowed:
 
     def _resolved(self, schema: Schema) -> Schema:
         name = schema.get("$ref", "").rpartition("/")[2]
-        return self._root["$defs"][name] if name else schema
+        return self.schema["$defs"][name] if name else schema
 
     def _words(self, schema: Schema) -> str:
         match schema:
