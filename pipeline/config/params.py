@@ -57,13 +57,11 @@ TaskName = Literal["paired", "autoencode", "synthetic"]
 
 # Rules between the values of fields.
 not_reserved = unless(lambda name, _: name in RESERVED, "the project uses this name for something else")
+OUTSIDE_RAW = "must lie below data/raw, where DVC notices its changes"
 OptionalFile = Annotated[
     Path | None,
     unless(lambda path, given: path and given["source"] == "cmudict", "must be null with data.source: cmudict"),
-    unless(
-        lambda path, _: path and (path.parts[:2] != ("data", "raw") or ".." in path.parts),
-        "must lie below data/raw, where DVC notices its changes",
-    ),
+    unless(lambda path, _: path and (path.parts[:2] != ("data", "raw") or ".." in path.parts), OUTSIDE_RAW),
     unless(lambda path, _: path and not str(path).isprintable(), "a file's name must not have control characters"),
 ]
 needed = unless(lambda path, given: not path and given["source"] == "files", "data.source: files needs a file")

@@ -7,12 +7,15 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import psutil
+from pydantic.dataclasses import dataclass
+
+from pipeline.errors import UserError
+from pipeline.runs.folders import JsonFile
 
 ENVIRONMENT = "environment.json"
 STAGE, EXPERIMENT = "DVC_STAGE", "DVC_EXP_NAME"  # set by DVC
@@ -21,8 +24,10 @@ WRITTEN_BY_REPRO = "dvc.lock"  # a change there is none of the code
 
 
 @dataclass(frozen=True)
-class Environment:
+class Environment(JsonFile):
     """Where a process ran. commit, clean (whether the code is that of the commit): None outside of git."""
+
+    FILE: ClassVar[str] = ENVIRONMENT
 
     python: str
     platform: str
@@ -36,32 +41,28 @@ class Environment:
     @classmethod
     def here(cls) -> Self:
         """The environment of this process."""
-        found = {package.metadata["Name"]: package.version for package in distributions()}
-        commit, clean = _state_of_code()
+        packages = {package.metadata["Name"]: package.version for package in distributions()}
+        commit = _git("rev-parse", "--verify", "HEAD")
+        changes = _git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
+        changed = None if changes is None else {Path(line[3:]).name for line in changes.splitlines()}
         return cls(
             python=platform.python_version(),
             platform=platform.platform(),
             processors=os.cpu_count() or 1,
-            packages=dict(sorted(found.items(), key=lambda item: item[0].lower())),
-            commit=commit,
-            clean=clean,
+            packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+            commit=commit and commit.strip(),
+            clean=None if commit is None or changed is None else changed <= {WRITTEN_BY_REPRO},
             stage=os.environ.get(STAGE) or None,
             experiment=os.environ.get(EXPERIMENT) or None,
         )
 
     @classmethod
-    def load(cls, folder: Path) -> Self | None:
+    def find(cls, folder: Path) -> Self | None:
         """Read environment.json of a folder; None if it cannot be read."""
         try:
-            return cls(**json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return cls.load(folder)
+        except UserError:
             return None
-
-    def save(self, folder: Path) -> None:
-        """Write environment.json into a folder, which is made."""
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        (folder / ENVIRONMENT).write_text(text + "\n", encoding="utf-8")
 
     def tags(self) -> dict[str, str]:
         """The tags that show this environment on a run in MLflow."""
@@ -77,23 +78,12 @@ class Environment:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _state_of_code() -> tuple[str | None, bool | None]:
-    commit = _git("rev-parse", "--verify", "HEAD")
-    changes = _git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
-    if commit is None or changes is None:
-        return None, None
-    return commit.strip(), all(Path(line[3:]).name == WRITTEN_BY_REPRO for line in changes.splitlines())
-
-
 def _git(*arguments: str) -> str | None:
     command = ["git", *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError, UnicodeError):
         return None
-
-
-MEGABYTE = 1 << 20
 
 
 class Usage:
@@ -105,5 +95,5 @@ class Usage:
 
     def row(self) -> dict[str, float]:
         """Columns of timings.csv: processor use since the last call (100: one busy core) and resident memory now."""
-        memory = self._process.memory_info().rss / MEGABYTE
+        memory = self._process.memory_info().rss / 2**20
         return {"cpu_percent": self._process.cpu_percent(), "memory_megabytes": round(memory, 1)}

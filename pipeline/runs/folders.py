@@ -8,9 +8,12 @@ Strategies are known by name. `pretrain` is not a strategy: it is the autoencode
 
 import csv
 import json
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from pipeline.config.params import Params, flatten
 from pipeline.errors import UserError
@@ -89,14 +92,38 @@ def content_digest(folder: Path) -> str:
     return joined(*(f"{path.name} {file_digest(path)}" for path in files))
 
 
-@dataclass(frozen=True)
-class RunMetadata:
+class JsonFile:
+    """A dataclass that is the content of a file, with the same name in every folder."""
+
+    FILE: ClassVar[str]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the file of a folder; raises `UserError` for anything that `save` did not write."""
+        try:
+            return TypeAdapter(cls).validate_json((folder / cls.FILE).read_bytes())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
+            raise UserError(f"{folder / cls.FILE} cannot be used ({reason}): run `dvc repro`") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the file into a folder, which is made."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = TypeAdapter(type(self)).dump_python(self, mode="json")
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (folder / self.FILE).write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RunMetadata(JsonFile):
     """run.json: what a training spent and what it reached on the development data.
 
     key: as `training_key` gives it. content: digest of the other files. data: digest of the prepared data. parameters:
     number of weights. steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on.
     best_step: the step after which the weights were kept.
     """
+
+    FILE: ClassVar[str] = METADATA
 
     strategy: str
     seed: int
@@ -111,26 +138,14 @@ class RunMetadata:
     dev_word_accuracy: float
     dev_character_error_rate: float
 
-    @classmethod
-    def load(cls, folder: Path) -> "RunMetadata":
-        """Read run.json of a run folder; raises `UserError` if it is missing or damaged."""
-        try:
-            return cls(**json.loads((folder / METADATA).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise UserError(f"{folder} is not a finished training run ({error}): run `dvc repro`") from error
-
-
-def save_metadata(metadata: RunMetadata, folder: Path) -> None:
-    """Write run.json, the last file of a run."""
-    (folder / METADATA).write_text(json.dumps(asdict(metadata), indent=1) + "\n", encoding="utf-8")
-
 
 def load_history(folder: Path) -> list[Row]:
     """The rows of a run's history.csv joined with those of its timings.csv if that exists, without empty cells.
 
     Raises `UserError` if there is no history, or the two do not belong together.
     """
-    rows, path = load_rows(folder / HISTORY), _timings_of(folder) / TIMINGS
+    rows, timings = load_rows(folder / HISTORY), timings_folder(folder.parent.name, int(folder.name), folder.parents[1])
+    path = timings / TIMINGS
     if not path.exists():
         return rows
     timings = load_rows(path)
@@ -142,10 +157,6 @@ def load_history(folder: Path) -> list[Row]:
 def load_seconds(strategy: str, seed: int, models: Path = MODELS) -> float:
     """Seconds that a training took, evaluations on the development data included; raises `UserError` if unknown."""
     return float(load_rows(timings_folder(strategy, seed, models) / TIMINGS)[-1][SECONDS])
-
-
-def _timings_of(folder: Path) -> Path:
-    return timings_folder(folder.parent.name, int(folder.name), folder.parents[1])
 
 
 def load_rows(path: Path, remedy: str = "run `dvc repro`") -> list[Row]:

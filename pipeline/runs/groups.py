@@ -4,18 +4,17 @@ Networks are left to `prediction`: what only names or copies files needs no tens
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from pipeline.config.params import Decoding, Params, flatten
 from pipeline.errors import UserError
 from pipeline.hashing import joined
-from pipeline.runs.folders import METADATA as RUN_METADATA
-from pipeline.runs.folders import MODELS, PRETRAIN, RunMetadata, run_folder
+from pipeline.runs import folders
+from pipeline.runs.folders import MODELS, PRETRAIN, JsonFile, RunMetadata, run_folder
 
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
@@ -23,13 +22,15 @@ METADATA = "metadata.json"
 DEFAULT_STRATEGY = "tandem"  # the one that predicts if it is trained
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class RerankMetadata:
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RerankMetadata(JsonFile):
     """metadata.json: what the rerankers of a strategy were fitted with, and thus belong to.
 
     data: digest of the prepared data. networks: digest of each seed's run, `RunMetadata.content`. max_symbols: of a
     source, as in the data that the networks were trained on. decoding: how they predict unless asked otherwise.
     """
+
+    FILE: ClassVar[str] = METADATA
 
     data: str
     networks: dict[int, str]
@@ -47,20 +48,6 @@ class RerankMetadata:
         runs = RunGroup(strategy, params.seeds).run_metadata(data)
         return cls(data, {run.seed: run.content for run in runs}, params.prepare.max_symbols, params.decoding)
 
-    @classmethod
-    def load(cls, folder: Path) -> "RerankMetadata":
-        """Read what `save` wrote; raises `UserError` for anything else."""
-        try:
-            return TypeAdapter(cls).validate_json((folder / METADATA).read_bytes())
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
-            raise UserError(f"{folder / METADATA} cannot be used ({reason}): run `dvc repro`") from error
-
-    def save(self, folder: Path) -> None:
-        """Write metadata.json."""
-        content = TypeAdapter(RerankMetadata).dump_python(self, mode="json")
-        (folder / METADATA).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
 
 @dataclass(frozen=True)
 class RunGroup:
@@ -76,29 +63,31 @@ class RunGroup:
         By default it is the strategy `tandem` or, if that is not trained, the one with the highest dev accuracy; and of
         its seeds the one with the highest dev accuracy.
         """
-        accuracies: dict[str, dict[int, float]] = {}
-        for path in MODELS.glob(f"*/*/{RUN_METADATA}"):
-            run = RunMetadata.load(path.parent)
-            accuracies.setdefault(path.parts[-3], {})[int(path.parts[-2])] = run.dev_word_accuracy
-        accuracies.pop(PRETRAIN, None)
-        best = max(sorted(accuracies), key=lambda name: max(accuracies[name].values()), default=DEFAULT_STRATEGY)
-        strategy = strategy or (DEFAULT_STRATEGY if DEFAULT_STRATEGY in accuracies else best)
-        if strategy not in accuracies:
-            trained = ", ".join(sorted(accuracies)) or "none"
+        accuracies = {
+            (path.parts[-3], int(path.parts[-2])): RunMetadata.load(path.parent).dev_word_accuracy
+            for path in MODELS.glob(f"*/*/{folders.METADATA}")
+            if path.parts[-3] != PRETRAIN
+        }
+        runs = sorted(accuracies, key=lambda run: (-accuracies[run], run))
+        trained = dict.fromkeys(name for name, _ in runs)
+        strategy = strategy or next(
+            (name for name in (DEFAULT_STRATEGY, *trained) if name in trained), DEFAULT_STRATEGY
+        )
+        seeds = [trained_seed for name, trained_seed in runs if name == strategy]
+        if not seeds:
+            existing = ", ".join(sorted(trained)) or "none"
             raise UserError(
-                f"no trained run of strategy '{strategy}' in {MODELS} (trained: {trained}): run `dvc repro`"
+                f"no trained run of strategy '{strategy}' in {MODELS} (trained: {existing}): run `dvc repro`"
             )
-        seeds = sorted(accuracies[strategy])
         if ensemble:
             try:
                 return cls(strategy, RerankMetadata.load(RERANKERS / strategy).seeds)
             except UserError:
-                return cls(strategy, tuple(seeds))
-        seed = max(seeds, key=lambda seed: accuracies[strategy][seed]) if seed is None else seed
-        if seed not in seeds:
-            trained = ", ".join(map(str, seeds))
-            raise UserError(f"no run of strategy '{strategy}' with seed {seed} in {MODELS} (trained: {trained})")
-        return cls(strategy, (seed,))
+                return cls(strategy, tuple(sorted(seeds)))
+        if seed not in (None, *seeds):
+            existing = ", ".join(map(str, sorted(seeds)))
+            raise UserError(f"no run of strategy '{strategy}' with seed {seed} in {MODELS} (trained: {existing})")
+        return cls(strategy, (seeds[0] if seed is None else seed,))
 
     @property
     def is_ensemble(self) -> bool:

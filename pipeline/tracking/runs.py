@@ -269,7 +269,7 @@ class Comparison(Run):
 
     def restore(self, strategy: str, seed: int) -> Child:
         """Make the child of a finished training from its files, in place of any before it; it is not finished yet."""
-        rows, environment = load_history(run_folder(strategy, seed)), Environment.load(timings_folder(strategy, seed))
+        rows, environment = load_history(run_folder(strategy, seed)), Environment.find(timings_folder(strategy, seed))
         end = milliseconds()
         began = end - round(1000 * max((row.get(SECONDS, 0.0) for row in rows), default=0.0))
         tags = {REUSED: "true", **(environment.tags() if environment else {})}

@@ -32,7 +32,6 @@ from pipeline.runs.folders import (
     RunMetadata,
     content_digest,
     run_folder,
-    save_metadata,
     starts_pretrained,
     timings_folder,
     training_key,
@@ -142,7 +141,7 @@ def run_training(
             save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
             state.history.save(folder, timings_folder(strategy, seed, models))
             metadata = _metadata(strategy, seed, prepared, network, state.progress, key, content_digest(folder))
-            save_metadata(metadata, folder)
+            metadata.save(folder)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written ({error}): make room there; the next `dvc repro` resumes from the last "

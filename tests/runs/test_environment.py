@@ -70,4 +70,4 @@ def test_what_is_saved_is_loaded_and_what_is_not_there_is_none(folder: Path) -> 
     here = Environment.here()
     here.save(folder)
     assert Environment.load(folder) == here
-    assert Environment.load(folder / "missing") is None
+    assert Environment.find(folder / "missing") is None

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.params import Decoding, Order, changed, load_params
 from pipeline.errors import UserError
-from pipeline.runs.folders import RunMetadata, run_folder, save_metadata
+from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.runs.groups import RerankMetadata, RunGroup, ensembles, single_runs
 from tests.conftest import PROJECT
 
@@ -56,9 +56,8 @@ def test_runs_on_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     for seed, data in enumerate("ab"):
         run_folder("tandem", seed).mkdir(parents=True)
-        save_metadata(
-            RunMetadata("tandem", seed, "key", "content", data, 1, 1, 1, 1, 1, 0.5, 0.5), run_folder("tandem", seed)
-        )
+        metadata = RunMetadata("tandem", seed, "key", "content", data, 1, 1, 1, 1, 1, 0.5, 0.5)
+        metadata.save(run_folder("tandem", seed))
     assert [metadata.seed for metadata in RunGroup("tandem", (0,)).run_metadata("a")] == [0]
     with pytest.raises(UserError, match="models/tandem/1 was trained on other data"):
         RunGroup("tandem", (0, 1)).run_metadata("a")

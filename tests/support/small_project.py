@@ -18,7 +18,7 @@ from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.bundle import write_bundle
 from pipeline.reranking.features import FEATURES, FOLDER, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
-from pipeline.runs.folders import RunMetadata, content_digest, run_folder, save_metadata
+from pipeline.runs.folders import RunMetadata, content_digest, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 from pipeline.tracking.flavor import save_model
 from tests.conftest import PROJECT, small_model
@@ -48,7 +48,7 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         save_alphabets(run, prepared.source_alphabet, prepared.target_alphabet)
         (run / "history.csv").write_text(f"step,dev_word_accuracy\n10,{accuracy}\n", encoding="utf-8")
         content = content_digest(run)
-        save_metadata(RunMetadata(strategy, seed, "key", content, prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5), run)
+        RunMetadata(strategy, seed, "key", content, prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5).save(run)
         networks.setdefault(strategy, {})[seed] = content
         (folder / RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
         replace(TRUSTS_PAIRS, accuracy=accuracy + 0.25).save(folder / RunGroup(strategy, (seed,)).reranker)

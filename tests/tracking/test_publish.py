@@ -16,7 +16,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.results import REPORTS
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import HISTORY, RunMetadata, content_digest, load_history, run_folder, save_metadata
+from pipeline.runs.folders import HISTORY, RunMetadata, content_digest, load_history, run_folder
 from pipeline.runs.groups import comparison_key
 from pipeline.tracking.client import tracking_uri
 from pipeline.tracking.publish import numbers, publish, read_predictions
@@ -95,7 +95,7 @@ def come_to_something_else(strategy: str, seed: int) -> None:
     folder = run_folder(strategy, seed)
     history = (folder / HISTORY).read_text(encoding="utf-8")
     (folder / HISTORY).write_text(f"{history.rstrip()}1\n", encoding="utf-8")  # of the last number
-    save_metadata(replace(RunMetadata.load(folder), content=content_digest(folder)), folder)
+    replace(RunMetadata.load(folder), content=content_digest(folder)).save(folder)
 
 
 def assert_complete(root: Path) -> None:
