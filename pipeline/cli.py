@@ -2,16 +2,17 @@
 
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pipeline.config.params import Order
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.text import check_sources
+from pipeline.text import cell, check_sources, printable
 
 if TYPE_CHECKING:
     from pipeline.runs.groups import RunGroup
@@ -22,55 +23,40 @@ STANDARD_INPUT = Path("/dev/stdin")
 FEW = 16  # sources: their search takes less time than compiling it
 MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
+INPUT = (
+    "File with a source per line, may be .gz; - is standard input. With --output files or a pattern in quotes, "
+    "'shards/*.parquet': .parquet, .tsv or .txt, also .gz."
+)
+LAST_REPRO, ALONE = "as in the last `dvc repro`.", "this machine alone."
 
-@app.callback()
-def _group() -> None:
-    """Keep `tandem predict` a subcommand, however many there are."""
+
+def _option(text: str, default: str, *names: str, **limits: int) -> Any:
+    return typer.Option(*names, help=f"{text} Default: {default}", **limits)
 
 
 @app.command()
 def predict(
     sources: Annotated[list[str] | None, typer.Argument(help="Sources; none: one per line of --input.")] = None,
-    input_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--input",
-            help="File with a source per line, may be .gz; - is standard input. With --output files or a pattern in "
-            "quotes, 'shards/*.parquet': .parquet, .tsv or .txt, also .gz.",
-        ),
-    ] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", help=INPUT)] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="A trained strategy. Default: tandem, or if untrained the one with the best dev accuracy."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Default: the seed with the highest dev accuracy.")] = None,
+    strategy: Annotated[str | None, _option("A trained strategy.", "tandem, or else the best on dev.")] = None,
+    seed: Annotated[int | None, _option("A trained seed.", "the seed with the highest dev accuracy.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
-    order: Annotated[
-        Order | None, typer.Option(help="How candidates are ranked. Default: as in the last `dvc repro`.")
-    ] = None,
+    order: Annotated[Order | None, _option("How candidates are ranked.", LAST_REPRO)] = None,
     beam_width: Annotated[
-        int | None,
-        typer.Option(
-            "--beam-width", "--beam", min=1, max=100, help="At least --n-best. Default: as in the last `dvc repro`."
-        ),
+        int | None, _option("At least --n-best.", LAST_REPRO, "--beam-width", "--beam", min=1, max=100)
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="In place of a run of models/: models:/tandem@champion, runs:/... or a folder.")
-    ] = None,
+    model: Annotated[str | None, _option("models:/NAME@ALIAS, runs:/... or a folder.", "a run of models/.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for a Parquet file for each file of --input. Finished ones are kept.")
     ] = None,
     column: Annotated[
-        str | None,
-        typer.Option(help="Column to read, with --output. Default: source, or the first column of a TSV."),
+        str | None, _option("Column to read, with --output.", "source, or the first column of a TSV.")
     ] = None,
     engine: Annotated[
-        Literal["local", "ray"] | None, typer.Option(help="With --output: this process, or all cores. Default: local.")
+        Literal["local", "ray"] | None, _option("With --output: this process, or all cores.", "local.")
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="With --engine ray: of a cluster. Default: this machine alone.")
-    ] = None,
+    address: Annotated[str | None, _option("With --engine ray: of a cluster.", ALONE)] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""
     if sources and input_file:
@@ -79,19 +65,29 @@ def predict(
         raise UserError("give --seed or --ensemble, not both")
     if model and (strategy or ensemble or seed is not None):
         raise UserError("give --model or a run by --strategy, --seed or --ensemble, not both")
+    if output and input_file in (None, Path("-")):
+        raise UserError("--output needs --input with the name of a file, or a pattern such as 'shards/*.parquet'")
+    if output and address and engine != "ray":
+        raise UserError("--address is that of a Ray cluster: give --engine ray as well")
+    if not output and (column or engine or address):
+        raise UserError("--column, --engine and --address are for prediction into files: give --output as well")
     from pipeline.runs.groups import RunGroup  # imports stand where they are needed: a wrong call does not wait
 
     if output:
-        if input_file in (None, Path("-")):
-            raise UserError("--output needs --input with the name of a file, or a pattern such as 'shards/*.parquet'")
-        if address and engine != "ray":
-            raise UserError("--address is that of a Ray cluster: give --engine ray as well")
-        chosen = model or RunGroup.choose(strategy, seed, ensemble)
-        given = (order, beam_width, n_best)
-        _predict_files(str(input_file), output, chosen, given, column, engine == "ray", address)
+        group = None if model else RunGroup.choose(strategy, seed, ensemble)
+        from pipeline.prediction.shards import find_shards
+
+        shards = find_shards(str(input_file))
+        from pipeline.prediction.engines import LocalEngine, RayEngine
+        from pipeline.prediction.files import predict_shards
+        from pipeline.prediction.options import PredictionOptions
+        from pipeline.runs.groups import RerankMetadata
+
+        with _bundle(model, group, order) as bundle:
+            options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, order, beam_width, n_best)
+            runner = RayEngine(address) if engine == "ray" else LocalEngine()
+            print(predict_shards(shards, output, bundle, options, runner, column))
         return
-    if column or engine or address:
-        raise UserError("--column, --engine and --address are for prediction into files: give --output as well")
     check_sources(sources or [])
     rows = sources or _read_sources(input_file)
     if model:
@@ -105,13 +101,8 @@ def predict(
         predictor = Predictor.of_runs(group, order)
     options = predictor.options(order, beam_width, n_best)
     ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
-    from pipeline.text import cell
-
-    print("source", "rank", "prediction", "log_probability", "confidence", sep="\t")
-    for source, predictions in zip(rows, ranked, strict=True):
-        for rank, one in enumerate(predictions, start=1):
-            numbers = f"{one.log_probability:.4f}", f"{one.confidence:.4f}"
-            print(cell(source), rank, cell(one.text), *numbers, sep="\t")
+    lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
+    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists)
 
 
 @app.command()
@@ -124,18 +115,14 @@ def match(
     check_sources(sources)
     from pipeline.data.corpus import read_targets
     from pipeline.matcher.network import FOLDER, Index, Matcher
-    from pipeline.text import cell
 
     matcher = Matcher.load(FOLDER)
     file = STANDARD_INPUT if among == Path("-") else among
     targets = read_targets(file, matcher.alphabet.target.kind, MOST_SYMBOLS)
     if not targets:
         raise UserError(f"{among} is empty: --among needs at least one target to choose from")
-    index = Index(matcher, targets)
-    print("source", "rank", "target", "similarity", sep="\t")
-    for source, matches in zip(sources, index.search(sources, top), strict=True):
-        for rank, match in enumerate(matches, start=1):
-            print(cell(source), rank, cell(match.target), f"{match.similarity:.4f}", sep="\t")
+    lists = [[(one.target, one.similarity) for one in row] for row in Index(matcher, targets).search(sources, top)]
+    _print_ranked(("target", "similarity"), sources, lists)
 
 
 @app.command()
@@ -143,7 +130,6 @@ def compare() -> None:
     """Print the comparison that the last `dvc repro` made."""
     from pipeline.evaluation.results import EVALUATION, METRICS, load_metrics
     from pipeline.report.tables import table, training_seconds, verdict
-    from pipeline.text import printable
 
     metrics = load_metrics()
     try:
@@ -178,9 +164,7 @@ def sizes() -> None:
 @app.command()
 def sweep(
     space: Annotated[Path, typer.Option(help="File with strategies, seeds and parameters.")] = Path("sweep.yaml"),
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster that sees this folder, HOST:PORT. Default: this machine alone.")
-    ] = None,
+    address: Annotated[str | None, _option("HOST:PORT of a Ray cluster that sees this folder.", ALONE)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the best parameters into params.yaml.")] = False,
 ) -> None:
     """Train strategies with many combinations of parameters and rank them; an interrupted sweep continues."""
@@ -211,38 +195,28 @@ def publish() -> None:
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params
-    from pipeline.tracking.client import (
-        is_server,
-        project_root,
-        runs_page,
-        tracking_uri,
-        ui_arguments,
-        without_password,
-    )
+    from pipeline.tracking import client
 
-    root = project_root()
-    if is_server(uri := tracking_uri(root)):
-        print(f"the tracking server has its own UI: {without_password(uri)}")
+    root = client.project_root()
+    if client.is_server(uri := client.tracking_uri(root)):
+        print(f"the tracking server has its own UI: {client.without_password(uri)}")
         return
-    page = runs_page(root, load_params().tracking.experiment)
-    command = [sys.executable, "-m", "mlflow", *ui_arguments(root, port)]
+    page = client.runs_page(root, load_params().tracking.experiment)
+    command = [sys.executable, "-m", "mlflow", *client.ui_arguments(root, port)]
     print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 
 
 @app.command()
 def serve(
-    model: Annotated[
-        str | None, typer.Option(help="models:/..., runs:/... or a folder. Default: the registered champion.")
-    ] = None,
+    model: Annotated[str | None, _option("models:/..., runs:/... or a folder.", "the registered champion.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
 ) -> None:
     """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
     from pipeline.config.params import load_params
-    from pipeline.serving import application as endpoint
+    from pipeline.serving import application
 
-    address = model or f"models:/{load_params().tracking.model}@champion"
-    endpoint.serve(address, port)
+    application.serve(model or f"models:/{load_params().tracking.model}@champion", port)
 
 
 def main() -> None:
@@ -260,34 +234,24 @@ def _read_sources(path: Path | None) -> list[str]:
     return [source for (source,) in read_rows(file, {"source": Symbols.CHARACTERS}, MOST_SYMBOLS, None)]
 
 
-def _predict_files(
-    pattern: str,
-    output: Path,
-    chosen: "RunGroup | str",
-    given: tuple[Order | None, int | None, int],
-    column: str | None,
-    on_ray: bool,
-    address: str | None,
-) -> None:
-    from pipeline.prediction.shards import find_shards
-
-    shards = find_shards(pattern)
+@contextmanager
+def _bundle(model: str | None, group: "RunGroup | None", order: Order | None) -> Iterator[Path]:
     from pipeline.prediction.bundle import write_bundle
-    from pipeline.prediction.engines import LocalEngine, RayEngine
-    from pipeline.prediction.files import predict_shards
-    from pipeline.prediction.options import PredictionOptions
-    from pipeline.runs.groups import RerankMetadata
     from pipeline.tracking.models import model_bundle
 
-    engine = RayEngine(address) if on_ray else LocalEngine()
-    with ExitStack() as stack:
-        if isinstance(chosen, str):
-            bundle = stack.enter_context(model_bundle(chosen))
-        else:
-            bundle = Path(stack.enter_context(TemporaryDirectory())) / "bundle"
-            write_bundle(bundle, chosen, given[0])
-        options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, *given)
-        print(predict_shards(shards, output, bundle, options, engine, column))
+    with model_bundle(model) if model else TemporaryDirectory() as place:
+        bundle = Path(place)
+        if group:
+            write_bundle(bundle, group, order)
+        yield bundle
+
+
+def _print_ranked(columns: tuple[str, ...], sources: Sequence[str], lists: Iterable[Iterable[tuple[Any, ...]]]) -> None:
+    """Print a TSV: for each source a row for each text of its list, with numbers about the text."""
+    print("source", "rank", *columns, sep="\t")
+    for source, texts in zip(sources, lists, strict=True):
+        for rank, (text, *numbers) in enumerate(texts, start=1):
+            print(cell(source), rank, cell(text), *(f"{number:.4f}" for number in numbers), sep="\t")
 
 
 if __name__ == "__main__":

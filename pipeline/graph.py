@@ -23,11 +23,8 @@ PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent
 
 # Packages and modules, below `pipeline`, whose code decides no result.
-DECIDES_NOTHING = frozenset(
-    ("config", "runs", "serving", "sweeps", "tracking", "cli", "errors", "graph", "hashing", "parallel", "ray_cluster")
-)
-
-WIDE = 4096  # characters: no line of dvc.yaml is broken
+DECIDES_NOTHING = {"config", "runs", "serving", "sweeps", "tracking"}
+DECIDES_NOTHING |= {"cli", "errors", "graph", "hashing", "parallel", "ray_cluster"}
 
 
 def deciding_modules(entry: str) -> list[Path]:
@@ -35,14 +32,12 @@ def deciding_modules(entry: str) -> list[Path]:
 
     entry: a full name such as `pipeline.stages.evaluate`. Templates and style sheets beside a module belong to it.
     """
-    found: set[str] = set()
-    waiting = [entry]
+    paths: set[Path] = set()
+    waiting = [_path(entry)]
     while waiting:
-        module = waiting.pop()
-        if module not in found:
-            found.add(module)
-            waiting += _imports(_path(module))
-    paths = {_path(module) for module in found}
+        if (path := waiting.pop()) not in paths:
+            paths.add(path)
+            waiting += _imports(path)
     folders = {path.parent for path in paths} - {PACKAGE}
     assets = {path for folder in folders for path in folder.iterdir() if path.suffix in (".html", ".css")}
     return sorted(paths | assets)
@@ -59,15 +54,10 @@ def code_digest(*entries: str) -> str:
     return whole.hexdigest()[:DIGITS]
 
 
-def stage_module(stage: dict[str, Any]) -> str:
-    """The module that a stage of dvc.yaml runs: the one after `python -m` in its command."""
-    return str(stage["cmd"].split()[2])
-
-
 def missing_and_surplus(stage: dict[str, Any]) -> tuple[set[str], set[str]]:
     """Modules that a stage of dvc.yaml lacks among its dependencies, and those it lists without reason."""
     listed = {path for path in stage.get("deps", ()) if path.startswith(f"{PACKAGE.name}/")}
-    needed = set(_relative(deciding_modules(stage_module(stage))))
+    needed = {path.relative_to(ROOT).as_posix() for path in deciding_modules(stage["cmd"].split()[2])}
     return needed - listed, listed - needed
 
 
@@ -80,21 +70,18 @@ def stage_depends_on(name: str, path: str) -> bool:
 def main() -> None:
     """Write the lists of modules in dvc.yaml anew, everything else as it is."""
     yaml = YAML()
-    yaml.width = WIDE
+    yaml.width = 4096  # no line is broken
     yaml.indent(mapping=2, sequence=4, offset=2)
     path = ROOT / "dvc.yaml"
     content = yaml.load(path)
     for stage in content["stages"].values():
         body = stage.get("do", stage)
-        if any(missing_and_surplus(body)):
+        missing, surplus = missing_and_surplus(body)
+        if missing or surplus:
             others = [dep for dep in body["deps"] if not dep.startswith(f"{PACKAGE.name}/")]
-            body["deps"][:] = [*others, *_relative(deciding_modules(stage_module(body)))]
+            body["deps"][:] = [*others, *sorted(missing.union(body["deps"]) - surplus - set(others))]
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
-
-
-def _relative(paths: list[Path]) -> list[str]:
-    return [path.relative_to(ROOT).as_posix() for path in paths]
 
 
 def _path(module: str) -> Path:
@@ -102,9 +89,11 @@ def _path(module: str) -> Path:
 
 
 @cache
-def _imports(path: Path) -> tuple[str, ...]:
-    """The full names of deciding modules that a file imports."""
-    return tuple(name for name in _imported(ast.parse(path.read_text(encoding="utf-8"))) if _decides(name))
+def _imports(path: Path) -> list[Path]:
+    """The files of the deciding modules that a file imports."""
+    names = [name.split(".") for name in _imported(ast.parse(path.read_text(encoding="utf-8")))]
+    ours = [name for name in names if name[0] == PACKAGE.name and name[1:] and name[1] not in DECIDES_NOTHING]
+    return [file for name in ours if (file := _path(".".join(name))).is_file()]
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
@@ -118,11 +107,6 @@ def _imported(tree: ast.AST) -> Iterator[str]:
         yield from _imported(node)
 
 
-def _decides(name: str) -> bool:
-    package, *rest = name.split(".")
-    return package == PACKAGE.name and bool(rest) and rest[0] not in DECIDES_NOTHING and _path(name).is_file()
-
-
 @cache
 def _meaning(path: Path) -> str:
     """The content of a file; of Python, its syntax tree without docstrings."""
@@ -131,14 +115,9 @@ def _meaning(path: Path) -> str:
         return text
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body[0] = ast.Pass()
+        has_docstring = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if has_docstring and ast.get_docstring(node, clean=False) is not None:
+            node.body[0] = ast.Pass()
     return ast.dump(tree)
 
 

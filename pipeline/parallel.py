@@ -3,11 +3,9 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import TypeVar, cast
@@ -48,11 +46,19 @@ def side_by_side(
     context = get_context("forkserver")
     context.set_forkserver_preload(list(imports))
     running: dict[Connection, BaseProcess] = {}
-    with _environment(dict.fromkeys(THREADS, str(threads))):
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    try:
         while waiting and len(running) < jobs:  # all start now: a later one might import code that has changed
-            connection, process = _start(context, work)
-            running[connection] = process
+            connection, theirs = context.Pipe()
+            running[connection] = context.Process(target=_serve, args=(work, theirs), daemon=True)
+            running[connection].start()
+            theirs.close()  # now the pipe ends when the process does
             connection.send(waiting.popleft())
+    finally:
+        for name in THREADS:
+            del os.environ[name]
+        os.environ.update(before)
     return _results(running, waiting)
 
 
@@ -77,14 +83,6 @@ def _results(running: dict[Connection, BaseProcess], waiting: deque[T]) -> Itera
     finally:
         for unfinished in running.values():
             unfinished.kill()  # tensorflow's workers live on after SIGTERM
-
-
-def _start(context: ForkServerContext, work: Callable[[T], Iterable[R]]) -> tuple[Connection, BaseProcess]:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(work, theirs), daemon=True)
-    process.start()
-    theirs.close()  # now the pipe ends when the process does
-    return ours, process
 
 
 def _last_words(exit_code: int) -> str:
@@ -117,17 +115,3 @@ def _end_with_parent() -> None:
     if parent := parent_process():
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

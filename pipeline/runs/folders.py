@@ -144,8 +144,8 @@ def load_history(folder: Path) -> list[Row]:
 
     Raises `UserError` if there is no history, or the two do not belong together.
     """
-    rows, timings = load_rows(folder / HISTORY), timings_folder(folder.parent.name, int(folder.name), folder.parents[1])
-    path = timings / TIMINGS
+    rows = load_rows(folder / HISTORY)
+    path = timings_folder(folder.parent.name, int(folder.name), folder.parents[1]) / TIMINGS
     if not path.exists():
         return rows
     timings = load_rows(path)
