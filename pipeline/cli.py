@@ -30,7 +30,7 @@ INPUT = (
 LAST_REPRO, ALONE = "as in the last `dvc repro`.", "this machine alone."
 
 
-def _option(text: str, default: str, *names: str, **limits: int) -> Any:
+def _option(text: str, default: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=f"{text} Default: {default}", **limits)
 
 
@@ -47,15 +47,9 @@ def predict(
         int | None, _option("At least --n-best.", LAST_REPRO, "--beam-width", "--beam", min=1, max=100)
     ] = None,
     model: Annotated[str | None, _option("models:/NAME@ALIAS, runs:/... or a folder.", "a run of models/.")] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for a Parquet file for each file of --input. Finished ones are kept.")
-    ] = None,
-    column: Annotated[
-        str | None, _option("Column to read, with --output.", "source, or the first column of a TSV.")
-    ] = None,
-    engine: Annotated[
-        Literal["local", "ray"] | None, _option("With --output: this process, or all cores.", "local.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for Parquet files, one for each of --input.")] = None,
+    column: Annotated[str | None, _option("Column, with --output.", "source, or the first one of a TSV.")] = None,
+    engine: Annotated[Literal["local", "ray"] | None, _option("With --output; ray uses all cores.", "local.")] = None,
     address: Annotated[str | None, _option("With --engine ray: of a cluster.", ALONE)] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""

@@ -26,6 +26,8 @@ ROOT = PACKAGE.parent
 DECIDES_NOTHING = {"config", "runs", "serving", "sweeps", "tracking"}
 DECIDES_NOTHING |= {"cli", "errors", "graph", "hashing", "parallel", "ray_cluster"}
 
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
 
 def deciding_modules(entry: str) -> list[Path]:
     """The files that decide what a module computes, its own included, sorted by path.
@@ -115,8 +117,7 @@ def _meaning(path: Path) -> str:
         return text
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        has_docstring = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if has_docstring and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body[0] = ast.Pass()
     return ast.dump(tree)
 

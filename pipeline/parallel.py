@@ -70,7 +70,11 @@ def _results(running: dict[Connection, BaseProcess], waiting: deque[T]) -> Itera
                     found = connection.recv()
                 except (EOFError, ConnectionError):
                     running[connection].join()
-                    raise UserError(_last_words(running[connection].exitcode or 0)) from None
+                    code = running[connection].exitcode or 0
+                    if code < 0:
+                        killed = f"a process was killed ({signal.Signals(-code).name}), perhaps for lack of memory"
+                        raise UserError(f"{killed}: the next `dvc repro` resumes") from None
+                    raise UserError(f"a worker process exited with code {code} (see the traceback above)") from None
                 if isinstance(found, UserError):
                     raise found
                 if found is not None:
@@ -83,13 +87,6 @@ def _results(running: dict[Connection, BaseProcess], waiting: deque[T]) -> Itera
     finally:
         for unfinished in running.values():
             unfinished.kill()  # tensorflow's workers live on after SIGTERM
-
-
-def _last_words(exit_code: int) -> str:
-    if exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return f"a process was killed ({name}), perhaps for lack of memory: the next `dvc repro` resumes"
-    return f"a worker process exited with code {exit_code} (see the traceback above)"
 
 
 def _serve(work: Callable[[T], Iterable[R]], connection: Connection) -> None:

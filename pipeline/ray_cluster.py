@@ -58,7 +58,5 @@ def _check(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, ValueError, OverflowError) as error:
-        said = (
-            f"there is no Ray cluster at {address} ({error}): give HOST:PORT of its head, or auto on one of its nodes"
-        )
-        raise UserError(said) from error
+        remedy = "give HOST:PORT of its head, or auto on one of its nodes"
+        raise UserError(f"there is no Ray cluster at {address} ({error}): {remedy}") from error

@@ -47,7 +47,7 @@ def test_a_mistake_of_the_user_comes_back_as_it_is(jobs: int) -> None:
 
 
 def test_a_process_that_dies_is_noticed() -> None:
-    with pytest.raises(UserError, match="exit code 3; above"):
+    with pytest.raises(UserError, match="exited with code 3"):
         list(side_by_side(tenfold, [1, CRASH, 2], 2))
 
 

@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 FOLDER = ".checkpoints"  # in the project
 ENDING, LOCK, FINISHED = ".checkpoint", "lock", "finished"
 HEADER = b"tandem checkpoint 1\n"
-DIGEST = 64  # characters
 KEPT = 2  # the newest, and one to fall back to
 OLD = 30 * 24 * 3600  # seconds after which nobody is expected to resume
 
@@ -41,18 +40,17 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """The content of a checkpoint file: a header, the digest of the rest, the rest."""
-        payload = io.BytesIO()
+        file = io.BytesIO()
         numbers = np.frombuffer(json.dumps(self.numbers).encode(), dtype=np.uint8)
-        np.savez(payload, allow_pickle=False, **{"numbers": numbers, **self.arrays})
-        content = payload.getvalue()
-        return HEADER + hashlib.sha256(content).hexdigest().encode() + content
+        np.savez(file, allow_pickle=False, **{"numbers": numbers, **self.arrays})
+        return HEADER + hashlib.sha256(file.getvalue()).hexdigest().encode() + file.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Read the content of a checkpoint file; raises ValueError for anything that `to_bytes` did not write."""
         if not content.startswith(HEADER):
             raise ValueError("it is not a checkpoint of this version")
-        digest, payload = content[len(HEADER) :][:DIGEST], content[len(HEADER) + DIGEST :]
+        digest, payload = content[len(HEADER) :][:64], content[len(HEADER) + 64 :]
         if digest != hashlib.sha256(payload).hexdigest().encode():
             raise ValueError("it is damaged or incomplete")
         with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
@@ -79,12 +77,24 @@ class Checkpoints:
         self._warned = False
 
     def __enter__(self) -> Self:
-        if self._folder:
-            try:
-                self._lock(self._folder)
-            except OSError as error:
-                self._warn(f"no checkpoints can be written to {self._folder.parent} ({error.strerror or error})")
-                self._folder = None
+        if (folder := self._folder) is None:
+            return self
+        try:
+            while True:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(folder / LOCK)
+                try:
+                    lock.acquire(timeout=1)
+                except Timeout:
+                    logger.info("%s: another process runs the same training; waiting for it to end", self._title)
+                    lock.acquire()
+                if (folder / LOCK).exists():  # else it was cleared, and the next process would not see this lock
+                    self._held.callback(lock.release)
+                    break
+                lock.release()
+        except OSError as error:
+            self._warn(f"no checkpoints can be written to {folder.parent} ({error.strerror or error})")
+            self._folder = None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,26 +131,12 @@ class Checkpoints:
 
     def finish(self) -> None:
         """Note that the results of the training are written: `clear` may remove its checkpoints."""
-        if self._folder:
-            with suppress(OSError):
+        with suppress(OSError):
+            if self._folder:
                 (self._folder / FINISHED).touch()
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{ENDING}")) if self._folder else []
-
-    def _lock(self, folder: Path) -> None:
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / LOCK)
-            try:
-                lock.acquire(timeout=1)
-            except Timeout:
-                logger.info("%s: another process runs the same training; waiting for it to end", self._title)
-                lock.acquire()
-            if (folder / LOCK).exists():  # else it was cleared meanwhile, and the next process would not see this lock
-                self._held.callback(lock.release)
-                return
-            lock.release()
 
     def _warn(self, trouble: str) -> None:
         if not self._warned:

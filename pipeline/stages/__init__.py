@@ -24,32 +24,24 @@ def watched(items: Sequence[T], title: str) -> Iterator[T]:
     yield from track(items, title, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
-class Watcher:
+class Watcher(Progress):
     """Shows how far the seeds of a training stage are: progress bars on a terminal, a line per evaluation elsewhere."""
 
     def __init__(self, strategy: str, params: Params) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        state = TextColumn("{task.fields[state]}")
+        super().__init__(*columns, state, console=Console(stderr=True), disable=not sys.stderr.isatty())
         self._strategy = strategy
         self._steps = params.pretrain.steps if strategy == PRETRAIN else params.strategies[strategy].total_steps
-        self._is_terminal = sys.stderr.isatty()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        state, console = TextColumn("{task.fields[state]}"), Console(stderr=True)
-        self._bars = Progress(*columns, state, console=console, disable=not self._is_terminal)
         self._bar_of: dict[int, TaskID] = {}
-
-    def __enter__(self) -> "Watcher":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
 
     def show(self, seed: int, row: Row) -> None:
         """Show a seed's newest evaluation, a row of history.csv."""
         title, step = f"{self._strategy} {seed}", int(row[STEP])
         losses = [f"{name.removeprefix('loss_')} loss {row[name]:.3f}" for name in row if name.startswith("loss_")]
         state = "  ".join([*losses, f"dev accuracy {row['dev_word_accuracy']:.1%}"])
-        if not self._is_terminal:
+        if self.disable:
             print(f"{title}  {step}/{self._steps}  {state}", flush=True)
         if seed not in self._bar_of:
-            self._bar_of[seed] = self._bars.add_task(title, total=self._steps, state="")
-        self._bars.update(self._bar_of[seed], completed=step, state=state)
+            self._bar_of[seed] = self.add_task(title, total=self._steps, state="")
+        self.update(self._bar_of[seed], completed=step, state=state)

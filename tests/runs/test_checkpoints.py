@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.errors import show_logs
 from pipeline.runs.checkpoints import FINISHED, LOCK, OLD, Checkpoint, Checkpoints, clear
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_shown() -> None:
+    show_logs()
+
 
 CHECKPOINT = Checkpoint({"step": 3, "loss": 0.1}, {"weights": np.arange(6, dtype=np.float32).reshape(2, 3)})
 
@@ -49,7 +56,7 @@ def test_a_checkpoint_comes_back_to_the_bit() -> None:
 def test_no_part_of_a_checkpoint_is_taken_for_the_whole() -> None:
     content = CHECKPOINT.to_bytes()
     for length in range(len(content)):
-        with pytest.raises(ValueError, match=r"damaged|no checkpoint"):
+        with pytest.raises(ValueError, match=r"damaged|not a checkpoint"):
             Checkpoint.from_bytes(content[:length])
 
 
@@ -58,7 +65,7 @@ def test_no_flipped_bit_goes_unseen() -> None:
     for place in range(len(content)):
         flipped = bytearray(content)
         flipped[place] ^= 1 << place % 8
-        with pytest.raises(ValueError, match=r"damaged|no checkpoint"):
+        with pytest.raises(ValueError, match=r"damaged|not a checkpoint"):
             Checkpoint.from_bytes(bytes(flipped))
 
 
@@ -124,7 +131,9 @@ SAVE = """
 import signal, sys
 import numpy as np
 from pathlib import Path
+from pipeline.errors import show_logs
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
+show_logs()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Checkpoints(Path(sys.argv[1]), "key", "tandem 0", 0) as kept:
     kept.save(Checkpoint({"step": 1}, {}), 1)
@@ -144,7 +153,7 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_one_warning_says_so(tmp_
     )
     assert done.stdout == "1\n"
     assert done.stderr.count("warning: ") == 1
-    assert "000000000002.checkpoint cannot be written (File too large). tandem 0 goes on" in done.stderr
+    assert "000000000002.checkpoint cannot be written (File too large). tandem 0 continues" in done.stderr
     assert [path.name for path in (tmp_path / "key").iterdir() if path.name != LOCK] == ["000000000001.checkpoint"]
 
 
@@ -156,13 +165,15 @@ def test_where_nothing_can_be_written_training_goes_on_with_a_warning(
         checkpoints.save_if_due(lambda: CHECKPOINT, 1)
         assert checkpoints.newest() is None
         checkpoints.finish()
-    assert capsys.readouterr().err.startswith(f"warning: no checkpoints can be kept in {tmp_path / 'file'} (")
+    assert capsys.readouterr().err.startswith(f"warning: no checkpoints can be written to {tmp_path / 'file'} (")
 
 
 WAIT = """
 import sys
 from pathlib import Path
+from pipeline.errors import show_logs
 from pipeline.runs.checkpoints import Checkpoints
+show_logs()
 with Checkpoints(Path(sys.argv[1]), "key", "tandem 0", 0) as kept:
     print(kept.newest().numbers["step"])
 """
@@ -174,7 +185,7 @@ def test_a_second_process_waits_for_the_first_and_goes_on_from_where_it_ended(tm
             [sys.executable, "-c", WAIT, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert second.stderr is not None
-        assert second.stderr.readline() == "tandem 0: another process is at the same training; waiting for it to end\n"
+        assert second.stderr.readline() == "tandem 0: another process runs the same training; waiting for it to end\n"
         checkpoints.save(Checkpoint({"step": 7}, {}), 7)
     assert second.communicate(timeout=60)[0] == "7\n"
 
