@@ -30,10 +30,7 @@ class ConfigError(UserError):
 
 @dataclass
 class Document:
-    """A file's readable content, its lines by dotted name, and its problems: dotted names with sentences about them.
-
-    An item of a list has its number for a name: `seeds.0`.
-    """
+    """A file's readable content, its lines by dotted name such as `seeds.0`, and sentences about names as problems."""
 
     content: Any = None
     lines: dict[str, int] = field(default_factory=dict)

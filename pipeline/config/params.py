@@ -1,7 +1,6 @@
-"""`params.yaml` as frozen dataclasses, checked once.
+"""`params.yaml` as frozen dataclasses, checked once, with every problem of the file reported at once.
 
-Every problem of a file is reported at once, each with its line, the dotted name that the user types, the value received
-and what is allowed. `document` reads YAML, `problems` writes the sentences.
+`document` reads YAML; `problems` writes the sentences: line, dotted name, value received and what is allowed.
 """
 
 import json
@@ -32,8 +31,8 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 def unless(contradicts: Callable[[Any, Mapping[str, Any]], Any], requirement: str) -> AfterValidator:
     """A rule for a field, which fails if `contradicts` is true of its value and the others.
 
-    contradicts: gets the value, and the values of the fields before it and of the validation's context by name: None if
-    they are wrong or missing. requirement: completes the sentence "NAME is VALUE, but".
+    contradicts: gets the value, and by name the fields before it and the context, None if they are wrong or missing.
+    requirement: completes the sentence "NAME is VALUE, but".
     """
 
     def check(value: Any, info: ValidationInfo) -> Any:
@@ -235,8 +234,8 @@ class Evaluate:
 
 
 def _text(without: str, description: str) -> Any:
-    text = f"text of 1 to 200 characters without {description}"
-    return Field(pattern=rf"^[^{without}\x00-\x1f\x7f]+$", max_length=200, description=text)
+    description = f"text of 1 to 200 characters without {description}"
+    return Field(pattern=rf"^[^{without}\x00-\x1f\x7f]+$", max_length=200, description=description)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,7 +1,4 @@
-"""Problems of parameters as sentences: the dotted name, the value received and what is allowed.
-
-The JSON schema of the parameters says what is allowed.
-"""
+"""Problems of parameters as sentences: dotted name, value, and what is allowed, as their JSON schema has it."""
 
 import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -76,10 +73,7 @@ class Allowed:
         return list(self._find(location).get("properties", ()))
 
     def nearest(self, location: Location, missing: Container[str]) -> str | None:
-        """Guess the dotted name that is meant by an unknown one.
-
-        Missing names come before others, those of the same section before the same name in another one.
-        """
+        """Guess the dotted name meant by an unknown one: missing or similar in its section, or equal in another."""
         *section, key = location
         near = [dotted((*section, name)) for name in difflib.get_close_matches(str(key), self.keys(section))]
         near.sort(key=lambda name: name not in missing)

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
-FOLDER = ".checkpoints"  # in the project
-ENDING, LOCK, FINISHED = ".checkpoint", "lock", "finished"
+FOLDER, ENDING, LOCK, FINISHED = ".checkpoints", ".checkpoint", "lock", "finished"
 HEADER = b"tandem checkpoint 1\n"
 KEPT = 2  # the newest, and one to fall back to
 OLD = 30 * 24 * 3600  # seconds after which nobody is expected to resume
@@ -65,13 +64,9 @@ class Checkpoints:
     """
 
     def __init__(self, place: Path | None, key: str, title: str, seconds: float) -> None:
-        """place: the folder of the checkpoints of all trainings; None keeps none. title: this training in messages.
-
-        seconds: between two checkpoints.
-        """
+        """place: the folder of all trainings; None keeps none. title: in messages. seconds: between two saves."""
         self._folder = place / key if place else None
-        self._title = title
-        self._seconds = seconds
+        self._title, self._seconds = title, seconds
         self._last = time.monotonic()
         self._held = ExitStack()
         self._warned = False

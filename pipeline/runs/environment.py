@@ -1,7 +1,4 @@
-"""environment.json: the software, machine and state of the code that a training ran in; and what it used of them.
-
-The file lies beside timings.csv, so that a run which DVC restores from its cache still says where it comes from.
-"""
+"""environment.json beside timings.csv: software, machine and state of the code of a training; and what it used."""
 
 import json
 import os
@@ -14,7 +11,6 @@ from typing import ClassVar, Self
 import psutil
 from pydantic.dataclasses import dataclass
 
-from pipeline.errors import UserError
 from pipeline.runs.folders import JsonFile
 
 ENVIRONMENT = "environment.json"
@@ -55,14 +51,6 @@ class Environment(JsonFile):
             stage=os.environ.get(STAGE) or None,
             experiment=os.environ.get(EXPERIMENT) or None,
         )
-
-    @classmethod
-    def find(cls, folder: Path) -> Self | None:
-        """Read environment.json of a folder; None if it cannot be read."""
-        try:
-            return cls.load(folder)
-        except UserError:
-            return None
 
     def tags(self) -> dict[str, str]:
         """The tags that show this environment on a run in MLflow."""

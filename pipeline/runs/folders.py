@@ -51,8 +51,7 @@ def starts_pretrained(strategy: str, params: Params) -> bool:
 
 def run_parameters(strategy: str, params: Params) -> dict[str, object]:
     """The parameters that a training depends on, by dotted name."""
-    relevant = [*PREPARATION, "model.", "noise.", "training."]
-    relevant += [] if strategy == PRETRAIN else [f"strategies.{strategy}."]
+    relevant = [*PREPARATION, "model.", "noise.", "training.", f"strategies.{strategy}."]
     if strategy == PRETRAIN or starts_pretrained(strategy, params):
         relevant.append(f"{PRETRAIN}.")
     return {name: value for name, value in flatten(params).items() if name.startswith(tuple(relevant))}
@@ -61,9 +60,8 @@ def run_parameters(strategy: str, params: Params) -> dict[str, object]:
 def training_key(strategy: str, params: Params, data: str, seed: int, models: Path = MODELS) -> str:
     """A digest that is equal for trainings that give identical bytes on one machine.
 
-    data: digest of the prepared data, which stands for the parameters and the code of stage prepare. Beside it the key
-    is made of the other parameters that the training depends on, the code that decides it, the versions of the packages
-    that compute, and the weights it starts from.
+    data: digest of the prepared data, which stands for the parameters and the code of stage prepare. Other parameters
+    of the training, the code that decides it, the versions of packages and the first weights count as well.
     """
     own = {name: value for name, value in run_parameters(strategy, params).items() if not name.startswith(PREPARATION)}
     parts = [strategy, str(seed), data, json.dumps(own), code_digest(TRAINER)]
@@ -74,11 +72,10 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
 
 def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bool:
     """Whether the run folder holds the whole and undamaged results of the training with this key, and its timings."""
-    folder = run_folder(strategy, seed, models)
+    folder, timings = run_folder(strategy, seed, models), timings_folder(strategy, seed, models)
     try:
         metadata = RunMetadata.load(folder)
-        timings = timings_folder(strategy, seed, models) / TIMINGS
-        return (metadata.key, metadata.content) == (key, content_digest(folder)) and timings.is_file()
+        return (metadata.key, metadata.content) == (key, content_digest(folder)) and (timings / TIMINGS).is_file()
     except UserError:
         return False
 
@@ -109,8 +106,7 @@ class JsonFile:
     def save(self, folder: Path) -> None:
         """Write the file into a folder, which is made."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = TypeAdapter(type(self)).dump_python(self, mode="json")
-        text = json.dumps(content, indent=1, ensure_ascii=False)
+        text = json.dumps(TypeAdapter(type(self)).dump_python(self, mode="json"), indent=1, ensure_ascii=False)
         (folder / self.FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -118,9 +114,8 @@ class JsonFile:
 class RunMetadata(JsonFile):
     """run.json: what a training spent and what it reached on the development data.
 
-    key: as `training_key` gives it. content: digest of the other files. data: digest of the prepared data. parameters:
-    number of weights. steps: batches of the counted task. batches: of all tasks. symbols: target symbols trained on.
-    best_step: the step after which the weights were kept.
+    key: see `training_key`. content, data: digests of the other files, and of the prepared data. parameters: number of
+    weights. steps, batches: of the counted task, and of all. symbols: of targets trained on. best_step: of the weights.
     """
 
     FILE: ClassVar[str] = METADATA

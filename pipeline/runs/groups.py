@@ -1,7 +1,4 @@
-"""Groups of runs, and the folder models/rerank/STRATEGY: a reranker for each group, and what all were fitted with.
-
-Networks are left to `prediction`: what only names or copies files needs no tensorflow.
-"""
+"""Groups of runs, and the folder models/rerank/STRATEGY: a reranker for each group, and what all were fitted with."""
 
 import json
 from pathlib import Path
@@ -24,10 +21,10 @@ DEFAULT_STRATEGY = "tandem"  # the one that predicts if it is trained
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RerankMetadata(JsonFile):
-    """metadata.json: what the rerankers of a strategy were fitted with, and thus belong to.
+    """metadata.json: what the rerankers of a strategy were fitted with, and how they predict unless asked otherwise.
 
     data: digest of the prepared data. networks: digest of each seed's run, `RunMetadata.content`. max_symbols: of a
-    source, as in the data that the networks were trained on. decoding: how they predict unless asked otherwise.
+    source, as in the data that the networks were trained on.
     """
 
     FILE: ClassVar[str] = METADATA
@@ -60,8 +57,7 @@ class RunGroup:
     def choose(cls, strategy: str | None = None, seed: int | None = None, ensemble: bool = False) -> "RunGroup":
         """A group of the runs in models/; raises `UserError` if there is none such.
 
-        By default it is the strategy `tandem` or, if that is not trained, the one with the highest dev accuracy; and of
-        its seeds the one with the highest dev accuracy.
+        Defaults: `tandem` or, if untrained, the strategy best on dev; of its seeds the one best on dev.
         """
         accuracies = {
             (path.parts[-3], int(path.parts[-2])): RunMetadata.load(path.parent).dev_word_accuracy
@@ -76,9 +72,8 @@ class RunGroup:
         seeds = [trained_seed for name, trained_seed in runs if name == strategy]
         if not seeds:
             existing = ", ".join(sorted(trained)) or "none"
-            raise UserError(
-                f"no trained run of strategy '{strategy}' in {MODELS} (trained: {existing}): run `dvc repro`"
-            )
+            problem = f"no trained run of strategy '{strategy}' in {MODELS} (trained: {existing})"
+            raise UserError(f"{problem}: run `dvc repro`")
         if ensemble:
             try:
                 return cls(strategy, RerankMetadata.load(RERANKERS / strategy).seeds)
@@ -111,12 +106,12 @@ class RunGroup:
 
     def run_metadata(self, data: str) -> list[RunMetadata]:
         """Metadata of each run; raises `UserError` if one was not trained on the data of that digest."""
-        runs = [RunMetadata.load(run_folder(self.strategy, seed)) for seed in self.seeds]
-        for run in runs:
+        places = [run_folder(self.strategy, seed) for seed in self.seeds]
+        runs = {folder: RunMetadata.load(folder) for folder in places}
+        for folder, run in runs.items():
             if run.data != data:
-                folder = run_folder(self.strategy, run.seed)
                 raise UserError(f"{folder} was trained on other data than data/prepared now holds: run `dvc repro`")
-        return runs
+        return list(runs.values())
 
     def rerank_metadata(self) -> RerankMetadata:
         """Metadata of its reranker; raises `UserError` if that was fitted with other networks than models/ holds."""
@@ -140,15 +135,10 @@ def ensembles(params: Params) -> list[RunGroup]:
     return [RunGroup(strategy, params.seeds) for strategy in params.strategies] if wanted else []
 
 
-SHOWN_IN_DATA = ("data.", "prepare.")  # parameters whose effect the digest of the prepared data shows
-CHANGE_NOTHING = ("checkpoints.", "tracking.")
-HELD_OUT = "prepare.hold_out_targets"  # decides features of candidates as well
-
-
 def decisive_parameters(params: Params) -> dict[str, Any]:
-    """The parameters, by dotted name, that decide a comparison on prepared data."""
-    left_out = (*SHOWN_IN_DATA, *CHANGE_NOTHING)
-    return {name: value for name, value in flatten(params).items() if name == HELD_OUT or not name.startswith(left_out)}
+    """The parameters, by dotted name, that decide a comparison on prepared data, whose digest shows most others."""
+    left_out, kept = ("data.", "prepare.", "checkpoints.", "tracking."), "prepare.hold_out_targets"  # decides features
+    return {name: value for name, value in flatten(params).items() if name == kept or not name.startswith(left_out)}
 
 
 def comparison_key(params: Params, data_digest: str) -> str:

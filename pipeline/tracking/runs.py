@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
+from pipeline.errors import UserError
 from pipeline.hashing import DIGITS, file_digest
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
 from pipeline.runs.folders import (
@@ -269,10 +270,12 @@ class Comparison(Run):
 
     def restore(self, strategy: str, seed: int) -> Child:
         """Make the child of a finished training from its files, in place of any before it; it is not finished yet."""
-        rows, environment = load_history(run_folder(strategy, seed)), Environment.find(timings_folder(strategy, seed))
+        rows = load_history(run_folder(strategy, seed))
         end = milliseconds()
         began = end - round(1000 * max((row.get(SECONDS, 0.0) for row in rows), default=0.0))
-        tags = {REUSED: "true", **(environment.tags() if environment else {})}
+        tags = {REUSED: "true"}
+        with contextlib.suppress(UserError):
+            tags |= Environment.load(timings_folder(strategy, seed)).tags()
         if os.environ.get(EXPERIMENT):  # shown in this experiment, whichever it was trained in
             tags[EXPERIMENT] = os.environ[EXPERIMENT]
         child = Child(self.connection, self.connection.new_child(self.run_id, strategy, seed, tags, began), is_new=True)

@@ -66,8 +66,7 @@ def test_it_names_stage_and_experiment_of_dvc(folder: Path, monkeypatch: pytest.
     assert (tags["DVC_STAGE"], tags["DVC_EXP_NAME"]) == ("tandem", "loud-gull")
 
 
-def test_what_is_saved_is_loaded_and_what_is_not_there_is_none(folder: Path) -> None:
+def test_what_is_saved_is_loaded(folder: Path) -> None:
     here = Environment.here()
     here.save(folder)
     assert Environment.load(folder) == here
-    assert Environment.find(folder / "missing") is None
