@@ -45,7 +45,7 @@ class Environment(JsonFile):
             python=platform.python_version(),
             platform=platform.platform(),
             processors=os.cpu_count() or 1,
-            packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+            packages={name: packages[name] for name in sorted(packages, key=str.lower)},
             commit=commit and commit.strip(),
             clean=None if commit is None or changed is None else changed <= {WRITTEN_BY_REPRO},
             stage=os.environ.get(STAGE) or None,

@@ -63,8 +63,8 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
     data: digest of the prepared data, which stands for the parameters and the code of stage prepare. Other parameters
     of the training, the code that decides it, the versions of packages and the first weights count as well.
     """
-    own = {name: value for name, value in run_parameters(strategy, params).items() if not name.startswith(PREPARATION)}
-    parts = [strategy, str(seed), data, json.dumps(own), code_digest(TRAINER)]
+    rest = {name: value for name, value in run_parameters(strategy, params).items() if not name.startswith(PREPARATION)}
+    parts = [strategy, str(seed), data, json.dumps(rest), code_digest(TRAINER)]
     if starts_pretrained(strategy, params):
         parts.append(content_digest(run_folder(PRETRAIN, seed, models)))
     return joined(*parts, *map(version, COMPUTING))

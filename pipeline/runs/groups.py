@@ -66,14 +66,13 @@ class RunGroup:
         }
         runs = sorted(accuracies, key=lambda run: (-accuracies[run], run))
         trained = dict.fromkeys(name for name, _ in runs)
-        strategy = strategy or next(
-            (name for name in (DEFAULT_STRATEGY, *trained) if name in trained), DEFAULT_STRATEGY
-        )
+        strategy = strategy or min(trained, key=lambda name: name != DEFAULT_STRATEGY, default=DEFAULT_STRATEGY)
         seeds = [trained_seed for name, trained_seed in runs if name == strategy]
         if not seeds:
             existing = ", ".join(sorted(trained)) or "none"
-            problem = f"no trained run of strategy '{strategy}' in {MODELS} (trained: {existing})"
-            raise UserError(f"{problem}: run `dvc repro`")
+            raise UserError(
+                f"no trained run of strategy '{strategy}' in {MODELS} (trained: {existing}): run `dvc repro`"
+            )
         if ensemble:
             try:
                 return cls(strategy, RerankMetadata.load(RERANKERS / strategy).seeds)
