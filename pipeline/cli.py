@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -273,13 +274,13 @@ def _predict_files(
 
     shards = find_shards(pattern)
     from pipeline.prediction.bundle import write_bundle
-    from pipeline.prediction.engines import LocalEngine, RayEngine
+    from pipeline.prediction.engines import run_here, run_on_ray
     from pipeline.prediction.files import predict_shards
     from pipeline.prediction.options import PredictionOptions
     from pipeline.runs.groups import RerankMetadata
     from pipeline.tracking.models import model_bundle
 
-    engine = RayEngine(address) if on_ray else LocalEngine()
+    engine = partial(run_on_ray, address=address) if on_ray else run_here
     with ExitStack() as stack:
         if isinstance(chosen, str):
             bundle = stack.enter_context(model_bundle(chosen))

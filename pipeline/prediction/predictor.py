@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.params import Decoding, Order
+from pipeline.data.alphabet import split
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
@@ -83,6 +84,13 @@ class Predictor:
             default = self.decoding.order
             raise UserError(f"this model has no reranker, its order is {default}: ask for order greedy or beam")
         return options
+
+    def length_fault(self, source: str) -> str | None:
+        """Why a source is too long, in words that follow its name; None if it is not."""
+        symbols = len(split(source, self.model.source_alphabet.kind)) if len(source) > self.max_symbols else 0
+        return (
+            f"has {symbols:,} symbols, at most {self.max_symbols} are possible" if symbols > self.max_symbols else None
+        )
 
     def predict(
         self, sources: Sequence[str], options: PredictionOptions | None = None, compiled: bool = True

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.params import Decoding
-from pipeline.data.alphabet import split
 from pipeline.errors import UserError
 from pipeline.prediction.options import PredictionOptions
 from pipeline.text import check_sources
@@ -62,10 +61,9 @@ class Service:
                 f"with beam width {width} at most {MOST_HYPOTHESES // width:,}"
             )
         check_sources(sources)
-        kind, most = self.predictor.model.source_alphabet.kind, self.predictor.max_symbols
         for number, source in enumerate(sources, start=1):
-            if (symbols := len(split(source, kind))) > most:
-                raise UserError(f"source {number} has {symbols:,} symbols, at most {most} are possible")
+            if fault := self.predictor.length_fault(source):
+                raise UserError(f"source {number} {fault}")
         return request
 
     def answer(self, request: PredictionRequest) -> list[Prediction]:
