@@ -45,12 +45,9 @@ def group_metadata(group: RunGroup, order: Order | None) -> RerankMetadata:
         runs = [RunMetadata.load(run_folder(group.strategy, seed)) for seed in group.seeds]
         metadata = RerankMetadata(runs[0].data, {run.seed: run.content for run in runs}, MAX_SYMBOLS, BEAM)
     networks = {seed: metadata.networks[seed] for seed in group.seeds}
-    return replace(metadata, networks=networks, decoding=with_order(metadata.decoding, order))
-
-
-def with_order(decoding: Decoding, order: Order | None) -> Decoding:
-    """The same decoding with another default order, if one is given."""
-    return decoding if order is None else replace(decoding, order=order)
+    return replace(
+        metadata, networks=networks, decoding=replace(metadata.decoding, order=order or metadata.decoding.order)
+    )
 
 
 def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> None:

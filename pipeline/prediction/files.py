@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.errors import UserError
 from pipeline.prediction.bundle import bundle_content, bundle_digest
 from pipeline.prediction.engines import Engine, Work
 from pipeline.prediction.options import PredictionOptions
-from pipeline.prediction.parquet import ENDING, SCHEMA, TEMPORARY, read_metadata, tables_of, write_file
+from pipeline.prediction.parquet import ENDING, SCHEMA, TEMPORARY, read_metadata, write_file
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.shards import EXCERPT, SOURCE, Row, Shard, Slice, read, slices
 from pipeline.runs.groups import RerankMetadata
@@ -30,6 +31,7 @@ from pipeline.text import fault_of
 FORMAT = 2  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
 LOCK = ".lock"
+ROW_GROUP = 2**16  # rows
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ class Job:
 
     def predict(self, predictor: Predictor, piece: Slice) -> Slice:
         """Write the part of a slice; it is returned when that exists."""
-        tables = (_predicted(rows, predictor, self.options) for rows in read(piece))
-        write_file(self._part(piece), self._metadata(piece.shard, piece), tables, self.workspace)
+        batches = (_predicted(rows, predictor, self.options) for rows in read(piece))
+        write_file(self._part(piece), self._metadata(piece.shard, piece), batches, self.workspace)
         return piece
 
     def has_part(self, piece: Slice) -> bool:
@@ -132,7 +134,8 @@ class Job:
             path.parent.mkdir(parents=True, exist_ok=True)
             parts[0].replace(path)
         else:
-            write_file(path, self._metadata(pieces[0].shard), tables_of(parts), self.workspace)
+            batches = (batch for part in parts for batch in pq.ParquetFile(part).iter_batches(ROW_GROUP))
+            write_file(path, self._metadata(pieces[0].shard), batches, self.workspace)
         shutil.rmtree(parts[0].parent, ignore_errors=True)
 
     def is_finished(self, shard: Shard) -> bool:
@@ -163,21 +166,18 @@ class Job:
         return {"settings": self.settings, "input": {"bytes": shard.bytes, "modified": shard.modified, **which}}
 
 
-def _predicted(rows: Sequence[Row], predictor: Predictor, options: PredictionOptions) -> pa.Table:
+def _predicted(rows: Sequence[Row], predictor: Predictor, options: PredictionOptions) -> pa.RecordBatch:
     """The rows of the output, in order: the best predictions for each source, or its fault."""
-    faults = [
-        fault or predictor.length_fault(source) or fault_of(source) if source is not None else fault
-        for source, fault in rows
-    ]
+    faults = [fault or predictor.length_fault(source or "") or fault_of(source or "") for source, fault in rows]
     usable = [row.source or "" for row, fault in zip(rows, faults, strict=True) if fault is None]
     ranked = iter(predictor.predict(usable, options))
-    table: list[dict[str, Any]] = []
+    written: list[dict[str, Any]] = []
     for (source, _), fault in zip(rows, faults, strict=True):
         if fault is None:
             for rank, one in enumerate(next(ranked), start=1):
                 numbers = {"log_probability": one.log_probability, "confidence": one.confidence}
-                table.append({"source": source, "rank": rank, "prediction": one.text, **numbers})
+                written.append({"source": source, "rank": rank, "prediction": one.text, **numbers})
         else:
             excerpt = f"{source[:EXCERPT]}…" if source and len(source) > EXCERPT else source
-            table.append({"source": excerpt, "rank": 1, "error": fault})
-    return pa.Table.from_pylist(table, SCHEMA)
+            written.append({"source": excerpt, "rank": 1, "error": fault})
+    return pa.RecordBatch.from_pylist(written, SCHEMA)

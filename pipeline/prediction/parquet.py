@@ -7,7 +7,7 @@ why there is none.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from pipeline.errors import UserError
 
 ENDING = ".parquet"
 KEY = b"tandem"  # of what is added to a file's metadata
-ROW_GROUP = 2**16  # rows
 TEMPORARY = ".unfinished"
 
 SCHEMA = pa.schema(
@@ -43,8 +42,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {}
 
 
-def write_file(path: Path, metadata: Mapping[str, Any], tables: Iterable[pa.Table], workspace: Path) -> None:
-    """Write tables to a file that appears under its name when it is whole; raises `UserError` if that is impossible.
+def write_file(path: Path, metadata: Mapping[str, Any], batches: Iterable[pa.RecordBatch], workspace: Path) -> None:
+    """Write rows to a file that appears under its name when it is whole; raises `UserError` if that is impossible.
 
     metadata: what it is made of; a `count` of `sources`, and of those that are `unusable`, is added. workspace: a
     folder of the same file system, for unfinished files. Memory is bounded. Several processes may write the same file
@@ -56,10 +55,10 @@ def write_file(path: Path, metadata: Mapping[str, Any], tables: Iterable[pa.Tabl
         workspace.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
-            for table in _row_groups(tables):
-                file.write_table(table, row_group_size=2 * ROW_GROUP)
-                count["sources"] += pc.sum(pc.equal(table["rank"], 1)).as_py() or 0
-                count["unusable"] += len(table) - table["error"].null_count
+            for batch in batches:
+                file.write_batch(batch)
+                count["sources"] += pc.sum(pc.equal(batch["rank"], 1)).as_py()
+                count["unusable"] += len(batch) - batch["error"].null_count
             file.add_key_value_metadata({KEY: json.dumps({**metadata, "count": count}).encode()})
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -68,20 +67,3 @@ def write_file(path: Path, metadata: Mapping[str, Any], tables: Iterable[pa.Tabl
         raise UserError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def tables_of(paths: Iterable[Path]) -> Iterator[pa.Table]:
-    """All rows of files in their order, a row group at a time."""
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            yield from map(file.read_row_group, range(file.num_row_groups))
-
-
-def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    group = SCHEMA.empty_table()
-    for table in tables:
-        group = pa.concat_tables([group, table])
-        if len(group) >= ROW_GROUP:
-            yield group
-            group = SCHEMA.empty_table()
-    yield group

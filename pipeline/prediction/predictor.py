@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
-from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata, with_order
+from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata
 from pipeline.prediction.options import PredictionOptions
-from pipeline.reranking.features import FOLDER, FeatureExtractor
+from pipeline.reranking.features import FOLDER, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RerankMetadata, RunGroup
@@ -53,8 +54,7 @@ class Predictor:
         loaded only if that is rerank. model, features: those of the group, if they are loaded already.
         """
         metadata = group_metadata(group, order)
-        predictor = cls(model or load_trained(group), metadata.decoding, max_symbols=metadata.max_symbols)
-        return predictor._with_reranker(metadata, features or FOLDER, group.reranker)
+        return cls._of(model or load_trained(group), metadata, features or FOLDER, group.reranker)
 
     @classmethod
     def load(cls, folder: Path, order: Order | None = None) -> "Predictor":
@@ -63,19 +63,19 @@ class Predictor:
         if not metadata.networks:
             raise UserError(f"{folder} holds no network")
         model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
-        predictor = cls(model, metadata.decoding, max_symbols=metadata.max_symbols)
-        predictor = replace(predictor, decoding=with_order(metadata.decoding, predictor.options(order).order))
-        return predictor._with_reranker(metadata, folder / FEATURES, folder / RERANKER)
+        decoding = replace(metadata.decoding, order=cls(model, metadata.decoding).options(order).order)
+        return cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
 
-    def _with_reranker(
-        self, metadata: RerankMetadata, features: FeatureExtractor | Path, reranker: Path
+    @classmethod
+    def _of(
+        cls, model: TrainedModel, metadata: RerankMetadata, features: FeatureExtractor | Path, reranker: Path
     ) -> "Predictor":
-        if self.decoding.order is not Order.RERANK:
-            return self
+        if metadata.decoding.order is not Order.RERANK:
+            return cls(model, metadata.decoding, max_symbols=metadata.max_symbols)
         extractor = FeatureExtractor.load(features) if isinstance(features, Path) else features
         if extractor.data != metadata.data:
             raise UserError(f"{reranker} was fitted with other features than the existing ones: run `dvc repro`")
-        return replace(self, features=extractor, reranker=Reranker.load(reranker))
+        return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols)
 
     def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
         """Options with the defaults of this predictor; raises `UserError` for those it does not support."""
@@ -105,13 +105,9 @@ class Predictor:
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         different = list(dict.fromkeys(normalized))
         with nullcontext() if compiled else uncompiled():
-            hypotheses = self.model.predict(different, options.beam_width)
-            if options.order is Order.RERANK:
-                ranked = self._rerank(different, hypotheses)
-            else:
-                ranked = [list(map(_by_score, row)) for row in hypotheses]
-        by_source = {source: row[: options.n_best] for source, row in zip(different, ranked, strict=True)}
-        return [by_source[source] for source in normalized]
+            ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
+        by_source = dict(zip(different, ranked, strict=True))
+        return [by_source[source][: options.n_best] for source in normalized]
 
     def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
         """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.
@@ -122,9 +118,8 @@ class Predictor:
         ranked = {Order.GREEDY: self.predict(different, PredictionOptions(Order.GREEDY))}
         if self.decoding.order is not Order.GREEDY:
             hypotheses = self.model.predict(different, self.decoding.beam_width)
-            ranked[Order.BEAM] = [list(map(_by_score, row)) for row in hypotheses]
-            if self.decoding.order is Order.RERANK:
-                ranked[Order.RERANK] = self._rerank(different, hypotheses)
+            for order in dict.fromkeys((Order.BEAM, self.decoding.order)):
+                ranked[order] = self._ranked(different, hypotheses, order)
         places = {source: place for place, source in enumerate(different)}
         return {order: [rows[places[source]][0] for source in sources] for order, rows in ranked.items()}
 
@@ -135,34 +130,37 @@ class Predictor:
         sources = [example.source for example in examples]
         different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
         rows = np.array([different[source] for source in sources], dtype=np.int64)
-        lists = self._candidates(list(different), self.model.predict(list(different), self.decoding.beam_width))
-        matrix = self.features.features(list(different), lists).take(rows)
-        accepted = [example.accepted for example in examples]
-        n_best = [lists[row] for row in rows]
-        return replace(self, reranker=Reranker.fit(matrix, n_best, sources, accepted, self.decoding.seed))
+        hypotheses = self.model.predict(list(different), self.decoding.beam_width)
+        matrix, lists = self._candidates(list(different), hypotheses)
+        accepted, n_best = [example.accepted for example in examples], [lists[row] for row in rows]
+        return replace(self, reranker=Reranker.fit(matrix.take(rows), n_best, sources, accepted, self.decoding.seed))
 
-    def _rerank(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[RankedPrediction]]:
+    def _ranked(
+        self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]], order: Order
+    ) -> list[list[RankedPrediction]]:
+        if order is Order.RERANK:
+            return self.reranker.rerank(*self._candidates(sources, hypotheses))
+        return [  # the model's probability stands for confidence
+            [RankedPrediction(one.text, one.log_probability, min(1.0, math.exp(one.log_probability))) for one in row]
+            for row in hypotheses
+        ]
+
+    def _candidates(
+        self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]
+    ) -> tuple[FeatureMatrix, list[list[Hypothesis]]]:
+        """The hypotheses and what the features add to them, scored by the model, the most likely first."""
         if self.features is None:
             raise ValueError("this predictor was loaded without its features")
-        lists = self._candidates(sources, hypotheses)
-        return self.reranker.rerank(self.features.features(sources, lists), lists)
-
-    def _candidates(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
-        """The hypotheses and the candidates that the features add, all scored by the model, the most likely first."""
-        assert self.features is not None  # noqa: S101 -- for mypy
         further = self.features.further_candidates(sources, hypotheses, self.decoding.neighbours)
-        pairs = [(source, text) for source, texts in zip(sources, further, strict=True) for text in texts]
-        if not pairs:
-            return list(hypotheses)
-        different = list(dict.fromkeys(pairs))
-        scores = dict(zip(different, self.model.log_probabilities(*zip(*different, strict=True)).tolist(), strict=True))
-        return [
-            sorted(
-                [*row, *(Hypothesis(text, scores[source, text]) for text in texts)],
-                key=lambda one: -one.log_probability,
-            )
+        added = zip(sources, further, strict=True)
+        pairs = list(dict.fromkeys((source, text) for source, texts in added for text in texts))
+        numbers = self.model.log_probabilities(*zip(*pairs, strict=True)).tolist() if pairs else []
+        scores, by_score = dict(zip(pairs, numbers, strict=True)), attrgetter("log_probability")
+        lists = [
+            sorted([*row, *(Hypothesis(text, scores[source, text]) for text in texts)], key=by_score, reverse=True)
             for source, row, texts in zip(sources, hypotheses, further, strict=True)
         ]
+        return self.features.features(sources, lists), lists
 
 
 def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:
@@ -186,9 +184,3 @@ def each_predictor(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, Predi
         predictor = Predictor.of_runs(group, model=model, features=features)
         features = predictor.features
         yield group, predictor
-
-
-def _by_score(hypothesis: Hypothesis) -> RankedPrediction:
-    """The model's probability stands for confidence."""
-    confidence = min(1.0, math.exp(hypothesis.log_probability))
-    return RankedPrediction(hypothesis.text, hypothesis.log_probability, confidence)

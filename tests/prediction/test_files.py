@@ -297,12 +297,12 @@ def test_one_process_at_a_time_writes_to_a_folder(predict: Predict, tmp_path: Pa
 
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    def tables() -> Iterator[pa.Table]:
-        yield SCHEMA.empty_table()
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pylist([{"source": "F", "rank": 1}], SCHEMA)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        write_file(tmp_path / "a.parquet", {}, tables(), tmp_path / "work")
+        write_file(tmp_path / "a.parquet", {}, batches(), tmp_path / "work")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -350,7 +350,9 @@ def test_a_cluster_that_loses_a_worker_and_a_node_predicts_every_row_once_as_one
         write(tmp_path / "in" / name, many)
     pq.write_table(pa.table({"source": many[:1000]}), tmp_path / "in" / "c.parquet")
     asked = ("--input", f"{tmp_path}/in/*", "--order", "greedy")
-    summary = f"3 shards are predicted: {2 * len(many) + 1000:,} sources\n"
+    unusable = sum(len(source.split()) > MAX_SYMBOLS for source in [*many, *many, *many[:1000]])
+    summary = f"3 shards are predicted: {2 * len(many) + 1000:,} sources, of which {unusable:,} could not be used"
+    summary += " (column error says why)\n"
     assert finished(tandem(project, *asked, "--output", tmp_path / "local")) == summary
     out = tmp_path / "ray"
     with two_nodes() as cluster:
