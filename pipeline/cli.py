@@ -276,7 +276,7 @@ def _predict_files(
     from pipeline.prediction.bundle import write_bundle
     from pipeline.prediction.engines import run_here, run_on_ray
     from pipeline.prediction.files import predict_shards
-    from pipeline.prediction.options import PredictionOptions
+    from pipeline.prediction.predictor import PredictionOptions
     from pipeline.runs.groups import RerankMetadata
     from pipeline.tracking.models import model_bundle
 

@@ -1,17 +1,15 @@
 """Engines run the tasks of a job, whatever those are: in this process, or with Ray on this machine or a cluster.
 
-The files of `content` are written to a folder in each worker, which calls `start` with it once. Results come in any
-order. `start` can be pickled, and a task may be done twice if the worker that did it first was lost.
+Each worker calls `start` once, which can be pickled. Results come in any order, and a task may be done twice if the
+worker that did it first was lost.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.parallel import THREADS
@@ -19,22 +17,18 @@ from pipeline.parallel import THREADS
 RETRIES = 10  # of a task whose worker or node was lost
 AHEAD = 2  # tasks submitted for each core, so that none waits for the next
 
-Task: TypeAlias = Any
-Result: TypeAlias = Any
-Work = Callable[[Task], Result]
-Start = Callable[[Path], Work]
-Engine = Callable[[Start, Mapping[str, bytes], Iterable[Task]], Iterator[Result]]
+Work = Callable[[Any], Any]  # the result of a task
+Start = Callable[[], Work]
+Engine = Callable[[Start, Iterable[Any]], Iterator[Any]]
 
 
-def run_here(start: Start, content: Mapping[str, bytes], tasks: Iterable[Task]) -> Iterator[Result]:
+def run_here(start: Start, tasks: Iterable[Any]) -> Iterator[Any]:
     """The result of each task, one after the other, in this process."""
-    return map(_started(start, content), tasks)
+    return map(start(), tasks)
 
 
-def run_on_ray(
-    start: Start, content: Mapping[str, bytes], tasks: Iterable[Task], address: str | None = None
-) -> Iterator[Result]:
-    """The results of tasks of workers on each core of a Ray cluster, or of this machine if there is no address.
+def run_on_ray(start: Start, tasks: Iterable[Any], address: str | None = None) -> Iterator[Any]:
+    """The results of workers on each core of a Ray cluster, or of this machine if there is no address.
 
     The nodes of a cluster need this package, and see the same files at the same paths. Errors of tasks are raised here,
     and `UserError` if workers are lost again and again.
@@ -44,7 +38,7 @@ def run_on_ray(
     except ImportError as error:
         raise UserError(f"--engine ray needs Ray ({error}): python -m pip install '.[cluster]'") from error
     with ray_cluster.connected(address) as ray, redirect_stdout(sys.stderr):  # where Ray reports lost workers
-        shared = [ray.put((start, dict(content)))]  # in a list, or every task would get a copy
+        shared = [ray.put(start)]  # in a list, or every task would get a copy
         alone = {"env_vars": dict.fromkeys(THREADS, "1")}
         remote = ray.remote(num_cpus=1, max_retries=RETRIES, runtime_env=alone)(_run)
         waiting, running = iter(tasks), list[Any]()
@@ -64,22 +58,12 @@ def run_on_ray(
                 raise UserError(f"Ray lost a task {RETRIES + 1} times, the last time so: {error}") from error
 
 
-def _run(shared: list[Any], task: Task) -> Result:
-    """Do a task in a worker of Ray, which does many of a job."""
+def _run(shared: list[Any], task: Any) -> Any:
     return _work(shared[0])(task)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # a worker does many tasks of a job
 def _work(shared: Any) -> Work:
     import ray
 
-    return _started(*ray.get(shared))
-
-
-def _started(start: Start, content: Mapping[str, bytes]) -> Work:
-    with TemporaryDirectory() as folder:
-        for name, data in content.items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        return start(Path(folder))
+    return ray.get(shared)()

@@ -2,36 +2,55 @@
 
 A shard is predicted slice by slice. Slices are written as a whole or not at all, and joined when all of a shard exist.
 So workers may be lost at any time, a slice may be predicted twice, and the whole may be started again.
+
+A row of a file has a source, and either a prediction with its rank, natural log probability and confidence, or an error
+that says why there is none. The metadata of a file say what it was made of.
 """
 
 import gc
+import json
+import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.errors import UserError
-from pipeline.prediction.bundle import bundle_content, bundle_digest
+from pipeline.prediction.bundle import bundle_digest
 from pipeline.prediction.engines import Engine, Work
-from pipeline.prediction.options import PredictionOptions
-from pipeline.prediction.parquet import ENDING, SCHEMA, TEMPORARY, read_metadata, write_file
-from pipeline.prediction.predictor import Predictor
-from pipeline.prediction.shards import EXCERPT, SOURCE, Row, Shard, Slice, read, slices
+from pipeline.prediction.predictor import PredictionOptions, Predictor
+from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Row, Shard, Slice, read, slices
 from pipeline.runs.groups import RerankMetadata
 from pipeline.text import fault_of
 
 FORMAT = 2  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
+BUNDLE = "bundle"  # in the workspace, where all workers see it
 LOCK = ".lock"
-ROW_GROUP = 2**16  # rows
+KEY = b"tandem"  # of what is added to a file's metadata
+ROW_GROUP = 2**16  # rows of a file that is joined
+
+SCHEMA = pa.schema(
+    {
+        "source": pa.string(),
+        "rank": pa.int32(),
+        "prediction": pa.string(),
+        "log_probability": pa.float64(),
+        "confidence": pa.float64(),
+        "error": pa.string(),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -45,10 +64,8 @@ class Summary:
 
     def __str__(self) -> str:
         before = f", {self.finished_before:,} of them before" if self.finished_before else ""
-        text = f"{self.shards:,} shards are predicted{before}: {self.sources:,} sources"
-        if self.unusable:
-            text += f", of which {self.unusable:,} could not be used (column error says why)"
-        return text
+        unusable = f", of which {self.unusable:,} could not be used (column error says why)" if self.unusable else ""
+        return f"{self.shards:,} shards are predicted{before}: {self.sources:,} sources{unusable}"
 
 
 def predict_shards(
@@ -64,26 +81,25 @@ def predict_shards(
     Raises `UserError` if a shard cannot be read, an existing file was made with another model or other settings, or
     another process writes to the same folder. Finished slices and shards stay.
     """
-    content = bundle_content(bundle, options.order)
     settings = {
         "format": FORMAT,
-        "model": bundle_digest(content),
+        "model": bundle_digest(bundle, options.order),
         "column": column or SOURCE,
         **asdict(options),
         "max_symbols": RerankMetadata.load(bundle).max_symbols,
     }
-    job = Job(output.absolute(), options, settings)
+    job = Job(output.absolute(), output.absolute() / WORKSPACE, options, settings)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / LOCK, timeout=0):
-            for path in job.workspace.glob(f"*{TEMPORARY}"):  # of processes that were killed
-                path.unlink()
             pieces = {shard: slices(shard, column) for shard in shards}  # raises before anything is predicted
             unfinished = [shard for shard in shards if not job.is_finished(shard)]
             wanted = [piece for shard in unfinished for piece in pieces[shard]]
             tasks = [piece for piece in wanted if not job.has_part(piece)]
             missing = Counter(piece.shard for piece in wanted)
-            for piece in chain(set(wanted) - set(tasks), engine(job.start, content, tasks) if tasks else ()):
+            if tasks:
+                shutil.copytree(bundle, job.workspace / BUNDLE, dirs_exist_ok=True)
+            for piece in chain(set(wanted) - set(tasks), engine(job.start, tasks) if tasks else ()):
                 missing[piece.shard] -= 1
                 if not missing[piece.shard]:
                     job.join(pieces[piece.shard])
@@ -98,20 +114,20 @@ def predict_shards(
 
 @dataclass(frozen=True)
 class Job:
-    """What all slices have in common. settings: model and options, as files of predictions tell them."""
+    """What all slices have in common.
+
+    workspace: the folder of unfinished files, and of the parts of unfinished shards. settings: model and options, as
+    files of predictions tell them.
+    """
 
     output: Path
+    workspace: Path
     options: PredictionOptions
     settings: Mapping[str, Any]
 
-    @property
-    def workspace(self) -> Path:
-        """The folder of files that are not finished, and of the parts of shards that are not."""
-        return self.output / WORKSPACE
-
-    def start(self, bundle: Path) -> Work:
+    def start(self) -> Work:
         """In a worker: load the predictor once, and give the function that predicts slices with it."""
-        predictor = Predictor.load(bundle, self.options.order)
+        predictor = Predictor.load(self.workspace / BUNDLE, self.options.order)
         # Rows come by the thousand, and for each thousand Python would go through all that a model is made of.
         gc.collect()
         gc.freeze()
@@ -129,13 +145,9 @@ class Job:
 
     def join(self, pieces: Sequence[Slice]) -> None:
         """Make the file of a shard from the parts of all its slices, and remove those."""
-        path, parts = self.file(pieces[0].shard), [self._part(piece) for piece in pieces]
-        if len(parts) == 1:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            parts[0].replace(path)
-        else:
-            batches = (batch for part in parts for batch in pq.ParquetFile(part).iter_batches(ROW_GROUP))
-            write_file(path, self._metadata(pieces[0].shard), batches, self.workspace)
+        parts = [self._part(piece) for piece in pieces]
+        batches = (batch for part in parts for batch in pq.ParquetFile(part).iter_batches(ROW_GROUP))
+        write_file(self.file(pieces[0].shard), self._metadata(pieces[0].shard), batches, self.workspace)
         shutil.rmtree(parts[0].parent, ignore_errors=True)
 
     def is_finished(self, shard: Shard) -> bool:
@@ -152,14 +164,14 @@ class Job:
             if existing["settings"].get(name) != value
         ):
             raise UserError(f"{path} was made with {differences}: give another --output, or delete it")
-        return existing["input"].items() >= self._metadata(shard)["input"].items()
+        return bool(existing["input"] == self._metadata(shard)["input"])
 
     def file(self, shard: Shard) -> Path:
         """The file of a shard."""
-        return self.output / f"{shard.name}{ENDING}"
+        return self.output / f"{shard.name}{PARQUET}"
 
     def _part(self, piece: Slice) -> Path:
-        return self.workspace / f"{piece.shard.name}{ENDING}" / f"{piece.start:015}{ENDING}"
+        return self.workspace / f"{piece.shard.name}{PARQUET}" / f"{piece.start:015}{PARQUET}"
 
     def _metadata(self, shard: Shard, piece: Slice | None = None) -> dict[str, Any]:
         which = {"slice": [piece.start, piece.stop]} if piece else {}
@@ -181,3 +193,37 @@ def _predicted(rows: Sequence[Row], predictor: Predictor, options: PredictionOpt
             excerpt = f"{source[:EXCERPT]}…" if source and len(source) > EXCERPT else source
             written.append({"source": excerpt, "rank": 1, "error": fault})
     return pa.RecordBatch.from_pylist(written, SCHEMA)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What an existing file was made of, with a `count`; empty if it is missing, or no file of predictions."""
+    with suppress(OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return dict(json.loads(pq.read_metadata(path).metadata[KEY]))
+    return {}
+
+
+def write_file(path: Path, metadata: Mapping[str, Any], batches: Iterable[pa.RecordBatch], workspace: Path) -> None:
+    """Write rows to a file that appears under its name when it is whole; raises `UserError` if that is impossible.
+
+    metadata: what it is made of; a `count` of `sources`, and of those that are `unusable`, is added. workspace: a
+    folder of the same file system, for unfinished files. Memory is bounded. Several processes may write the same file
+    at the same time: that of the last one to finish stays.
+    """
+    count = Counter(sources=0, unusable=0)
+    temporary = workspace / uuid4().hex
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
+            for batch in batches:
+                file.write_batch(batch)
+                count["sources"] += pc.sum(pc.equal(batch["rank"], 1)).as_py()
+                count["unusable"] += len(batch) - batch["error"].null_count
+            file.add_key_value_metadata({KEY: json.dumps({**metadata, "count": count}).encode()})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

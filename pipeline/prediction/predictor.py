@@ -4,7 +4,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 
@@ -17,13 +17,51 @@ from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
 from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata
-from pipeline.prediction.options import PredictionOptions
 from pipeline.reranking.features import FOLDER, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RerankMetadata, RunGroup
 
-MODEL_ORDER = Reranker()
+LARGEST = 100  # beam width and n-best list
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """Order of the candidates, beam width of the search, and predictions per source.
+
+    Greedy decoding writes one hypothesis: with it, beam width and n_best are 1. Otherwise the beam is at least as wide
+    as the n-best list; a narrower one is widened. Raises `UserError` for anything else.
+    """
+
+    order: Order
+    beam_width: int = 1
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "n_best"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+                raise UserError(f"{name} is {value!r}, but must be a whole number from 1 to {LARGEST}")
+            if self.order is Order.GREEDY and value > 1:
+                raise UserError(
+                    f"{name} is {value}, but order greedy writes one hypothesis for each source: "
+                    "ask for order beam, or for n_best 1 without beam_width"
+                )
+        object.__setattr__(self, "beam_width", max(self.beam_width, self.n_best))
+
+    @classmethod
+    def resolve(
+        cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int = 1
+    ) -> "PredictionOptions":
+        """The given options, with the defaults of a model for the rest; raises `UserError` for what it cannot do."""
+        order = order or decoding.order
+        if order not in list(Order):
+            raise UserError(f"order is {order!r}, but must be one of {', '.join(Order)}")
+        if order == Order.RERANK and decoding.order is not Order.RERANK:
+            raise UserError(f"this model has no reranker, its order is {decoding.order}: ask for order greedy or beam")
+        if beam_width is None:
+            beam_width = 1 if order == Order.GREEDY else decoding.beam_width
+        return cls(Order(order), beam_width, n_best)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +75,7 @@ class Predictor:
     model: TrainedModel
     decoding: Decoding
     features: FeatureExtractor | None = None
-    reranker: Reranker = MODEL_ORDER
+    reranker: Reranker = field(default_factory=Reranker)
     max_symbols: int = MAX_SYMBOLS
 
     @classmethod
@@ -63,7 +101,7 @@ class Predictor:
         if not metadata.networks:
             raise UserError(f"{folder} holds no network")
         model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
-        decoding = replace(metadata.decoding, order=cls(model, metadata.decoding).options(order).order)
+        decoding = replace(metadata.decoding, order=PredictionOptions.resolve(metadata.decoding, order).order)
         return cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
 
     @classmethod
@@ -79,11 +117,7 @@ class Predictor:
 
     def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
         """Options with the defaults of this predictor; raises `UserError` for those it does not support."""
-        options = PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
-        if options.order is Order.RERANK and self.decoding.order is not Order.RERANK:
-            default = self.decoding.order
-            raise UserError(f"this model has no reranker, its order is {default}: ask for order greedy or beam")
-        return options
+        return PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
 
     def length_fault(self, source: str) -> str | None:
         """Why a source is too long, in words that follow its name; None if it is not."""

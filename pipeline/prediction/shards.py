@@ -104,8 +104,8 @@ def slices(shard: Shard, column: str | None = None) -> list[Slice]:
     """
     with _reading(shard.path):
         if shard.ending == PARQUET:
-            which: str | int = column or SOURCE
-            first, end, size = 0, _check_parquet(shard, column or SOURCE), SLICE_ROWS
+            first, which, size = 0, column or SOURCE, SLICE_ROWS
+            end = _count_rows(shard, which)
         else:
             first, which = _find_column(shard, column)
             end, size = shard.bytes, sys.maxsize if shard.ending.endswith(".gz") else SLICE_BYTES
@@ -135,8 +135,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def _check_parquet(shard: Shard, column: str) -> int:
-    """The number of rows; raises `UserError` if the column is missing or not of strings."""
+def _count_rows(shard: Shard, column: str) -> int:
     with pq.ParquetFile(shard.path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
     if column not in schema.names:
@@ -163,13 +162,11 @@ def _parquet_rows(piece: Slice) -> Iterator[Row]:
             yield from (Row(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
 
 
-def _find_column(shard: Shard, column: str | None) -> tuple[int, int]:
+def _find_column(shard: Shard, column: str | None) -> tuple[int, Any]:
     """The byte at which the first row begins, and the number of the column with the sources."""
     if shard.ending.startswith(TEXT):
         if column:
-            raise UserError(
-                f"{shard.path} is text, a source per line, and has no column '{column}': leave --column out"
-            )
+            raise UserError(f"{shard.path} is text and has no column '{column}': leave --column out")
         return 0, 0
     with _opened(shard) as file:
         header = file.readline(LONGEST_LINE)

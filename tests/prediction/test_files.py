@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ from pipeline.config.params import Order
 from pipeline.errors import UserError
 from pipeline.prediction import files as batch
 from pipeline.prediction import shards
-from pipeline.prediction.bundle import NETWORK_FILES, bundle_content, bundle_digest, write_bundle
+from pipeline.prediction.bundle import bundle_digest, write_bundle
 from pipeline.prediction.engines import Start, run_here
-from pipeline.prediction.files import Summary, predict_shards
-from pipeline.prediction.options import PredictionOptions
-from pipeline.prediction.parquet import SCHEMA, write_file
-from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.files import SCHEMA, Summary, predict_shards, write_file
+from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.prediction.shards import Slice, find_shards
 from pipeline.tracking.models import model_bundle
 from tests.conftest import PROJECT, Call
@@ -49,8 +47,8 @@ class StoppingEngine:
         self.stop_after: int | None = None
         self.predicted: list[tuple[str, int]] = []  # slices: names of shards, and where they start
 
-    def __call__(self, start: Start, content: Mapping[str, bytes], tasks: Iterable[Slice]) -> Iterator[Slice]:
-        for piece in run_here(start, content, tasks):
+    def __call__(self, start: Start, tasks: Iterable[Slice]) -> Iterator[Slice]:
+        for piece in run_here(start, tasks):
             self.predicted.append((piece.shard.name, piece.start))
             yield piece
             if len(self.predicted) == self.stop_after:
@@ -68,7 +66,7 @@ def engine(predictors: dict[object, Predictor], monkeypatch: pytest.MonkeyPatch)
     load = Predictor.load
 
     def load_once(folder: Path, order: Order) -> Predictor:
-        key = order, bundle_digest(bundle_content(folder, order))
+        key = order, bundle_digest(folder, order)
         if key not in predictors:
             predictors[key] = load(folder, order)
         return predictors[key]
@@ -315,16 +313,15 @@ def test_what_killed_processes_left_is_removed(predict: Predict, tmp_path: Path)
     assert not (tmp_path / "out" / batch.WORKSPACE).exists()
 
 
-def test_a_worker_gets_what_its_predictions_need_and_the_order_decides_no_more_than_that(
+def test_an_order_decides_which_files_of_a_bundle_decide_predictions(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
     write_bundle(tmp_path / "logged", RUNS[-1])
     write_bundle(tmp_path / "greedy", RUNS[-1], Order.GREEDY)
-    logged, greedy = (bundle_content(tmp_path / name, Order.GREEDY) for name in ("logged", "greedy"))
-    assert {Path(name).name for name in logged} == {"metadata.json", *NETWORK_FILES}
-    assert bundle_digest(logged) == bundle_digest(greedy)  # so that a file says the same of a run and its logged model
-    assert bundle_digest(bundle_content(tmp_path / "logged", Order.RERANK)) != bundle_digest(logged)
+    logged, greedy = (bundle_digest(tmp_path / name, Order.GREEDY) for name in ("logged", "greedy"))
+    assert logged == greedy  # so that a file says the same of a run and its logged model
+    assert bundle_digest(tmp_path / "logged", Order.RERANK) != logged
 
 
 def tandem(folder: Path, *arguments: object) -> subprocess.Popen[str]:

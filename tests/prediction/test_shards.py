@@ -158,7 +158,7 @@ def test_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
         sources(tmp_path / "a.parquet", "number")
     with pytest.raises(UserError, match=r"a.tsv has no column 'word' in its first line"):
         sources(write(tmp_path / "a.tsv", b"F\tK\n"), "word")
-    with pytest.raises(UserError, match=r"a.txt is text, a source per line, and has no column 'word'"):
+    with pytest.raises(UserError, match=r"a.txt is text and has no column 'word'"):
         sources(write(tmp_path / "a.txt", b"F\n"), "word")
 
 
