@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -72,14 +73,14 @@ def predict(
         from pipeline.prediction.shards import find_shards
 
         shards = find_shards(str(input_file))
-        from pipeline.prediction.engines import LocalEngine, RayEngine
+        from pipeline.prediction.engines import run_here, run_on_ray
         from pipeline.prediction.files import predict_shards
-        from pipeline.prediction.options import PredictionOptions
+        from pipeline.prediction.predictor import PredictionOptions
         from pipeline.runs.groups import RerankMetadata
 
         with _bundle(model, group, order) as bundle:
             options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, order, beam_width, n_best)
-            runner = RayEngine(address) if engine == "ray" else LocalEngine()
+            runner = partial(run_on_ray, address=address) if engine == "ray" else run_here
             print(predict_shards(shards, output, bundle, options, runner, column))
         return
     check_sources(sources or [])

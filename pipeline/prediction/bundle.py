@@ -1,19 +1,17 @@
 """The files that a predictor is loaded from: those of a group in models/, or a bundle, a folder with copies of them."""
 
-import hashlib
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET
 from pipeline.errors import UserError
-from pipeline.hashing import DIGITS
+from pipeline.hashing import file_digest, joined
 from pipeline.reranking.features import FOLDER
 from pipeline.runs.folders import RunMetadata, run_folder
-from pipeline.runs.groups import METADATA, RERANKERS, RerankMetadata, RunGroup
+from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 
 NETWORKS, FEATURES, RERANKER = "networks", "features", "reranker.json"  # in the folder of a bundle
 NETWORK_FILES = ("network.json", "network.weights.h5", SOURCE_ALPHABET, TARGET_ALPHABET)
@@ -45,12 +43,8 @@ def group_metadata(group: RunGroup, order: Order | None) -> RerankMetadata:
         runs = [RunMetadata.load(run_folder(group.strategy, seed)) for seed in group.seeds]
         metadata = RerankMetadata(runs[0].data, {run.seed: run.content for run in runs}, MAX_SYMBOLS, BEAM)
     networks = {seed: metadata.networks[seed] for seed in group.seeds}
-    return replace(metadata, networks=networks, decoding=with_order(metadata.decoding, order))
-
-
-def with_order(decoding: Decoding, order: Order | None) -> Decoding:
-    """The same decoding with another default order, if one is given."""
-    return decoding if order is None else replace(decoding, order=order)
+    decoding = replace(metadata.decoding, order=order or metadata.decoding.order)
+    return replace(metadata, networks=networks, decoding=decoding)
 
 
 def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> None:
@@ -67,17 +61,8 @@ def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> N
         shutil.copytree(FOLDER, folder / FEATURES)
 
 
-def bundle_content(folder: Path, order: Order) -> dict[str, bytes]:
-    """The files of a bundle that prediction in an order reads, by their paths in it."""
-    paths = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    needed = (path for path in paths if order is Order.RERANK or path.parts[0] in (NETWORKS, METADATA))
-    return {path.as_posix(): (folder / path).read_bytes() for path in needed}
-
-
-def bundle_digest(content: Mapping[str, bytes]) -> str:
-    """A digest of the files that decide predictions: networks and, for the order rerank, reranker and features."""
-    whole = hashlib.sha256()
-    for name, data in sorted(content.items()):
-        if name != METADATA or RERANKER in content:
-            whole.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\0".encode())
-    return whole.hexdigest()[:DIGITS]
+def bundle_digest(folder: Path, order: Order) -> str:
+    """A digest of the files of a bundle that decide predictions in an order: without rerank the networks alone."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    decisive = (path for path in files if order is Order.RERANK or path.is_relative_to(folder / NETWORKS))
+    return joined(*(f"{path.relative_to(folder).as_posix()} {file_digest(path)}" for path in decisive))

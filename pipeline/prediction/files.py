@@ -2,67 +2,70 @@
 
 A shard is predicted slice by slice. Slices are written as a whole or not at all, and joined when all of a shard exist.
 So workers may be lost at any time, a slice may be predicted twice, and the whole may be started again.
+
+A row of a file has a source, and either a prediction with its rank, natural log probability and confidence, or an error
+that says why there is none. The metadata of a file say what it was made of.
 """
 
 import gc
+import json
+import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from pipeline.data.alphabet import split
 from pipeline.errors import UserError
-from pipeline.prediction.bundle import bundle_content, bundle_digest
-from pipeline.prediction.engines import Engine
-from pipeline.prediction.options import PredictionOptions
-from pipeline.prediction.parquet import ENDING, Count, Label, PredictedRow, remove_unfinished, writing
-from pipeline.prediction.predictor import Predictor
-from pipeline.prediction.shards import EXCERPT, SOURCE, Row, Shard, Slice, read, slices
+from pipeline.prediction.bundle import bundle_digest
+from pipeline.prediction.engines import Engine, Work
+from pipeline.prediction.predictor import PredictionOptions, Predictor
+from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Row, Shard, Slice, read, slices
 from pipeline.runs.groups import RerankMetadata
 from pipeline.text import fault_of
 
 FORMAT = 2  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
+BUNDLE = "bundle"  # in the workspace, where all workers see it
 LOCK = ".lock"
+KEY = b"tandem"  # of what is added to a file's metadata
+ROW_GROUP = 2**16  # rows of a file that is joined
+
+SCHEMA = pa.schema(
+    {
+        "source": pa.string(),
+        "rank": pa.int32(),
+        "prediction": pa.string(),
+        "log_probability": pa.float64(),
+        "confidence": pa.float64(),
+        "error": pa.string(),
+    }
+)
 
 
 @dataclass(frozen=True)
-class Task:
-    """A file to be written: the predictions for a slice, or the rows of other files in their order."""
-
-    path: Path
-    label: Label
-    piece: Slice | None = None
-    parts: Sequence[Path] = ()
-
-
-@dataclass(frozen=True)
-class Done:
-    """A file that has been written."""
-
-    path: Path
-    count: Count
-
-
-@dataclass
 class Summary:
-    """The result of a job; `count` is of all shards, those finished before as well."""
+    """The result of a job: numbers of shards, and of all their sources."""
 
-    shards: int = 0
-    finished_before: int = 0
-    count: Count = field(default_factory=Count)
+    shards: int
+    finished_before: int
+    sources: int
+    unusable: int
 
     def __str__(self) -> str:
         before = f", {self.finished_before:,} of them before" if self.finished_before else ""
-        text = f"{self.shards:,} shards are predicted{before}: {self.count.sources:,} sources"
-        if self.count.unusable:
-            text += f", of which {self.count.unusable:,} could not be used (column error says why)"
-        return text
+        unusable = f", of which {self.unusable:,} could not be used (column error says why)" if self.unusable else ""
+        return f"{self.shards:,} shards are predicted{before}: {self.sources:,} sources{unusable}"
 
 
 def predict_shards(
@@ -78,168 +81,149 @@ def predict_shards(
     Raises `UserError` if a shard cannot be read, an existing file was made with another model or other settings, or
     another process writes to the same folder. Finished slices and shards stay.
     """
-    content = bundle_content(bundle, options.order)
     settings = {
         "format": FORMAT,
-        "model": bundle_digest(content),
+        "model": bundle_digest(bundle, options.order),
         "column": column or SOURCE,
         **asdict(options),
         "max_symbols": RerankMetadata.load(bundle).max_symbols,
     }
-    job = _Job(output.absolute(), settings, column)
+    job = Job(output.absolute(), output.absolute() / WORKSPACE, options, settings)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / LOCK, timeout=0):
-            remove_unfinished(job.workspace)
-            job.plan(shards)
-            for done in engine.results(partial(start, options, job.workspace), content, job.next_task):
-                job.count(done)
+            pieces = {shard: slices(shard, column) for shard in shards}  # raises before anything is predicted
+            unfinished = [shard for shard in shards if not job.is_finished(shard)]
+            wanted = [piece for shard in unfinished for piece in pieces[shard]]
+            tasks = [piece for piece in wanted if not job.has_part(piece)]
+            missing = Counter(piece.shard for piece in wanted)
+            if tasks:
+                shutil.copytree(bundle, job.workspace / BUNDLE, dirs_exist_ok=True)
+            for piece in chain(set(wanted) - set(tasks), engine(job.start, tasks) if tasks else ()):
+                missing[piece.shard] -= 1
+                if not missing[piece.shard]:
+                    job.join(pieces[piece.shard])
             shutil.rmtree(job.workspace, ignore_errors=True)
     except Timeout:
         raise UserError(f"another process is predicting into {output}: wait for it, or give another --output") from None
     except OSError as error:
         raise UserError(f"{output} cannot be written to: {error}") from error
-    return job.summary
+    count = sum((Counter(read_metadata(job.file(shard))["count"]) for shard in shards), Counter[str]())
+    return Summary(len(shards), len(shards) - len(unfinished), count["sources"], count["unusable"])
 
 
-def start(options: PredictionOptions, workspace: Path, bundle: Path) -> Callable[[Task], Done]:
-    """In a worker: load the predictor once, and give the function that does tasks with it."""
-    predictor = Predictor.load(bundle, options.order)
-    # Rows come by the thousand, and for each thousand Python would go through all that a model is made of.
-    gc.collect()
-    gc.freeze()
-    return partial(write_file, options, workspace, predictor)
+@dataclass(frozen=True)
+class Job:
+    """What all slices have in common.
+
+    workspace: the folder of unfinished files, and of the parts of unfinished shards. settings: model and options, as
+    files of predictions tell them.
+    """
+
+    output: Path
+    workspace: Path
+    options: PredictionOptions
+    settings: Mapping[str, Any]
+
+    def start(self) -> Work:
+        """In a worker: load the predictor once, and give the function that predicts slices with it."""
+        predictor = Predictor.load(self.workspace / BUNDLE, self.options.order)
+        # Rows come by the thousand, and for each thousand Python would go through all that a model is made of.
+        gc.collect()
+        gc.freeze()
+        return partial(self.predict, predictor)
+
+    def predict(self, predictor: Predictor, piece: Slice) -> Slice:
+        """Write the part of a slice; it is returned when that exists."""
+        batches = (_predicted(rows, predictor, self.options) for rows in read(piece))
+        write_file(self._part(piece), self._metadata(piece.shard, piece), batches, self.workspace)
+        return piece
+
+    def has_part(self, piece: Slice) -> bool:
+        """Whether a slice has been predicted."""
+        return read_metadata(self._part(piece)).items() >= self._metadata(piece.shard, piece).items()
+
+    def join(self, pieces: Sequence[Slice]) -> None:
+        """Make the file of a shard from the parts of all its slices, and remove those."""
+        parts = [self._part(piece) for piece in pieces]
+        batches = (batch for part in parts for batch in pq.ParquetFile(part).iter_batches(ROW_GROUP))
+        write_file(self.file(pieces[0].shard), self._metadata(pieces[0].shard), batches, self.workspace)
+        shutil.rmtree(parts[0].parent, ignore_errors=True)
+
+    def is_finished(self, shard: Shard) -> bool:
+        """Whether the file of a shard is up to date; raises `UserError` for an existing one that would be lost."""
+        path = self.file(shard)
+        if not path.exists():
+            return False
+        existing = read_metadata(path)
+        if not existing:
+            raise UserError(f"{path} exists and is no file of predictions: give another --output, or delete it")
+        if differences := ", ".join(
+            "another model" if name == "model" else f"{name} {existing['settings'].get(name)}, not {value}"
+            for name, value in self.settings.items()
+            if existing["settings"].get(name) != value
+        ):
+            raise UserError(f"{path} was made with {differences}: give another --output, or delete it")
+        return bool(existing["input"] == self._metadata(shard)["input"])
+
+    def file(self, shard: Shard) -> Path:
+        """The file of a shard."""
+        return self.output / f"{shard.name}{PARQUET}"
+
+    def _part(self, piece: Slice) -> Path:
+        return self.workspace / f"{piece.shard.name}{PARQUET}" / f"{piece.start:015}{PARQUET}"
+
+    def _metadata(self, shard: Shard, piece: Slice | None = None) -> dict[str, Any]:
+        which = {"slice": [piece.start, piece.stop]} if piece else {}
+        return {"settings": self.settings, "input": {"bytes": shard.bytes, "modified": shard.modified, **which}}
 
 
-def write_file(options: PredictionOptions, workspace: Path, predictor: Predictor, task: Task) -> Done:
-    """Write a task's file."""
-    with writing(task.path, task.label, workspace) as writer:
-        if task.piece:
-            for rows in read(task.piece):
-                faults = [_fault(row, predictor) for row in rows]
-                writer.add(
-                    _predicted(rows, faults, predictor, options), Count(len(rows), len(rows) - faults.count(None))
-                )
-            if not task.label.input.items() >= task.piece.shard.state().items():
-                raise UserError(f"{task.piece.shard.path} changed while it was read: start again")
-        for path in task.parts:
-            label = Label.read(path)
-            if label is None:
-                raise UserError(f"{path} is missing or damaged: start again")
-            writer.add_file(path, label.count)
-    return Done(task.path, writer.count)
-
-
-def _predicted(
-    rows: Sequence[Row], faults: Sequence[str | None], predictor: Predictor, options: PredictionOptions
-) -> Iterator[PredictedRow]:
+def _predicted(rows: Sequence[Row], predictor: Predictor, options: PredictionOptions) -> pa.RecordBatch:
     """The rows of the output, in order: the best predictions for each source, or its fault."""
+    faults = [fault or predictor.length_fault(source or "") or fault_of(source or "") for source, fault in rows]
     usable = [row.source or "" for row, fault in zip(rows, faults, strict=True) if fault is None]
     ranked = iter(predictor.predict(usable, options))
-    for row, fault in zip(rows, faults, strict=True):
+    written: list[dict[str, Any]] = []
+    for (source, _), fault in zip(rows, faults, strict=True):
         if fault is None:
             for rank, one in enumerate(next(ranked), start=1):
-                yield PredictedRow(row.source, rank, one.text, one.log_probability, one.confidence, None)
+                numbers = {"log_probability": one.log_probability, "confidence": one.confidence}
+                written.append({"source": source, "rank": rank, "prediction": one.text, **numbers})
         else:
-            is_long = row.source is not None and len(row.source) > EXCERPT
-            source = f"{row.source[:EXCERPT]}…" if row.source and is_long else row.source
-            yield PredictedRow(source, 1, None, None, None, fault)
+            excerpt = f"{source[:EXCERPT]}…" if source and len(source) > EXCERPT else source
+            written.append({"source": excerpt, "rank": 1, "error": fault})
+    return pa.RecordBatch.from_pylist(written, SCHEMA)
 
 
-def _fault(row: Row, predictor: Predictor) -> str | None:
-    """Why a row cannot be predicted for, None if it can."""
-    if row.source is None or row.fault is not None:
-        return row.fault
-    kind, most = predictor.model.source_alphabet.kind, predictor.max_symbols
-    if len(row.source) > most and (symbols := len(split(row.source, kind))) > most:
-        return f"has {symbols:,} symbols, at most {most} are possible"
-    return fault_of(row.source)
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What an existing file was made of, with a `count`; empty if it is missing, or no file of predictions."""
+    with suppress(OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return dict(json.loads(pq.read_metadata(path).metadata[KEY]))
+    return {}
 
 
-class _Job:
-    """The tasks that are left, and the counts of those that are done."""
+def write_file(path: Path, metadata: Mapping[str, Any], batches: Iterable[pa.RecordBatch], workspace: Path) -> None:
+    """Write rows to a file that appears under its name when it is whole; raises `UserError` if that is impossible.
 
-    def __init__(self, output: Path, settings: dict[str, Any], column: str | None) -> None:
-        self.summary = Summary()
-        self.workspace = output / WORKSPACE
-        self._output, self._settings, self._column = output, settings, column
-        self._tasks: Iterator[Task] = iter(())
-        self._joins: deque[Task] = deque()
-        self._join_of: dict[Path, Task] = {}  # of slices being predicted: the task that joins their shard
-        self._missing: dict[Path, int] = {}  # slices of each shard that is to be joined
-
-    def plan(self, shards: Sequence[Shard]) -> None:
-        """Find out which shards are finished; raises `UserError` if one cannot be predicted."""
-        unfinished = []
-        for shard in shards:
-            path, label = self._file(shard)
-            next(slices(shard, self._column))  # raises if it has no sources
-            self.summary.shards += 1
-            if path.exists() and self._is_finished(path, label):
-                self.summary.finished_before += 1
-            else:
-                unfinished.append(shard)
-        self._tasks = self._tasks_of(unfinished)
-
-    def next_task(self) -> Task | None:
-        """One more task; None while all that are left wait for others."""
-        if not self._joins and (task := next(self._tasks, None)) is not None:
-            return task
-        return self._joins.popleft() if self._joins else None
-
-    def count(self, done: Done) -> None:
-        """Count a finished shard, and have one joined whose last slice this was."""
-        if join := self._join_of.pop(done.path, None):
-            self._missing[join.path] -= 1
-            if not self._missing[join.path]:
-                self._joins.append(join)
-            return
-        self.summary.count += done.count
-        if self._missing.pop(done.path, None) is not None:
-            shutil.rmtree(self._parts(done.path), ignore_errors=True)
-
-    def _tasks_of(self, shards: Sequence[Shard]) -> Iterator[Task]:
-        for shard in shards:
-            path, label = self._file(shard)
-            pieces = list(slices(shard, self._column))
-            if len(pieces) == 1:
-                yield Task(path, label, pieces[0])
-                continue
-            tasks = [
-                Task(
-                    self._parts(path) / f"{number:06}{ENDING}",
-                    Label(label.settings, {**label.input, "slice": [piece.start, piece.stop]}),
-                    piece,
-                )
-                for number, piece in enumerate(pieces)
-            ]
-            join = Task(path, label, parts=[task.path for task in tasks])
-            tasks = [task for task in tasks if not task.label.is_of(task.path)]
-            self._missing[path] = len(tasks)
-            self._join_of |= dict.fromkeys((task.path for task in tasks), join)
-            if not tasks:
-                self._joins.append(join)
-            yield from tasks
-
-    def _is_finished(self, path: Path, label: Label) -> bool:
-        """Whether an existing file is up to date; raises `UserError` for one that would be lost."""
-        existing = Label.read(path)
-        if existing is None:
-            raise UserError(f"{path} exists and is no file of predictions: give another --output, or delete it")
-        if existing.settings != self._settings:
-            differences = ", ".join(
-                "another model" if name == "model" else f"{name} {existing.settings.get(name)}, not {value}"
-                for name, value in self._settings.items()
-                if existing.settings.get(name) != value
-            )
-            raise UserError(f"{path} was made with {differences}: give another --output, or delete it")
-        if not label.is_of(path):
-            return False
-        self.summary.count += existing.count
-        return True
-
-    def _file(self, shard: Shard) -> tuple[Path, Label]:
-        return self._output / f"{shard.name}{ENDING}", Label(self._settings, shard.state())
-
-    def _parts(self, path: Path) -> Path:
-        return self.workspace / path.relative_to(self._output)
+    metadata: what it is made of; a `count` of `sources`, and of those that are `unusable`, is added. workspace: a
+    folder of the same file system, for unfinished files. Memory is bounded. Several processes may write the same file
+    at the same time: that of the last one to finish stays.
+    """
+    count = Counter(sources=0, unusable=0)
+    temporary = workspace / uuid4().hex
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
+            for batch in batches:
+                file.write_batch(batch)
+                count["sources"] += pc.sum(pc.equal(batch["rank"], 1)).as_py()
+                count["unusable"] += len(batch) - batch["error"].null_count
+            file.add_key_value_metadata({KEY: json.dumps({**metadata, "count": count}).encode()})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

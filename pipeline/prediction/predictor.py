@@ -4,24 +4,64 @@ import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.config.params import Decoding, Order
+from pipeline.data.alphabet import split
 from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
-from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata, with_order
-from pipeline.prediction.options import PredictionOptions
-from pipeline.reranking.features import FOLDER, FeatureExtractor
+from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata
+from pipeline.reranking.features import FOLDER, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import RerankMetadata, RunGroup
 
-MODEL_ORDER = Reranker()
+LARGEST = 100  # beam width and n-best list
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """Order of the candidates, beam width of the search, and predictions per source.
+
+    Greedy decoding writes one hypothesis: with it, beam width and n_best are 1. Otherwise the beam is at least as wide
+    as the n-best list; a narrower one is widened. Raises `UserError` for anything else.
+    """
+
+    order: Order
+    beam_width: int = 1
+    n_best: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "n_best"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+                raise UserError(f"{name} is {value!r}, but must be a whole number from 1 to {LARGEST}")
+            if self.order is Order.GREEDY and value > 1:
+                raise UserError(
+                    f"{name} is {value}, but order greedy writes one hypothesis for each source: "
+                    "ask for order beam, or for n_best 1 without beam_width"
+                )
+        object.__setattr__(self, "beam_width", max(self.beam_width, self.n_best))
+
+    @classmethod
+    def resolve(
+        cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int = 1
+    ) -> "PredictionOptions":
+        """The given options, with the defaults of a model for the rest; raises `UserError` for what it cannot do."""
+        order = order or decoding.order
+        if order not in list(Order):
+            raise UserError(f"order is {order!r}, but must be one of {', '.join(Order)}")
+        if order == Order.RERANK and decoding.order is not Order.RERANK:
+            raise UserError(f"this model has no reranker, its order is {decoding.order}: ask for order greedy or beam")
+        if beam_width is None:
+            beam_width = 1 if order == Order.GREEDY else decoding.beam_width
+        return cls(Order(order), beam_width, n_best)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +75,7 @@ class Predictor:
     model: TrainedModel
     decoding: Decoding
     features: FeatureExtractor | None = None
-    reranker: Reranker = MODEL_ORDER
+    reranker: Reranker = field(default_factory=Reranker)
     max_symbols: int = MAX_SYMBOLS
 
     @classmethod
@@ -52,8 +92,7 @@ class Predictor:
         loaded only if that is rerank. model, features: those of the group, if they are loaded already.
         """
         metadata = group_metadata(group, order)
-        predictor = cls(model or load_trained(group), metadata.decoding, max_symbols=metadata.max_symbols)
-        return predictor._with_reranker(metadata, features or FOLDER, group.reranker)
+        return cls._of(model or load_trained(group), metadata, features or FOLDER, group.reranker)
 
     @classmethod
     def load(cls, folder: Path, order: Order | None = None) -> "Predictor":
@@ -62,27 +101,30 @@ class Predictor:
         if not metadata.networks:
             raise UserError(f"{folder} holds no network")
         model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
-        predictor = cls(model, metadata.decoding, max_symbols=metadata.max_symbols)
-        predictor = replace(predictor, decoding=with_order(metadata.decoding, predictor.options(order).order))
-        return predictor._with_reranker(metadata, folder / FEATURES, folder / RERANKER)
+        decoding = replace(metadata.decoding, order=PredictionOptions.resolve(metadata.decoding, order).order)
+        return cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
 
-    def _with_reranker(
-        self, metadata: RerankMetadata, features: FeatureExtractor | Path, reranker: Path
+    @classmethod
+    def _of(
+        cls, model: TrainedModel, metadata: RerankMetadata, features: FeatureExtractor | Path, reranker: Path
     ) -> "Predictor":
-        if self.decoding.order is not Order.RERANK:
-            return self
+        if metadata.decoding.order is not Order.RERANK:
+            return cls(model, metadata.decoding, max_symbols=metadata.max_symbols)
         extractor = FeatureExtractor.load(features) if isinstance(features, Path) else features
         if extractor.data != metadata.data:
             raise UserError(f"{reranker} was fitted with other features than the existing ones: run `dvc repro`")
-        return replace(self, features=extractor, reranker=Reranker.load(reranker))
+        return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols)
 
     def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
         """Options with the defaults of this predictor; raises `UserError` for those it does not support."""
-        options = PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
-        if options.order is Order.RERANK and self.decoding.order is not Order.RERANK:
-            default = self.decoding.order
-            raise UserError(f"this model has no reranker, its order is {default}: ask for order greedy or beam")
-        return options
+        return PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
+
+    def length_fault(self, source: str) -> str | None:
+        """Why a source is too long, in words that follow its name; None if it is not."""
+        symbols = len(split(source, self.model.source_alphabet.kind)) if len(source) > self.max_symbols else 0
+        return (
+            f"has {symbols:,} symbols, at most {self.max_symbols} are possible" if symbols > self.max_symbols else None
+        )
 
     def predict(
         self, sources: Sequence[str], options: PredictionOptions | None = None, compiled: bool = True
@@ -97,13 +139,9 @@ class Predictor:
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         different = list(dict.fromkeys(normalized))
         with nullcontext() if compiled else uncompiled():
-            hypotheses = self.model.predict(different, options.beam_width)
-            if options.order is Order.RERANK:
-                ranked = self._rerank(different, hypotheses)
-            else:
-                ranked = [list(map(_by_score, row)) for row in hypotheses]
-        by_source = {source: row[: options.n_best] for source, row in zip(different, ranked, strict=True)}
-        return [by_source[source] for source in normalized]
+            ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
+        by_source = dict(zip(different, ranked, strict=True))
+        return [by_source[source][: options.n_best] for source in normalized]
 
     def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
         """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.
@@ -114,9 +152,8 @@ class Predictor:
         ranked = {Order.GREEDY: self.predict(different, PredictionOptions(Order.GREEDY))}
         if self.decoding.order is not Order.GREEDY:
             hypotheses = self.model.predict(different, self.decoding.beam_width)
-            ranked[Order.BEAM] = [list(map(_by_score, row)) for row in hypotheses]
-            if self.decoding.order is Order.RERANK:
-                ranked[Order.RERANK] = self._rerank(different, hypotheses)
+            for order in dict.fromkeys((Order.BEAM, self.decoding.order)):
+                ranked[order] = self._ranked(different, hypotheses, order)
         places = {source: place for place, source in enumerate(different)}
         return {order: [rows[places[source]][0] for source in sources] for order, rows in ranked.items()}
 
@@ -127,34 +164,37 @@ class Predictor:
         sources = [example.source for example in examples]
         different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
         rows = np.array([different[source] for source in sources], dtype=np.int64)
-        lists = self._candidates(list(different), self.model.predict(list(different), self.decoding.beam_width))
-        matrix = self.features.features(list(different), lists).take(rows)
-        accepted = [example.accepted for example in examples]
-        n_best = [lists[row] for row in rows]
-        return replace(self, reranker=Reranker.fit(matrix, n_best, sources, accepted, self.decoding.seed))
+        hypotheses = self.model.predict(list(different), self.decoding.beam_width)
+        matrix, lists = self._candidates(list(different), hypotheses)
+        accepted, n_best = [example.accepted for example in examples], [lists[row] for row in rows]
+        return replace(self, reranker=Reranker.fit(matrix.take(rows), n_best, sources, accepted, self.decoding.seed))
 
-    def _rerank(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[RankedPrediction]]:
+    def _ranked(
+        self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]], order: Order
+    ) -> list[list[RankedPrediction]]:
+        if order is Order.RERANK:
+            return self.reranker.rerank(*self._candidates(sources, hypotheses))
+        return [  # the model's probability stands for confidence
+            [RankedPrediction(one.text, one.log_probability, min(1.0, math.exp(one.log_probability))) for one in row]
+            for row in hypotheses
+        ]
+
+    def _candidates(
+        self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]
+    ) -> tuple[FeatureMatrix, list[list[Hypothesis]]]:
+        """The hypotheses and what the features add to them, scored by the model, the most likely first."""
         if self.features is None:
             raise ValueError("this predictor was loaded without its features")
-        lists = self._candidates(sources, hypotheses)
-        return self.reranker.rerank(self.features.features(sources, lists), lists)
-
-    def _candidates(self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]]) -> list[list[Hypothesis]]:
-        """The hypotheses and the candidates that the features add, all scored by the model, the most likely first."""
-        assert self.features is not None  # noqa: S101 -- for mypy
         further = self.features.further_candidates(sources, hypotheses, self.decoding.neighbours)
-        pairs = [(source, text) for source, texts in zip(sources, further, strict=True) for text in texts]
-        if not pairs:
-            return list(hypotheses)
-        different = list(dict.fromkeys(pairs))
-        scores = dict(zip(different, self.model.log_probabilities(*zip(*different, strict=True)).tolist(), strict=True))
-        return [
-            sorted(
-                [*row, *(Hypothesis(text, scores[source, text]) for text in texts)],
-                key=lambda one: -one.log_probability,
-            )
+        added = zip(sources, further, strict=True)
+        pairs = list(dict.fromkeys((source, text) for source, texts in added for text in texts))
+        numbers = self.model.log_probabilities(*zip(*pairs, strict=True)).tolist() if pairs else []
+        scores, by_score = dict(zip(pairs, numbers, strict=True)), attrgetter("log_probability")
+        lists = [
+            sorted([*row, *(Hypothesis(text, scores[source, text]) for text in texts)], key=by_score, reverse=True)
             for source, row, texts in zip(sources, hypotheses, further, strict=True)
         ]
+        return self.features.features(sources, lists), lists
 
 
 def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:
@@ -178,9 +218,3 @@ def each_predictor(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, Predi
         predictor = Predictor.of_runs(group, model=model, features=features)
         features = predictor.features
         yield group, predictor
-
-
-def _by_score(hypothesis: Hypothesis) -> RankedPrediction:
-    """The model's probability stands for confidence."""
-    confidence = min(1.0, math.exp(hypothesis.log_probability))
-    return RankedPrediction(hypothesis.text, hypothesis.log_probability, confidence)

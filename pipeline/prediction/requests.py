@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.params import Decoding
-from pipeline.data.alphabet import split
 from pipeline.errors import UserError
-from pipeline.prediction.options import PredictionOptions
 from pipeline.text import check_sources
 
 if TYPE_CHECKING:  # the defaults are needed without tensorflow
-    from pipeline.prediction.predictor import Predictor
+    from pipeline.prediction.predictor import PredictionOptions, Predictor
 
 MOST_HYPOTHESES = 100_000  # strings of a request times beam width: some ten seconds on two cores
 
@@ -31,7 +29,7 @@ class PredictionRequest:
     """A request that can be answered."""
 
     sources: Sequence[str]
-    options: PredictionOptions
+    options: "PredictionOptions"
 
     @property
     def hypotheses(self) -> int:
@@ -57,15 +55,12 @@ class Service:
         request = PredictionRequest(sources, self.predictor.options(**{**given, **params}))
         if request.hypotheses > MOST_HYPOTHESES:
             width = request.options.beam_width
-            raise UserError(
-                f"{len(sources):,} strings are too many for one request: "
-                f"with beam width {width} at most {MOST_HYPOTHESES // width:,}"
-            )
+            most = f"with beam width {width} at most {MOST_HYPOTHESES // width:,}"
+            raise UserError(f"{len(sources):,} strings are too many for one request: {most}")
         check_sources(sources)
-        kind, most = self.predictor.model.source_alphabet.kind, self.predictor.max_symbols
         for number, source in enumerate(sources, start=1):
-            if (symbols := len(split(source, kind))) > most:
-                raise UserError(f"source {number} has {symbols:,} symbols, at most {most} are possible")
+            if fault := self.predictor.length_fault(source):
+                raise UserError(f"source {number} {fault}")
         return request
 
     def answer(self, request: PredictionRequest) -> list[Prediction]:

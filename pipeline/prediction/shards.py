@@ -5,44 +5,30 @@ A slice is the part of a shard that one worker reads at a time. Predicting is le
 
 import codecs
 import gzip
-import math
+import sys
 import zlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from glob import glob, has_magic
-from itertools import islice, takewhile
+from itertools import accumulate, islice, takewhile
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 
+PARQUET, TEXT = ".parquet", ".txt"
+ENDINGS = (PARQUET, ".tsv", ".tsv.gz", TEXT, f"{TEXT}.gz")
 SOURCE = "source"  # the column that is read if none is named
 SLICE_ROWS = 2**17  # of Parquet: some ten seconds of greedy decoding by a core
 SLICE_BYTES = 2**21  # of text: about as many rows
 LONGEST_LINE = 2**20  # bytes; no more of a line is kept in memory
 EXCERPT = 200  # characters that are kept of a source that cannot be used
 ROWS_AT_ONCE = 2**13
-
-
-class Format(StrEnum):
-    """The format of a shard, by the ending of its name."""
-
-    PARQUET = "parquet"
-    TSV = "tsv"
-    TEXT = "text"
-
-
-ENDINGS = {
-    ".parquet": Format.PARQUET,
-    ".tsv": Format.TSV,
-    ".tsv.gz": Format.TSV,
-    ".txt": Format.TEXT,
-    ".txt.gz": Format.TEXT,
-}
 
 
 class Row(NamedTuple):
@@ -54,38 +40,30 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of sources. name: its path below the folder that the pattern starts from, without the ending."""
+    """A file of sources.
+
+    name: its path below the folder that the pattern starts from, without the ending. bytes, modified: its size and the
+    time of its last change in nanoseconds since 1970, which differ once it has changed.
+    """
 
     path: Path
     name: str
-    format: Format
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether the file is compressed and can only be read from its start."""
-        return self.path.suffix == ".gz"
-
-    def state(self) -> dict[str, int]:
-        """Size in bytes and time of the last change in nanoseconds: they differ once the file has changed."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
-        return {"bytes": status.st_size, "modified": status.st_mtime_ns}
+    ending: str
+    bytes: int
+    modified: int
 
 
 @dataclass(frozen=True)
 class Slice:
     """Rows `start` to `stop` of a Parquet file, or the lines of a text file that begin at these bytes.
 
-    stop: None for the end of the file. cell: the one of a line that is the source.
+    stop: may lie behind the end of the file. column: the name of one of a Parquet file, the number of one of a text.
     """
 
     shard: Shard
     start: int
-    stop: int | None
-    column: str = SOURCE
-    cell: int = 0
+    stop: int
+    column: Any
 
 
 def find_shards(pattern: str) -> list[Shard]:
@@ -113,51 +91,53 @@ def find_shards(pattern: str) -> list[Shard]:
         name = below.as_posix()[: -len(ending)]
         if name in shards:
             raise UserError(f"{shards[name].path} and {path} would both be written to {name}.parquet: rename one")
-        shards[name] = Shard(path.absolute(), name, ENDINGS[ending])
+        status = path.stat()
+        shards[name] = Shard(path.absolute(), name, ending, status.st_size, status.st_mtime_ns)
     return list(shards.values())
 
 
-def slices(shard: Shard, column: str | None = None) -> Iterator[Slice]:
-    """All of a shard, at least one slice; a compressed file is one.
+def slices(shard: Shard, column: str | None = None) -> list[Slice]:
+    """All of a shard, at least one slice; a compressed file, which can only be read from its start, is one.
 
     column: of Parquet or TSV, by default `source`, or the first of a TSV without that. Raises `UserError` if it is
-    missing.
+    missing or has no strings, or the file cannot be read.
     """
-    match shard.format:
-        case Format.PARQUET:
-            rows = _check_parquet(shard, column or SOURCE)
-            for start in range(0, max(rows, 1), SLICE_ROWS):
-                yield Slice(shard, start, min(start + SLICE_ROWS, rows), column or SOURCE)
-        case Format.TSV | Format.TEXT:
-            start, cell = _find_cell(shard, column)
-            size = shard.state()["bytes"]
-            if shard.is_packed or size - start <= SLICE_BYTES:
-                yield Slice(shard, start, None, cell=cell)
-                return
-            for begin in range(start, size, SLICE_BYTES):
-                yield Slice(shard, begin, begin + SLICE_BYTES if begin + SLICE_BYTES < size else None, cell=cell)
+    with _reading(shard.path):
+        if shard.ending == PARQUET:
+            first, which, size = 0, column or SOURCE, SLICE_ROWS
+            end = _count_rows(shard, which)
+        else:
+            first, which = _find_column(shard, column)
+            end, size = shard.bytes, sys.maxsize if shard.ending.endswith(".gz") else SLICE_BYTES
+    return [Slice(shard, start, start + size, which) for start in range(first, max(end, first + 1), size)]
 
 
 def read(piece: Slice) -> Iterator[list[Row]]:
     """The rows of a slice in their order, up to `ROWS_AT_ONCE` at a time.
 
-    Raises `UserError` if the file cannot be read; a single row that cannot be read has a fault.
+    Raises `UserError` if the file cannot be read or has changed; a single row that cannot be read has a fault.
     """
-    rows = _parquet_rows(piece) if piece.shard.format is Format.PARQUET else _text_rows(piece)
-    try:
+    shard = piece.shard
+    rows = _parquet_rows(piece) if shard.ending == PARQUET else _text_rows(piece)
+    with _reading(shard.path):
         while part := list(islice(rows, ROWS_AT_ONCE)):
             yield part
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise UserError(f"{piece.shard.path} cannot be read: {error}") from error
+        status = shard.path.stat()
+    if (status.st_size, status.st_mtime_ns) != (shard.bytes, shard.modified):
+        raise UserError(f"{shard.path} changed while it was read: start again")
 
 
-def _check_parquet(shard: Shard, column: str) -> int:
-    """The number of rows; raises `UserError` if the column is missing or not of strings."""
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        with pq.ParquetFile(shard.path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{shard.path} cannot be read as Parquet: {error}") from error
+        yield
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _count_rows(shard: Shard, column: str) -> int:
+    with pq.ParquetFile(shard.path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
     if column not in schema.names:
         raise UserError(f"{shard.path} has no column '{column}' (it has {', '.join(schema.names)}): use --column")
     kind = schema.field(column).type
@@ -168,40 +148,28 @@ def _check_parquet(shard: Shard, column: str) -> int:
 
 
 def _parquet_rows(piece: Slice) -> Iterator[Row]:
-    stop = cast(int, piece.stop)
     # Buffered, or all pages of a row group would be in memory at once.
     with pq.ParquetFile(piece.shard.path, buffer_size=2**20) as file:
-        groups: list[int] = []
-        ends = first = 0
-        for group in range(file.num_row_groups):
-            begins, ends = ends, ends + file.metadata.row_group(group).num_rows
-            if begins < stop and ends > piece.start:
-                first = begins if not groups else first
-                groups.append(group)
-        if not groups:
-            return
+        sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+        *begins, _ = accumulate(sizes, initial=0)
+        groups = range(max(0, bisect_right(begins, piece.start) - 1), bisect_left(begins, piece.stop))
+        first = begins[groups.start] if groups else 0
         for batch in file.iter_batches(ROWS_AT_ONCE, groups, [piece.column]):
             skipped = min(len(batch), max(0, piece.start - first))
-            here = batch.slice(skipped, max(0, stop - first - skipped))
+            wanted = batch.column(0).slice(skipped, max(0, piece.stop - first - skipped))
             first += len(batch)
-            if len(here):
-                texts = here.column(0).cast(pa.large_string(), safe=False).cast(pa.large_binary())
-                yield from (Row(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
+            texts = wanted.cast(pa.large_string(), safe=False).cast(pa.large_binary())
+            yield from (Row(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
 
 
-def _find_cell(shard: Shard, column: str | None) -> tuple[int, int]:
-    """The byte at which the first row begins, and the number of the cell that is the source."""
-    if shard.format is Format.TEXT:
+def _find_column(shard: Shard, column: str | None) -> tuple[int, Any]:
+    """The byte at which the first row begins, and the number of the column with the sources."""
+    if shard.ending.startswith(TEXT):
         if column:
-            raise UserError(
-                f"{shard.path} is text, a source per line, and has no column '{column}': leave --column out"
-            )
+            raise UserError(f"{shard.path} is text and has no column '{column}': leave --column out")
         return 0, 0
-    try:
-        with _opened(shard) as file:
-            header = file.readline(LONGEST_LINE)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{shard.path} cannot be read: {error}") from error
+    with _opened(shard) as file:
+        header = file.readline(LONGEST_LINE)
     names = header.removeprefix(codecs.BOM_UTF8).decode(errors="replace").rstrip("\r\n").split("\t")
     if (column or SOURCE) in names:
         return len(header), names.index(column or SOURCE)
@@ -211,41 +179,29 @@ def _find_cell(shard: Shard, column: str | None) -> tuple[int, int]:
 
 
 def _text_rows(piece: Slice) -> Iterator[Row]:
-    stop = math.inf if piece.stop is None else piece.stop
     with _opened(piece.shard) as file:
-        place = piece.start
-        if place:  # the line that began before belongs to the slice before
-            file.seek(place - 1)
-            place += _skip_line(file) - 1
-        while place < stop and (line := file.readline(LONGEST_LINE)):
-            begins, place = place, place + len(line)
+        if piece.start:  # the line that began before belongs to the slice before
+            file.seek(piece.start - 1)
+            _skip_line(file)
+        while (begins := file.tell()) < piece.stop and (line := file.readline(LONGEST_LINE)):
             if begins == 0:
                 line = line.removeprefix(codecs.BOM_UTF8)
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                place += _skip_line(file)
+                _skip_line(file)
                 excerpt = line[:EXCERPT].decode(errors="replace")
                 yield Row(f"{excerpt}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
+                continue
+            line = line.removesuffix(b"\n").removesuffix(b"\r")
+            columns = [line] if piece.shard.ending.startswith(TEXT) else line.split(b"\t")
+            if piece.column < len(columns):
+                yield _decoded(columns[piece.column])
             else:
-                yield _cell(line.removesuffix(b"\n").removesuffix(b"\r"), piece)
+                yield Row(None, f"is missing: the line has {len(columns)} columns")
 
 
-def _skip_line(file: IO[bytes]) -> int:
-    """Skip to the next line; the number of bytes that were left of this one."""
-    skipped = 0
-    while part := file.readline(LONGEST_LINE):
-        skipped += len(part)
-        if part.endswith(b"\n"):
-            break
-    return skipped
-
-
-def _cell(line: bytes, piece: Slice) -> Row:
-    if piece.shard.format is Format.TEXT:
-        return _decoded(line)
-    cells = line.split(b"\t")
-    if piece.cell < len(cells):
-        return _decoded(cells[piece.cell])
-    return Row(None, f"is missing: the line has {len(cells)} columns")
+def _skip_line(file: IO[bytes]) -> None:
+    while (part := file.readline(LONGEST_LINE)) and not part.endswith(b"\n"):
+        pass
 
 
 def _decoded(text: bytes) -> Row:
@@ -256,4 +212,4 @@ def _decoded(text: bytes) -> Row:
 
 
 def _opened(shard: Shard) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(shard.path)) if shard.is_packed else shard.path.open("rb")
+    return cast(IO[bytes], gzip.open(shard.path)) if shard.ending.endswith(".gz") else shard.path.open("rb")

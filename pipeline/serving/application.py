@@ -8,7 +8,6 @@ decodings are limited, and with them memory.
 import asyncio
 import csv
 import io
-import json
 import socket
 import textwrap
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.config.params import STRICT
@@ -29,12 +28,13 @@ from pipeline.errors import UserError
 from pipeline.prediction.requests import PredictionRequest, Service
 from pipeline.tracking.models import load_model
 
+HOST = "127.0.0.1"
+CONNECTIONS = 1_000  # at a time
 LARGEST_BODY = 8 * 2**20  # bytes
 BODY_SECONDS = 30  # for a body to arrive
 MOST_CONCURRENT = 64  # requests; above, the server answers 503
 LONG = 2_000  # hypotheses, about a quarter of a second's work: requests for more wait in a queue of their own
 LONGEST_REASON = 500  # characters
-
 SHAPE = 'a request is {"inputs": [strings], "params": {"n_best": 1, ...}}, params may be left out'
 JSON, CSV = "application/json", "text/csv"
 
@@ -47,15 +47,11 @@ class Body:
     params: dict[str, Any] | None = None
 
 
-_BODY = TypeAdapter(Body)
-
-
 def application(service: Service) -> Starlette:
     """An application that answers with a model."""
-    invocations = Invocations(service)
-    routes = [Route("/invocations", invocations.answer, methods=["POST"])]
-    routes += [Route(path, _ping) for path in ("/ping", "/health")]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+    routes = [Route("/invocations", Invocations(service).answer, methods=["POST"])]
+    routes += [Route(path, Response("\n", media_type=JSON), methods=["GET"]) for path in ("/ping", "/health")]
+    return Starlette(routes=routes, exception_handlers=dict.fromkeys((HTTPException, UserError, Exception), _error))
 
 
 class Invocations:
@@ -63,42 +59,32 @@ class Invocations:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._concurrent = 0
+        self._room = asyncio.Semaphore(MOST_CONCURRENT)
         self._parsing, self._short, self._long = (asyncio.Semaphore(1) for _ in range(3))
 
     async def answer(self, request: Request) -> Response:
-        """Predictions for a request; raises HTTPException for one that is not answered."""
-        if self._concurrent >= MOST_CONCURRENT:
+        """Predictions for a request; raises HTTPException or `UserError` for one that is not answered."""
+        if self._room.locked():
             reason = f"{MOST_CONCURRENT} requests are being answered: try again in a second"
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
-        self._concurrent += 1
-        try:
+            raise HTTPException(503, reason, {"Retry-After": "1"})
+        async with self._room:
             read = _reader(request)
             body = await _receive(request)
             async with self._parsing:  # thousands of strings take their time, and a hundredfold of their bytes
-                parsed = await asyncio.to_thread(self._parse, read, body)
-            del body
+                content = await asyncio.to_thread(read, body)
+                parsed = await asyncio.to_thread(self._service.parse, content.inputs, content.params or {})
+            del body, content
             async with self._long if parsed.hypotheses > LONG else self._short:
-                content = await asyncio.to_thread(self._content, parsed)
-            return Response(content, media_type=JSON)
-        except UserError as error:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, str(error)) from None
-        finally:
-            self._concurrent -= 1
+                return await asyncio.to_thread(self._predict, parsed)
 
-    def _parse(self, read: Callable[[bytes], Body], body: bytes) -> PredictionRequest:
-        content = read(body)
-        return self._service.parse(content.inputs, content.params or {})
-
-    def _content(self, parsed: PredictionRequest) -> bytes:
-        rows = [row._asdict() for row in self._service.answer(parsed)]
-        return json.dumps({"predictions": rows}, allow_nan=False).encode()
+    def _predict(self, parsed: PredictionRequest) -> Response:
+        return JSONResponse({"predictions": [row._asdict() for row in self._service.answer(parsed)]})
 
 
 def read_json(body: bytes) -> Body:
     """The request in a JSON body; raises `UserError` for anything else."""
     try:
-        return _BODY.validate_json(body)
+        return TypeAdapter(Body).validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     match first["type"], first["loc"]:
@@ -134,58 +120,38 @@ def _reader(request: Request) -> Callable[[bytes], Body]:
     """The reader for the content type of a request; raises HTTPException for other types."""
     kind, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
     if kind not in READERS or not set(parameters) <= {"", "charset=utf-8", 'charset="utf-8"'}:
-        reason = f"the content type is {kind!r}, but must be {JSON} or {CSV}, in UTF-8"
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
+        raise HTTPException(415, f"the content type is {kind!r}, but must be {JSON} or {CSV}, in UTF-8")
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body is compressed: send it uncompressed")
+        raise HTTPException(415, "the body is compressed: send it uncompressed")
     return READERS[kind]
 
 
 async def _receive(request: Request) -> bytes:
-    """The body. One that is too large is received to its end, because a sending client does not listen, and dropped."""
-    parts: list[bytes] = []
-    size = 0
+    """The body. One that is too large is received to its end, because a sending client does not listen."""
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
                 size += len(part)
-                if size <= LARGEST_BODY:
-                    parts.append(part)
-                else:
-                    parts.clear()
+                body += part if size <= LARGEST_BODY else b""
     except TimeoutError:
-        reason = f"the body took more than {BODY_SECONDS} seconds to arrive"
-        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, reason, {"Connection": "close"}) from None
+        raise HTTPException(408, f"the body took more than {BODY_SECONDS} seconds", {"Connection": "close"}) from None
     except ClientDisconnect:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "the body broke off") from None
+        raise HTTPException(400, "the body broke off") from None
     if size > LARGEST_BODY:
-        reason = f"the body has more than {LARGEST_BODY:,} bytes: send the strings in several requests"
-        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
-    return b"".join(parts)
+        raise HTTPException(413, f"the body has more than {LARGEST_BODY:,} bytes: send the strings in several requests")
+    return bytes(body)
 
 
-async def _ping(request: Request) -> Response:
-    return Response("\n", media_type=JSON)
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- no other gets here
-    return _error(error.status_code, str(error.detail), error.headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error, see the log of the server")
-
-
-def _error(status: int, reason: str, headers: Any = None) -> Response:
-    """A reason in the format of MLflow's server."""
+async def _error(request: Request, error: Exception) -> Response:
+    """The reason for an error in the format of MLflow's server."""
+    status, reason, headers = 500, "internal error, see the log of the server", None
+    if isinstance(error, UserError):
+        status, reason = 400, str(error)
+    elif isinstance(error, HTTPException):
+        status, reason, headers = error.status_code, error.detail, error.headers
     content = {"error_code": HTTPStatus(status).name, "message": textwrap.shorten(reason, LONGEST_REASON)}
-    return Response(json.dumps(content), status, headers, JSON)
-
-
-HOST = "127.0.0.1"
-CONNECTIONS = 1_000  # at a time
-GRACE = 10  # seconds for running requests when the server is shut down
+    return JSONResponse(content, status, headers)
 
 
 def serve(address: str, port: int) -> None:
@@ -194,17 +160,17 @@ def serve(address: str, port: int) -> None:
     address: a folder, or a model URI of MLflow.
     """
     service = load_model(address)
-    warm_up(service)
-    listener = listener_at(port)
-    print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
+    symbols = [symbol for symbol in service.predictor.model.source_alphabet.symbols if symbol.strip()]
+    service.answer(service.parse(symbols[:1], {}))  # compiles now, so that the first request does not wait for it
     config = uvicorn.Config(
         application(service),
         log_level="warning",
         lifespan="off",
         limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=10,  # seconds for running requests
     )
-    with listener:
+    with listener_at(port) as listener:
+        print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
         uvicorn.Server(config).run([listener])
 
 
@@ -220,9 +186,3 @@ def listener_at(port: int) -> socket.socket:
         listener.close()
         raise UserError(f"port {port} cannot be used ({error.strerror}): give another --port") from error
     return listener
-
-
-def warm_up(service: Service) -> None:
-    """Compile now, so that the first request does not wait for it."""
-    symbols = [symbol for symbol in service.predictor.model.source_alphabet.symbols if symbol.strip()]
-    service.answer(service.parse(symbols[:1], {}))

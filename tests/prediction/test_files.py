@@ -5,11 +5,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,13 +17,11 @@ from pipeline.config.params import Order
 from pipeline.errors import UserError
 from pipeline.prediction import files as batch
 from pipeline.prediction import shards
-from pipeline.prediction.bundle import NETWORK_FILES, bundle_content, bundle_digest, write_bundle
-from pipeline.prediction.engines import Engine, LocalEngine, NextTask, Start, write_files
-from pipeline.prediction.files import Summary, predict_shards
-from pipeline.prediction.options import PredictionOptions
-from pipeline.prediction.parquet import Count, Label
-from pipeline.prediction.predictor import Predictor
-from pipeline.prediction.shards import find_shards
+from pipeline.prediction.bundle import bundle_digest, write_bundle
+from pipeline.prediction.engines import Start, run_here
+from pipeline.prediction.files import SCHEMA, Summary, predict_shards, write_file
+from pipeline.prediction.predictor import PredictionOptions, Predictor
+from pipeline.prediction.shards import Slice, find_shards
 from pipeline.tracking.models import model_bundle
 from tests.conftest import PROJECT, Call
 from tests.support.clusters import two_nodes
@@ -44,42 +40,43 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class WarmEngine:
-    """This process, which keeps predictors from test to test: compiling one takes a second."""
+class StoppingEngine:
+    """This process, in which a job can be stopped after some results."""
 
     def __init__(self) -> None:
-        self._predictors: dict[object, Predictor] = {}
-        self.stop_after: int | None = None  # results
-        self.written: list[Path] = []
+        self.stop_after: int | None = None
+        self.predicted: list[tuple[str, int]] = []  # slices: names of shards, and where they start
 
-    def results(self, start: Start, content: Mapping[str, bytes], next_task: NextTask) -> Iterator[Any]:
-        options, workspace = cast("partial[Any]", start).args
-        key = options.order, bundle_digest(content)
-        while (task := next_task()) is not None:
-            if key not in self._predictors:
-                with TemporaryDirectory() as folder:
-                    write_files(content, Path(folder))
-                    self._predictors[key] = Predictor.load(Path(folder), options.order)
-            done = batch.write_file(options, workspace, self._predictors[key], task)
-            self.written.append(done.path)
-            yield done
-            if len(self.written) == self.stop_after:
+    def __call__(self, start: Start, tasks: Iterable[Slice]) -> Iterator[Slice]:
+        for piece in run_here(start, tasks):
+            self.predicted.append((piece.shard.name, piece.start))
+            yield piece
+            if len(self.predicted) == self.stop_after:
                 raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
-def warm() -> WarmEngine:
-    return WarmEngine()
+def predictors() -> dict[object, Predictor]:
+    """Predictors are kept from test to test: compiling one takes a second."""
+    return {}
 
 
 @pytest.fixture
-def engine(warm: WarmEngine) -> Engine:
-    warm.written, warm.stop_after = [], None
-    return warm
+def engine(predictors: dict[object, Predictor], monkeypatch: pytest.MonkeyPatch) -> StoppingEngine:
+    load = Predictor.load
+
+    def load_once(folder: Path, order: Order) -> Predictor:
+        key = order, bundle_digest(folder, order)
+        if key not in predictors:
+            predictors[key] = load(folder, order)
+        return predictors[key]
+
+    monkeypatch.setattr(Predictor, "load", load_once)
+    return StoppingEngine()
 
 
 @pytest.fixture
-def predict(project: Path, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Predict:
+def predict(project: Path, tmp_path: Path, engine: StoppingEngine, monkeypatch: pytest.MonkeyPatch) -> Predict:
     """Predict for what a pattern below `tmp_path` names, in this process, into the folder `out` there."""
     monkeypatch.chdir(project)
 
@@ -121,7 +118,7 @@ def test_every_source_gets_its_prediction_in_order(
     options = PredictionOptions(Order.BEAM, 2)
     write_bundle(tmp_path / "bundle", RUNS[-1])
     given = (find_shards(f"{tmp_path}/a.txt"), tmp_path / "out", tmp_path / "bundle", options)
-    assert predict_shards(*given, LocalEngine()) == Summary(1, 0, Count(60, 0))
+    assert predict_shards(*given, run_here) == Summary(1, 0, 60, 0)
     found = table(tmp_path / "out" / "a.parquet")
     assert [row["source"] for row in found] == SOURCES
     expected = [row[0] for row in Predictor.load(tmp_path / "bundle").predict(SOURCES, options)]
@@ -148,7 +145,7 @@ def test_the_reranker_chooses_where_the_last_repro_did(predict: Predict, tmp_pat
 def test_what_cannot_be_used_costs_its_own_row_alone(predict: Predict, tmp_path: Path) -> None:
     sources = ["F AO", None, " ", "F\tK", "F " * MAX_SYMBOLS + "F", "K\0", "K"]
     pq.write_table(pa.table({"source": pa.array(sources, pa.string())}), tmp_path / "a.parquet")
-    assert predict("a.parquet").count == Count(7, 5)
+    assert predict("a.parquet") == Summary(1, 0, 7, 5)
     found = table(tmp_path / "out" / "a.parquet")
     assert [row["error"] for row in found] == [
         None,
@@ -173,7 +170,7 @@ def test_however_a_shard_is_cut_its_file_is_the_same(
     whole = pq.read_table(tmp_path / "out" / "a.parquet")
     monkeypatch.setattr(shards, "SLICE_BYTES", size)
     shutil.rmtree(tmp_path / "out")
-    assert predict("a.txt", order=Order.GREEDY).count == Count(20, 0)
+    assert predict("a.txt", order=Order.GREEDY) == Summary(1, 0, 20, 0)
     cut = pq.read_table(tmp_path / "out" / "a.parquet")
     assert cut.drop(["log_probability", "confidence"]) == whole.drop(["log_probability", "confidence"])
     for name in ("log_probability", "confidence"):  # batches differ, and with them rounding
@@ -184,34 +181,49 @@ def test_however_a_shard_is_cut_its_file_is_the_same(
 def test_finished_files_are_kept_and_a_changed_shard_is_predicted_again(predict: Predict, tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.txt")
     write(tmp_path / "in" / "b" / "c.txt", ["F AO"])
-    assert predict("in/**/*.txt") == Summary(2, 0, Count(61, 0))
+    assert predict("in/**/*.txt") == Summary(2, 0, 61, 0)
     before = files(tmp_path / "out")
-    assert predict("in/**/*.txt") == Summary(2, 2, Count(61, 0))
+    assert predict("in/**/*.txt") == Summary(2, 2, 61, 0)
     assert files(tmp_path / "out") == before
     write(tmp_path / "in" / "b" / "c.txt", ["K", "F"])
-    assert predict("in/**/*.txt") == Summary(2, 1, Count(62, 0))
+    assert predict("in/**/*.txt") == Summary(2, 1, 62, 0)
     after = files(tmp_path / "out")
     assert {name for name in before if before[name] != after[name]} == {"b/c.parquet"}
 
 
 def test_finished_slices_are_kept(
-    predict: Predict, warm: WarmEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Predict, engine: StoppingEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "SLICE_BYTES", 100)
     write(tmp_path / "a.txt")
     write(tmp_path / "b.txt", ["F"])
-    warm.stop_after = 2
+    engine.stop_after = 2
     with pytest.raises(KeyboardInterrupt):
         predict("*.txt")
     kept = files(tmp_path / "out" / batch.WORKSPACE)
-    assert sorted(kept) == ["a.parquet/000000.parquet", "a.parquet/000001.parquet"]
+    assert sorted(kept) == ["a.parquet/000000000000000.parquet", "a.parquet/000000000000100.parquet"]
 
-    warm.written, warm.stop_after = [], None
-    assert predict("*.txt").count == Count(61, 0)
-    names = [path.relative_to(tmp_path / "out").as_posix() for path in warm.written]
-    assert f"{batch.WORKSPACE}/a.parquet/000002.parquet" in names
-    assert not {f"{batch.WORKSPACE}/{name}" for name in kept} & set(names)
+    engine.predicted, engine.stop_after = [], None
+    summary = predict("*.txt")
+    assert (summary.sources, summary.unusable) == (61, 0)
+    assert engine.predicted[0] == ("a", 200)
+    assert engine.predicted[-1] == ("b", 0)
     assert [row["source"] for row in table(tmp_path / "out" / "a.parquet")] == SOURCES
+
+
+def test_a_shard_whose_slices_are_all_finished_is_joined(
+    predict: Predict, engine: StoppingEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SLICE_BYTES", 10)
+    write(tmp_path / "a.txt", SOURCES[:4])
+    with monkeypatch.context() as killed:
+        killed.setattr(batch.Job, "join", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            predict("a.txt")
+    engine.predicted = []
+    assert predict("a.txt") == Summary(1, 0, 4, 0)
+    assert not engine.predicted
+    assert [row["source"] for row in table(tmp_path / "out" / "a.parquet")] == SOURCES[:4]
 
 
 def test_other_settings_and_other_files_are_refused(predict: Predict, tmp_path: Path) -> None:
@@ -261,7 +273,7 @@ def test_another_model_is_refused(predict: Predict, project: Path, tmp_path: Pat
             tmp_path / "out",
             tmp_path / "other",
             PredictionOptions(Order.BEAM, 2),
-            LocalEngine(),
+            run_here,
         )
 
 
@@ -283,25 +295,33 @@ def test_one_process_at_a_time_writes_to_a_folder(predict: Predict, tmp_path: Pa
 
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    from pipeline.prediction.parquet import remove_unfinished, writing
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pylist([{"source": "F", "rank": 1}], SCHEMA)
+        raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), writing(tmp_path / "a.parquet", Label({}, {}), tmp_path / "work") as writer:
-        writer.add([], Count(1 // 0))
-    (tmp_path / "work" / "left.unfinished").touch()
-    remove_unfinished(tmp_path / "work")
+    with pytest.raises(ZeroDivisionError):
+        write_file(tmp_path / "a.parquet", {}, batches(), tmp_path / "work")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_worker_gets_what_its_predictions_need_and_the_order_decides_no_more_than_that(
+def test_what_killed_processes_left_is_removed(predict: Predict, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.txt", ["F"])
+    predict("in/*.txt")
+    (tmp_path / "out" / batch.WORKSPACE).mkdir()
+    (tmp_path / "out" / batch.WORKSPACE / "left.unfinished").touch()
+    assert predict("in/*.txt").finished_before == 1
+    assert not (tmp_path / "out" / batch.WORKSPACE).exists()
+
+
+def test_an_order_decides_which_files_of_a_bundle_decide_predictions(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
     write_bundle(tmp_path / "logged", RUNS[-1])
     write_bundle(tmp_path / "greedy", RUNS[-1], Order.GREEDY)
-    logged, greedy = (bundle_content(tmp_path / name, Order.GREEDY) for name in ("logged", "greedy"))
-    assert {Path(name).name for name in logged} == {"metadata.json", *NETWORK_FILES}
-    assert bundle_digest(logged) == bundle_digest(greedy)  # so that a file says the same of a run and its logged model
-    assert bundle_digest(bundle_content(tmp_path / "logged", Order.RERANK)) != bundle_digest(logged)
+    logged, greedy = (bundle_digest(tmp_path / name, Order.GREEDY) for name in ("logged", "greedy"))
+    assert logged == greedy  # so that a file says the same of a run and its logged model
+    assert bundle_digest(tmp_path / "logged", Order.RERANK) != logged
 
 
 def tandem(folder: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -327,7 +347,9 @@ def test_a_cluster_that_loses_a_worker_and_a_node_predicts_every_row_once_as_one
         write(tmp_path / "in" / name, many)
     pq.write_table(pa.table({"source": many[:1000]}), tmp_path / "in" / "c.parquet")
     asked = ("--input", f"{tmp_path}/in/*", "--order", "greedy")
-    summary = f"3 shards are predicted: {2 * len(many) + 1000:,} sources\n"
+    unusable = sum(len(source.split()) > MAX_SYMBOLS for source in [*many, *many, *many[:1000]])
+    summary = f"3 shards are predicted: {2 * len(many) + 1000:,} sources, of which {unusable:,} could not be used"
+    summary += " (column error says why)\n"
     assert finished(tandem(project, *asked, "--output", tmp_path / "local")) == summary
     out = tmp_path / "ray"
     with two_nodes() as cluster:
@@ -364,7 +386,7 @@ def test_ray_on_this_machine_predicts_with_a_logged_model_as_one_process_does(pr
     assert finished(tandem(project, *asked, "--output", tmp_path / "ray", "--engine", "ray")) == summary
     found = find_shards(str(tmp_path / "a.txt"))
     with model_bundle(str(model)) as bundle:
-        predict_shards(found, tmp_path / "local", bundle, PredictionOptions(Order.RERANK, 2, 2), LocalEngine())
+        predict_shards(found, tmp_path / "local", bundle, PredictionOptions(Order.RERANK, 2, 2), run_here)
     assert pq.read_table(tmp_path / "ray" / "a.parquet") == pq.read_table(tmp_path / "local" / "a.parquet")
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config.params import Decoding, Order
 from pipeline.errors import UserError
-from pipeline.prediction.options import PredictionOptions
+from pipeline.prediction.predictor import PredictionOptions
 
 RERANK = Decoding(order=Order.RERANK, beam_width=8, neighbours=2, ensemble=False, seed=0)
 

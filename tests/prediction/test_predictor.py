@@ -17,8 +17,7 @@ from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.model.backend import keras
 from pipeline.model.inference import TrainedModel
 from pipeline.model.network import Network, Sizes, save_network
-from pipeline.prediction.options import PredictionOptions
-from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.reranking.features import FeatureExtractor
 from tests.conftest import PROJECT, small_model
 from tests.support.small_project import RUNS, make_project

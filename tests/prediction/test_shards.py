@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.prediction import shards
-from pipeline.prediction.shards import Row, Slice, find_shards, read, slices
+from pipeline.prediction.shards import Row, find_shards, read, slices
 
 LINES = ["F AO", "K", "", "été", "F AO R K", "K" * 30, "x"]
 
@@ -69,7 +69,7 @@ def test_a_long_text_has_several_slices_and_a_packed_one_a_single_one(
     monkeypatch.setattr(shards, "SLICE_BYTES", 10)
     plain, packed = (find_shards(str(write(tmp_path / name, text())))[0] for name in ("a.txt", "b.txt.gz"))
     assert [(piece.start, piece.stop) for piece in slices(plain)][:2] == [(0, 10), (10, 20)]
-    assert list(slices(packed)) == [Slice(packed, 0, None)]
+    assert [piece.start for piece in slices(packed)] == [0]
     assert sources(packed.path) == LINES
 
 
@@ -158,7 +158,7 @@ def test_columns_that_are_not_there_are_told(tmp_path: Path) -> None:
         sources(tmp_path / "a.parquet", "number")
     with pytest.raises(UserError, match=r"a.tsv has no column 'word' in its first line"):
         sources(write(tmp_path / "a.tsv", b"F\tK\n"), "word")
-    with pytest.raises(UserError, match=r"a.txt is text, a source per line, and has no column 'word'"):
+    with pytest.raises(UserError, match=r"a.txt is text and has no column 'word'"):
         sources(write(tmp_path / "a.txt", b"F\n"), "word")
 
 
@@ -167,5 +167,5 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.txt.gz").write_bytes(whole[:-20])
     with pytest.raises(UserError, match=r"a.txt.gz cannot be read"):
         sources(tmp_path / "a.txt.gz")
-    with pytest.raises(UserError, match=r"b.parquet cannot be read as Parquet"):
+    with pytest.raises(UserError, match=r"b.parquet cannot be read"):
         sources(write(tmp_path / "b.parquet", b"PAR1 no"))
