@@ -2,7 +2,6 @@
 
 import codecs
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -63,10 +62,10 @@ def blocks(path: Path) -> Iterator[bytes]:
     """Read a file in blocks of whole lines, without its byte order mark; lines are cut at `LONGEST_LINE` bytes."""
     mark, line = codecs.BOM_UTF8, 0
     try:
-        with path.open("rb") as plain:
-            file = _Unpacked(plain) if path.suffix == ".gz" else plain
+        most = max(FREELY_UNPACKED, MOST_UNPACKED * path.stat().st_size)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while block := file.read(BYTES_AT_ONCE):
-                block += _rest_of_line(file)
+                block += _rest_of_line(file, most)
                 yield block.removeprefix(mark)
                 mark = b""
                 line += block.count(b"\n")
@@ -81,31 +80,14 @@ class _BadRowError(Exception):
     """Why a row cannot be used."""
 
 
-class _Unpacked:
-    """A file that is unpacked while being read; raises OSError if it unpacks to far more than its size."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        self._file = gzip.GzipFile(fileobj=packed)
-        self._left = max(FREELY_UNPACKED, MOST_UNPACKED * os.fstat(packed.fileno()).st_size)
-
-    def read(self, size: int, /) -> bytes:
-        return self._counted(self._file.read(size))
-
-    def readline(self, size: int, /) -> bytes:
-        return self._counted(self._file.readline(size))
-
-    def _counted(self, unpacked: bytes) -> bytes:
-        self._left -= len(unpacked)
-        if self._left < 0:
-            raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, as no text does")
-        return unpacked
-
-
-def _rest_of_line(file: IO[bytes] | _Unpacked) -> bytes:
+def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
+    """Read up to the next line feed; raises OSError where more than `most` bytes have been unpacked."""
     rest = more = file.readline(LONGEST_LINE)
-    while len(more) == LONGEST_LINE and not more.endswith(b"\n"):
+    while file.tell() <= most:
+        if len(more) < LONGEST_LINE or more.endswith(b"\n"):
+            return rest if rest.endswith(b"\n") or not more.endswith(b"\n") else rest + b"\n"
         more = file.readline(LONGEST_LINE)
-    return rest if rest.endswith(b"\n") or not more.endswith(b"\n") else rest + b"\n"
+    raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, as no text does")
 
 
 def _plain_rows(block: bytes, max_symbols: int) -> list[str] | None:
