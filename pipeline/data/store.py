@@ -63,6 +63,14 @@ def spans(starts: Rows, lengths: Rows) -> tuple[Rows, Rows]:
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
+def look_up(keys: NDArray[Any], values: NDArray[Any], wanted: NDArray[Any], default: float) -> NDArray[Any]:
+    """The value of each key that is wanted, and `default` for what is no key; keys are sorted."""
+    if not len(keys):
+        return np.full(wanted.shape, default, dtype=values.dtype)
+    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[places] == wanted, values[places], default)
+
+
 @dataclass(frozen=True)
 class PackedStrings(Collection[str]):
     """Strings without line feeds, in a fraction of the memory of a list, to be iterated over.

@@ -150,13 +150,10 @@ class Reranker:
 
     def save(self, path: Path) -> None:
         """Write the reranker as JSON."""
-        content = {
+        content = vars(self) | {
             "weights": dict(zip(FEATURES, self.weights, strict=True)),
-            "strength": self.strength,
-            "trees": None if self.trees is None else self.trees.content(),
-            "calibration": {"slope": self.calibration.slope, "intercept": self.calibration.intercept},
-            "model_accuracy": self.model_accuracy,
-            "accuracy": self.accuracy,
+            "trees": self.trees and self.trees.content(),
+            "calibration": vars(self.calibration),
         }
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
         path.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")
@@ -170,20 +167,15 @@ class Reranker:
                 raise ValueError("its features are not those of this version")
             if not np.isfinite([*content["weights"].values(), *content["calibration"].values()]).all():
                 raise ValueError("it has weights that are not finite numbers")
+            numbers = {name: content[name] for name in ("strength", "model_accuracy", "accuracy")}
             return cls(
-                tuple(float(weight) for weight in content["weights"].values()),
-                _number(content["strength"]),
-                None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
-                Calibration(**content["calibration"]),
-                _number(content["model_accuracy"]),
-                _number(content["accuracy"]),
+                weights=tuple(float(weight) for weight in content["weights"].values()),
+                trees=None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
+                calibration=Calibration(**content["calibration"]),
+                **{name: None if number is None else float(number) for name, number in numbers.items()},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} is not a reranker ({error}): run the stage that wrote it again") from error
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,15 +94,9 @@ class Trees:
     @classmethod
     def of_content(cls, content: Mapping[str, Any], columns: int) -> "Trees":
         """The inverse of `content`, for rows of so many columns; raises ValueError for what cannot be such trees."""
-        trees = cls(
-            start=float(content["start"]),
-            roots=_integers(content["roots"]),
-            columns=_integers(content["columns"]),
-            thresholds=np.array(content["thresholds"], dtype=np.float64),
-            left=_integers(content["left"]),
-            right=_integers(content["right"]),
-            values=np.array(content["values"], dtype=np.float64),
-        )
+        kinds = {"thresholds": np.float64, "values": np.float64}
+        arrays = {name: np.array(value, kinds.get(name, np.int64)) for name, value in content.items()}
+        trees = cls(**arrays | {"start": float(content["start"])})
         nodes, itself = len(trees.columns), np.arange(len(trees.columns))
         sizes = {len(part) for part in (trees.thresholds, trees.left, trees.right, trees.values)}
         leaf = (trees.left == itself) & (trees.right == itself)
