@@ -10,7 +10,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -138,19 +137,18 @@ class FeatureExtractor:
         """Write arrays and metadata into a folder; the same features give identical bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         save_alphabets(folder, self.source_alphabet, self.target_alphabet)
-        parts: dict[str, Any] = {
-            "pairs": self.pairs,
-            "paired_sources": self.paired_sources,
-            "paired_targets": self.paired_targets,
-            "language_model": self.language_model.levels,
-            "channel": self.channel,
-        }
-        if self.listed is not None and self.neighbourhood is not None:
-            parts |= {"listed": self.listed, "neighbourhood": self.neighbourhood.store}
-        save_arrays(folder / ARRAYS, **parts)
+        save_arrays(
+            folder / ARRAYS,
+            pairs=self.pairs,
+            paired_sources=self.paired_sources,
+            paired_targets=self.paired_targets,
+            language_model=self.language_model.levels,
+            channel=self.channel,
+            listed=self.listed or (),
+            neighbourhood=self.neighbourhood.store if self.neighbourhood else (),
+        )
         content = {
             "data": self.data,
-            "held_out": self.listed is None,
             "length_ratio": self.length_ratio,
             "targets_of_source": self.targets_of_source,
         }
@@ -168,7 +166,7 @@ class FeatureExtractor:
             listed, near = parts.get("listed"), parts.get("neighbourhood")
             source_alphabet, target_alphabet = load_alphabets(folder)
             return cls(
-                **{name: content[name] for name in ("data", "length_ratio", "targets_of_source")},
+                **content,
                 source_alphabet=source_alphabet,
                 target_alphabet=target_alphabet,
                 pairs=Counts(**parts["pairs"]),
@@ -181,11 +179,6 @@ class FeatureExtractor:
             )
         except DAMAGE as error:
             raise UserError(f"{folder} is missing or damaged ({error}): run `dvc repro features`") from error
-
-    @cached_property
-    def same(self) -> Integers:
-        """For each target id the source id of the same symbol, or 0: int64 [target V]."""
-        return same_symbols(self.source_alphabet, self.target_alphabet)
 
     def further_candidates(self, sources: Sequence[str], n_best: NBest, count: int) -> list[list[str]]:
         """Candidates that the search did not write, to be scored by the network as well.
@@ -254,10 +247,11 @@ class FeatureExtractor:
         return FeatureMatrix(np.column_stack([columns[name] for name in FEATURES]).astype(np.float64), offsets)
 
     def _edits(self, source_ids: StringStore, ids: StringStore) -> Reals:
-        if not self.same.any():
+        same = same_symbols(self.source_alphabet, self.target_alphabet)
+        if not same.any():
             return np.zeros(len(ids))
-        new = len(self.source_alphabet) + np.arange(len(self.same))  # of symbols that the sources do not have
-        in_source_ids = StringStore(np.where(self.same > 0, self.same, new)[ids.ids], ids.offsets)
+        new = len(self.source_alphabet) + np.arange(len(same))  # of symbols that the sources do not have
+        in_source_ids = StringStore(np.where(same > 0, same, new)[ids.ids], ids.offsets)
         pairs = zip(comparable(source_ids), comparable(in_source_ids), strict=True)
         return np.array([Levenshtein.distance(source, target) for source, target in pairs], dtype=np.float64)
 

@@ -33,6 +33,7 @@ Integers = NDArray[np.int64]
 Reals = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 Folds = Sequence[tuple[Integers, Integers]]
+Accepted = Sequence[Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,6 @@ class Calibration:
         return np.exp(-np.logaddexp(0.0, -log_odds))
 
 
-UNCALIBRATED = Calibration()
-
-
 def _log_odds(probabilities: Reals) -> Reals:
     clipped = np.clip(probabilities, SURE, 1 - SURE)
     return np.log(clipped) - np.log1p(-clipped)
@@ -90,18 +88,13 @@ class Reranker:
     weights: tuple[float, ...] = tuple(MODEL_SCORE.tolist())
     strength: float | None = None
     trees: Trees | None = None
-    calibration: Calibration = UNCALIBRATED
+    calibration: Calibration = Calibration()
     model_accuracy: float | None = None
     accuracy: float | None = None
 
     @classmethod
     def fit(
-        cls,
-        features: FeatureMatrix,
-        n_best: NBest,
-        sources: Sequence[str],
-        accepted: Sequence[Collection[str]],
-        seed: int,
+        cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Accepted, seed: int
     ) -> "Reranker":
         """Learn from the lists of the dev items, row-aligned all four; `accepted` are the right targets of each.
 
@@ -142,10 +135,9 @@ class Reranker:
         confidences = self.calibration(_shares(scores, features.offsets))
         ranked = []
         for row, start, end in zip(n_best, features.offsets[:-1], features.offsets[1:], strict=True):
-            order = np.argsort(-scores[start:end], kind="stable")
-            ranked.append(
-                [RankedPrediction(row[i].text, row[i].log_probability, float(confidences[start + i])) for i in order]
-            )
+            places = np.argsort(-scores[start:end], kind="stable").tolist()
+            sure = confidences[start:end].tolist()
+            ranked.append([RankedPrediction(row[i].text, row[i].log_probability, sure[i]) for i in places])
         return ranked
 
     def save(self, path: Path) -> None:
@@ -186,9 +178,7 @@ class _Items(FeatureMatrix):
     groups: Integers
 
     @classmethod
-    def of(
-        cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Sequence[Collection[str]]
-    ) -> "_Items":
+    def of(cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Accepted) -> "_Items":
         right = [candidate.text in some for row, some in zip(n_best, accepted, strict=True) for candidate in row]
         groups = np.unique(np.array(sources, dtype=object), return_inverse=True)[1]
         return cls(features.values, features.offsets, np.array(right, dtype=bool), groups)
