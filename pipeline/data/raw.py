@@ -46,10 +46,14 @@ def read_rows(
     first = 1
     for block in blocks(path):
         plain = _plain_rows(block, max_symbols) if len(columns) == 1 else None
-        if plain is None:
-            yield from _clean_rows(path, first, lines(block), columns, max_symbols, rejected)
-        else:
-            yield from zip(plain, strict=True)
+        yield from zip(plain or (), strict=True)
+        for number, line in enumerate(() if plain else lines(block), start=first):
+            try:
+                cells = _clean(line, columns, max_symbols)
+            except ValueError as reason:
+                _reject(Rejected(path.as_posix(), number, str(reason), _excerpt(line)), rejected)
+            else:
+                yield cells
         first += block.count(b"\n")
 
 
@@ -74,10 +78,6 @@ def blocks(path: Path) -> Iterator[bytes]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         where = f" beyond line {line:,}" if line else ""
         raise UserError(f"{path} cannot be read{where}: {error}") from error
-
-
-class _BadRowError(Exception):
-    """Why a row cannot be used."""
 
 
 def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
@@ -105,57 +105,46 @@ def _plain_rows(block: bytes, max_symbols: int) -> list[str] | None:
     return rows if "".join(rows).isprintable() and max(map(len, rows)) <= max_symbols else None
 
 
-def _clean_rows(
-    path: Path,
-    first: int,
-    raw: Sequence[bytes],
-    columns: dict[str, Symbols],
-    max_symbols: int,
-    rejected: list[Rejected] | None,
-) -> Iterator[list[str]]:
-    for number, line in enumerate(raw, start=first):
-        try:
-            yield _clean(line, columns, max_symbols)
-        except _BadRowError as reason:
-            row = Rejected(path.as_posix(), number, str(reason), _excerpt(line))
-            if rejected is None:
-                raise UserError(
-                    f"{path}, line {number}: {reason}. The row is '{row.text}'. "
-                    "Correct it, or set prepare.on_bad_row: skip to have `dvc repro` leave such rows out"
-                ) from None
-            if len(rejected) == MOST_REJECTED:
-                raise UserError(
-                    f"{path}, line {number}: {reason}. {MOST_REJECTED:,} bad rows were skipped before it, too many for "
-                    "mistakes: is it a file of this kind?"
-                ) from None
-            rejected.append(row)
+def _reject(row: Rejected, rejected: list[Rejected] | None) -> None:
+    """Add a bad row to `rejected`, or raise `UserError`."""
+    where = f"{row.file}, line {row.line}: {row.reason}."
+    if rejected is None:
+        raise UserError(
+            f"{where} The row is '{row.text}'. "
+            "Correct it, or set prepare.on_bad_row: skip to have `dvc repro` leave such rows out"
+        )
+    if len(rejected) == MOST_REJECTED:
+        skipped = f"{MOST_REJECTED:,} bad rows were skipped before it, too many for mistakes"
+        raise UserError(f"{where} {skipped}: is it a file of this kind?")
+    rejected.append(row)
 
 
 def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[str]:
+    """The cells of a row; raises ValueError for a bad one."""
     if len(line) >= LONGEST_LINE:
-        raise _BadRowError(f"it has {LONGEST_LINE:,} bytes or more")
+        raise ValueError(f"it has {LONGEST_LINE:,} bytes or more")
     try:
         text = composed(line.decode())
     except UnicodeDecodeError as error:
         hint = ", but a file in UTF-16 begins like that: save it as UTF-8" if line.startswith(UTF_16) else ""
-        raise _BadRowError(f"byte {error.start + 1} is not UTF-8{hint}") from None
+        raise ValueError(f"byte {error.start + 1} is not UTF-8{hint}") from None
     except ValueError as error:
-        raise _BadRowError(f"it has {error}") from None
+        raise ValueError(f"it has {error}") from None
     cells = text.split("\t")
     if len(cells) != len(columns):
-        raise _BadRowError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)})")
+        raise ValueError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)})")
     for cell, (name, kind) in zip(cells, columns.items(), strict=True):
         if not cell or cell.isspace():
-            raise _BadRowError(f"the {name} is empty")
+            raise ValueError(f"the {name} is empty")
         if not cell.isprintable() and (control := CONTROL.search(cell)):
-            raise _BadRowError(f"the {name} has the control character U+{ord(control[0]):04X}")
+            raise ValueError(f"the {name} has the control character U+{ord(control[0]):04X}")
         symbols = len(cell)
         if kind is Symbols.SPACES:
             if cell[0] == " " or cell[-1] == " " or "  " in cell:
-                raise _BadRowError(f"the {name} has an empty symbol: a space at its start or end, or two in a row")
+                raise ValueError(f"the {name} has an empty symbol: a space at its start or end, or two in a row")
             symbols = cell.count(" ") + 1
         if symbols > max_symbols:
-            raise _BadRowError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
+            raise ValueError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
     return cells
 
 
