@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import PADDING, SPECIALS, Alphabet
-from pipeline.data.store import DAMAGE, Rows, StringStore, load_arrays, save_arrays, similar_pairs
+from pipeline.data.store import DAMAGE, Integers, Rows, StringStore, load_arrays, save_arrays, similar_pairs
 from pipeline.errors import UserError
 
 ITERATIONS = 10
@@ -26,7 +26,6 @@ TIE = 1e-9  # log probabilities that differ by less are equal; the earlier, shor
 CELLS_AT_ONCE = 2**20
 
 Scores = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Combine = Callable[[Scores, Scores], Scores]
 
 

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from pipeline.data.alphabet import END, PADDING, START, Alphabet, Ids, in_parts
 from pipeline.errors import UserError
 
+Integers = NDArray[np.int64]
 Rows = NDArray[np.int64]
+Reals = NDArray[np.float64]
 
 # Everything that is raised for a damaged .npy or .npz file.
 DAMAGE = (

@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 
 from pipeline.data.alignment import Alignment, Edits
 from pipeline.data.alphabet import PADDING
-from pipeline.data.store import StringStore, look_up, neighbours, similar_pairs, spans
+from pipeline.data.store import Integers, Reals, StringStore, look_up, neighbours, similar_pairs, spans
 
 CONTEXT = (-1, 1, -2, 2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times weighs n against so much for the next shorter one
 LONGEST_PIECE = 4  # source symbols; longer pieces are left to the edits
 LARGEST_KEY = 2**63
 CELLS_AT_ONCE = 2**19
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +151,7 @@ class Channel:
 
 
 def _longest_piece(source_symbols: int) -> int:
-    longest = LONGEST_PIECE
-    while source_symbols**longest >= LARGEST_KEY:
-        longest -= 1
-    return longest
+    return max(length for length in range(1, LONGEST_PIECE + 1) if source_symbols**length < LARGEST_KEY)
 
 
 def _contexts(ids: NDArray[np.int32], base: int) -> Iterator[Integers]:

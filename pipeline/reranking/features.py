@@ -20,7 +20,7 @@ from rapidfuzz.distance import Levenshtein
 from pipeline.data.alignment import same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import DAMAGE, StringStore, load_arrays, save_arrays, spans
+from pipeline.data.store import DAMAGE, Integers, Reals, StringStore, load_arrays, save_arrays, spans
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest
 from pipeline.reranking.channel import Channel
@@ -46,9 +46,6 @@ FEATURES = (
     "length", "length_ratio",  # symbols; distance of the logarithm of the ratio of lengths from that of the pairs
     "source_count",  # how often the pairs have this source: the same for all its candidates, of use to trees
 )  # fmt: skip
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 class Candidate(Protocol):
@@ -90,8 +87,8 @@ class FeatureMatrix:
 class FeatureExtractor:
     """What pairs and unpaired targets say of candidates: learned once, saved, and loaded by whatever predicts.
 
-    data: digest of the prepared data it was learned from. listed: None where dev and test targets were held out of the
-    list: being listed would then prove a candidate wrong, a property of the split and not of the language.
+    data: digest of the prepared data it was learned from. listed, neighbourhood: empty and None where dev and test
+    targets were held out of the list: being listed would then prove a candidate wrong, by the split, not the language.
     """
 
     data: str
@@ -104,7 +101,7 @@ class FeatureExtractor:
     length_ratio: float
     language_model: CharacterLanguageModel
     channel: Channel
-    listed: Counts | None
+    listed: Counts
     neighbourhood: Neighbourhood | None
 
     @classmethod
@@ -129,7 +126,7 @@ class FeatureExtractor:
             length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
             language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
             channel=Channel.learn(sources, targets, prepared.alignment),
-            listed=None if held_out else Counts.of(fingerprints(prepared.targets)),
+            listed=Counts.of(fingerprints(prepared.targets)[: 0 if held_out else None]),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
         )
 
@@ -144,7 +141,7 @@ class FeatureExtractor:
             paired_targets=self.paired_targets,
             language_model=self.language_model.levels,
             channel=self.channel,
-            listed=self.listed or (),
+            listed=self.listed,
             neighbourhood=self.neighbourhood.store if self.neighbourhood else (),
         )
         content = {
@@ -163,7 +160,6 @@ class FeatureExtractor:
             if content.pop(DIGEST, None) != _digest(content, folder):
                 raise ValueError("their content is not what this version writes")
             parts = load_arrays(folder / ARRAYS)
-            listed, near = parts.get("listed"), parts.get("neighbourhood")
             source_alphabet, target_alphabet = load_alphabets(folder)
             return cls(
                 **content,
@@ -174,8 +170,8 @@ class FeatureExtractor:
                 paired_targets=Counts(**parts["paired_targets"]),
                 language_model=CharacterLanguageModel.of_levels(parts["language_model"], len(target_alphabet)),
                 channel=Channel.of_arrays(**parts["channel"]),
-                listed=Counts(**listed) if listed else None,
-                neighbourhood=Neighbourhood(StringStore(**near)) if near else None,
+                listed=Counts(**parts["listed"]),
+                neighbourhood=Neighbourhood(StringStore(**near)) if (near := parts.get("neighbourhood")) else None,
             )
         except DAMAGE as error:
             raise UserError(f"{folder} is missing or damaged ({error}): run `dvc repro features`") from error
@@ -189,7 +185,7 @@ class FeatureExtractor:
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         lists = {source: row for source, row in zip(normalized, n_best, strict=True) if row}
         further = {source: list(self.targets_of_source.get(source, ())) for source in lists}
-        if self.listed is not None and self.neighbourhood is not None:
+        if self.neighbourhood is not None:
             different = list(lists)
             listed = self.listed[fingerprints(StringStore.of(different, self.target_alphabet))] > 0
             best = StringStore.of([lists[source][0].text for source in different], self.target_alphabet)
@@ -221,8 +217,7 @@ class FeatureExtractor:
         model = _floored(logs, offsets, MODEL_RANGE)
         channel = _floored(self.channel.log_probabilities(source_ids, ids), offsets, CHANNEL_RANGE)
         language = self.language_model.log_probabilities(ids)
-        listed = np.zeros(len(texts), dtype=np.int64) if self.listed is None else self.listed[keys]
-        trained, pairs = self.paired_targets[keys], self.pairs[_paired(source_keys, keys)]
+        listed, trained, pairs = self.listed[keys], self.paired_targets[keys], self.pairs[_paired(source_keys, keys)]
         edits = self._edits(source_ids, ids)
         columns = {
             "log_probability": model,

@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import END, START
-from pipeline.data.store import StringStore, look_up
+from pipeline.data.store import Integers, Reals, StringStore, look_up
 
 ORDER = 6
 LARGEST_NGRAM = 2**63
 ROWS_AT_ONCE = 2**19  # of which the n-grams are counted at once
 DISCOUNTS = (0.5, 1.0, 1.5)  # of counts 1, 2, and 3 or more, where the counts are too few to estimate them
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

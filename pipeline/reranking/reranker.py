@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.store import Integers, Reals
 from pipeline.errors import UserError
 from pipeline.reranking.features import FEATURES, FeatureMatrix, NBest
 from pipeline.reranking.trees import Trees
@@ -29,8 +30,6 @@ COLUMNS = 2 * len(FEATURES) + 4  # of the trees
 MODEL_SCORE = np.array([float(name == "log_probability") for name in FEATURES])
 SURE = 1e-6  # a probability closer to 0 or 1 is taken for that close
 
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 Folds = Sequence[tuple[Integers, Integers]]
 Accepted = Sequence[Collection[str]]
@@ -144,10 +143,10 @@ class Reranker:
         """Write the reranker as JSON."""
         content = vars(self) | {
             "weights": dict(zip(FEATURES, self.weights, strict=True)),
-            "trees": self.trees and self.trees.content(),
+            "trees": self.trees and vars(self.trees),
             "calibration": vars(self.calibration),
         }
-        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+        lines = (f"{json.dumps(key)}: {json.dumps(value, default=np.ndarray.tolist)}" for key, value in content.items())
         path.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")
 
     @classmethod

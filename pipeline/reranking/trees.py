@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pipeline.data.store import Integers, Reals
 
 ROUNDS = 300  # trees
 LEARNING_RATE = 0.05
 LEAVES = 16
 FEWEST_ROWS = 10  # in a leaf
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +91,9 @@ class Trees:
             log_odds += self.values[node]
         return log_odds
 
-    def content(self) -> dict[str, Any]:
-        """The trees as numbers and lists, for JSON."""
-        return {name: value if name == "start" else value.tolist() for name, value in vars(self).items()}
-
     @classmethod
     def of_content(cls, content: Mapping[str, Any], columns: int) -> "Trees":
-        """The inverse of `content`, for rows of so many columns; raises ValueError for what cannot be such trees."""
+        """Make trees of the lists in a JSON file, for rows of so many columns; raises ValueError for any others."""
         kinds = {"thresholds": np.float64, "values": np.float64}  # all others are integers
         arrays: dict[str, Any] = {name: np.array(value, kinds.get(name, np.int64)) for name, value in content.items()}
         trees = cls(**arrays | {"start": float(content["start"])})
