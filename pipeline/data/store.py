@@ -187,8 +187,7 @@ def neighbours(ids: NDArray[np.int32], places: Sequence[int]) -> Iterator[NDArra
     """
     B, T = ids.shape
     inside, reach = ids != PADDING, max(map(abs, places))
-    wide = np.zeros((B, T + 2 * reach), dtype=np.int64)
-    wide[:, reach : reach + T] = ids
+    wide = np.pad(ids.astype(np.int64), ((0, 0), (reach, reach)))
     wide[:, reach - 1] = START
     wide[np.arange(B), reach + inside.sum(axis=1)] = END
     for place in places:
