@@ -102,9 +102,10 @@ def training(params: Params, folder: Path, steps: int) -> DoRound:
 
     def do_round() -> dict[str, float]:
         total = 0
+        longest_source = int(np.diff(prepared.train_sources.offsets).max())
         for _ in range(steps):
             sources, targets = prepared.train_sources, prepared.targets
-            total += step(predictor, sources, source_symbols, prepared.longest_source, prepared.train_targets)
+            total += step(predictor, sources, source_symbols, longest_source, prepared.train_targets)
             total += step(autoencoder, targets, target_symbols, prepared.longest_target, targets)
         return {"symbols": total}
 

@@ -6,7 +6,7 @@ then, repeatedly, stops or gives a further one. So every source symbol belongs t
 best: `K S` stands for `x`, nothing for the second `l` of `call`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import PADDING, SPECIALS, Alphabet
-from pipeline.data.store import DAMAGE, Rows, StringStore
+from pipeline.data.store import DAMAGE, Integers, Rows, StringStore, load_arrays, save_arrays, similar_pairs
 from pipeline.errors import UserError
 
 ITERATIONS = 10
@@ -26,7 +26,6 @@ TIE = 1e-9  # log probabilities that differ by less are equal; the earlier, shor
 CELLS_AT_ONCE = 2**20
 
 Scores = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Combine = Callable[[Scores, Scores], Scores]
 
 
@@ -66,8 +65,7 @@ class Alignment:
 
     def save(self, path: Path) -> None:
         """Write an .npz file; equal alignments give identical bytes."""
-        with path.open("wb") as file:
-            np.savez_compressed(file, **vars(self.edits), starts=self.starts, ends=self.ends)
+        save_arrays(path, **vars(self.edits), starts=self.starts, ends=self.ends)
 
     @classmethod
     def load(cls, path: Path, sources: StringStore, targets: StringStore, shape: tuple[int, int]) -> "Alignment":
@@ -75,19 +73,16 @@ class Alignment:
         cells, symbols, places = (shape, np.float64), (shape[1:], np.float64), (targets.ids.shape, np.int64)
         edits = {"first": cells, "further": cells, "silent": symbols, "stop": symbols}
         try:
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in (*edits, "starts", "ends")}
+            arrays = load_arrays(path)
+            found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         except DAMAGE as error:
             raise UserError(f"{path} holds no alignment ({error})") from error
-        expected = [*edits.values(), places, places]
-        starts, ends = arrays.pop("starts"), arrays.pop("ends")
-        if (
-            [(array.shape, array.dtype) for array in (*arrays.values(), starts, ends)] != expected
-            or not all(bool((array <= 0).all()) for array in arrays.values())
-            or not bool(((starts >= 0) & (starts <= ends) & (ends <= len(sources.ids))).all())
-        ):
-            raise UserError(f"{path} is not the alignment of these pairs")
-        return cls(Edits(**arrays), starts, ends)
+        if found == {**edits, "starts": places, "ends": places}:
+            starts, ends = arrays.pop("starts"), arrays.pop("ends")
+            inside = (starts >= 0) & (starts <= ends) & (ends <= len(sources.ids))
+            if inside.all() and all((array <= 0).all() for array in arrays.values()):
+                return cls(Edits(**arrays), starts, ends)
+        raise UserError(f"{path} is not the alignment of these pairs")
 
 
 def same_symbols(source_alphabet: Alphabet, target_alphabet: Alphabet) -> Integers:
@@ -115,7 +110,7 @@ def learn_edits(
         first, further = (np.full_like(edits.first, SMOOTHING) for _ in range(2))
         first[same[known], known] += EQUAL_COUNT
         silent = np.full_like(edits.silent, SMOOTHING)
-        for rows in _similar_rows(sources, targets):
+        for rows in similar_pairs(sources, targets, CELLS_AT_ONCE):
             lattice = _Lattice(sources, targets, rows, edits)
             lattice.add_expected_counts(first, further, silent)
         edits = Edits.of_counts(first, further, silent)
@@ -125,7 +120,7 @@ def learn_edits(
 def best_alignment(sources: StringStore, targets: StringStore, edits: Edits) -> Alignment:
     """Find the most likely alignment of each pair (Viterbi)."""
     starts, ends = np.zeros((2, len(targets.ids)), dtype=np.int64)
-    for rows in _similar_rows(sources, targets):
+    for rows in similar_pairs(sources, targets, CELLS_AT_ONCE):
         pieces = _Lattice(sources, targets, rows, edits).best_lengths()
         inside = np.arange(pieces.shape[1]) < targets.lengths(rows)[:, None]
         places = (targets.offsets[rows][:, None] + np.arange(pieces.shape[1]))[inside]
@@ -217,7 +212,7 @@ class _Lattice:
 
 def _first_edits(sources: StringStore, targets: StringStore, same: Integers, source_symbols: int) -> Edits:
     first = np.full((source_symbols, len(same)), SMOOTHING)
-    for rows in _similar_rows(sources, targets):
+    for rows in similar_pairs(sources, targets, CELLS_AT_ONCE):
         source_ids, target_ids = sources.padded(rows), targets.padded(rows)
         source_places = (np.arange(source_ids.shape[1]) + 0.5) / sources.lengths(rows)[:, None]
         target_places = (np.arange(target_ids.shape[1]) + 0.5) / targets.lengths(rows)[:, None]
@@ -231,12 +226,3 @@ def _first_edits(sources: StringStore, targets: StringStore, same: Integers, sou
     known = np.flatnonzero(same)
     first[same[known], known] += EQUAL
     return Edits.of_counts(first / first.sum(axis=0), further, np.full(len(same), 0.1))
-
-
-def _similar_rows(sources: StringStore, targets: StringStore) -> Iterator[Rows]:
-    """Batches of pairs with symbols on both sides, of similar lengths, so that there is little padding."""
-    rows = np.flatnonzero((np.diff(sources.offsets) > 0) & (np.diff(targets.offsets) > 0))
-    source_lengths, target_lengths = sources.lengths(rows), targets.lengths(rows)
-    order = np.lexsort((source_lengths, target_lengths))
-    cells = np.cumsum(((source_lengths + 1) * (target_lengths + 1))[order])
-    yield from np.split(rows[order], np.flatnonzero(np.diff(cells // CELLS_AT_ONCE)) + 1)

@@ -56,13 +56,10 @@ class Alphabet:
     @classmethod
     def of(cls, strings: Iterable[str], kind: Symbols) -> "Alphabet":
         """Collect the symbols of strings, in code point order."""
-        if kind is Symbols.CHARACTERS:
-            seen = np.zeros(CODE_POINTS, dtype=bool)
-            for part in in_parts(strings):
-                seen[_code_points(part)] = True
-            return cls(kind, tuple(map(chr, np.flatnonzero(seen))))
-        symbols = {symbol for string in strings for symbol in split(string, kind)}
-        return cls(kind, tuple(sorted(symbols)))
+        symbols: set[str] = set()
+        for part in in_parts(strings):
+            symbols.update(split(join(part, kind), kind))
+        return cls(kind, tuple(sorted(symbols - {""})))
 
     @classmethod
     def load(cls, path: Path) -> "Alphabet":
@@ -101,17 +98,16 @@ class Alphabet:
 
     def encode(self, string: str) -> Ids:
         """Encode a string as the ids of its symbols, uint16 [length]; unseen symbols become `UNKNOWN`."""
-        ids, _ = self.encode_all([string])
-        return ids
+        return self.encode_all([string])[0]
 
     def encode_all(self, strings: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
         """Encode strings as one array of ids, uint16 [symbols], and the offset of each string, int64 [strings + 1]."""
-        offsets = np.zeros(len(strings) + 1, dtype=np.int64)
         if self.kind is Symbols.CHARACTERS:
-            np.cumsum(np.fromiter(map(len, strings), np.int64, len(strings)), out=offsets[1:])
-            return self._ids_by_code_point[_code_points(strings)], offsets
+            # Lone surrogates are code points too, so that any Python string passes.
+            code_points = np.frombuffer("".join(strings).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+            return self._ids_by_code_point[code_points], np.cumsum([0, *map(len, strings)])
         symbols = [split(string, self.kind) for string in strings]
-        np.cumsum(np.fromiter(map(len, symbols), np.int64, len(strings)), out=offsets[1:])
+        offsets = np.cumsum([0, *map(len, symbols)])
         ids = map(self._ids.get, chain.from_iterable(symbols), repeat(UNKNOWN))
         return np.fromiter(ids, np.uint16, offsets[-1]), offsets
 
@@ -156,8 +152,3 @@ def in_parts(strings: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(strings)
     while part := list(islice(rest, STRINGS_AT_ONCE)):
         yield part
-
-
-def _code_points(strings: Sequence[str]) -> NDArray[np.uint32]:
-    # Lone surrogates are code points too, so that any Python string passes.
-    return np.frombuffer("".join(strings).encode("utf-32-le", "surrogatepass"), dtype="<u4")

@@ -20,6 +20,7 @@ from pipeline.data.store import PackedStrings
 from pipeline.errors import UserError
 
 T = TypeVar("T")
+Splits = dict[str, list[Example]]  # train, dev and test by name
 
 WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM = range(3)  # independent random streams of prepare.seed
 
@@ -47,16 +48,17 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     if data.source == "cmudict":
         path, origin = find_cmudict()
         words = read_cmudict(path, prepare.max_symbols)
-        train, dev, test = split_by_sound(words, prepare.dev, prepare.test, prepare.seed)
+        splits = split_by_sound(words, prepare.dev, prepare.test, prepare.seed)
         targets = PackedStrings.of(words)
     else:
         origin = data.source
-        train, dev, test, targets = _read_files(data, prepare, rejected)
+        splits, targets = _read_files(data, prepare, rejected)
     if prepare.pairs is not None:
-        train = list(_sample(train, prepare.pairs, [prepare.seed, PAIRS_STREAM], "prepare.pairs", "training pairs"))
+        seed = [prepare.seed, PAIRS_STREAM]
+        splits["train"] = list(_sample(splits["train"], prepare.pairs, seed, "prepare.pairs", "training pairs"))
     listed = len(targets)
     if prepare.hold_out_targets:
-        targets = PackedStrings.of(hold_out(targets, [*dev, *test]))
+        targets = PackedStrings.of(hold_out(targets, [*splits["dev"], *splits["test"]]))
         if not targets:
             raise UserError(
                 f"all {listed:,} unpaired targets are dev or test targets, so none are left: add targets, "
@@ -66,7 +68,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     if prepare.targets is not None:
         seed = [prepare.seed, TARGETS_STREAM]
         targets = PackedStrings.of(_sample(targets, prepare.targets, seed, "prepare.targets", "unpaired targets"))
-    return Corpus(train, dev, test, targets, held_out, rejected, origin)
+    return Corpus(**splits, targets=targets, held_out=held_out, rejected=rejected, origin=origin)
 
 
 def read_pairs(
@@ -85,10 +87,8 @@ def read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rej
     return [target for (target,) in read_rows(path, {"target": kind}, max_symbols, rejected)]
 
 
-def split_by_sound(
-    words: dict[str, str], dev: int, test: int, seed: int
-) -> tuple[list[Example], list[Example], list[Example]]:
-    """Make training, dev and test examples of words with their sounds: one example per sound.
+def split_by_sound(words: dict[str, str], dev: int, test: int, seed: int) -> Splits:
+    """Make train, dev and test examples of words with their sounds: one example per sound.
 
     If several words share a sound, one is drawn. The others count as right in dev and test; train leaves them out.
     """
@@ -107,7 +107,7 @@ def split_by_sound(
         examples.append(Example(sound, target, tuple(word for word in same if word != target)))
     order = rng.permutation(len(examples))
     tests, devs, trains = ([examples[i] for i in np.sort(rows)] for rows in np.split(order, [test, test + dev]))
-    return [Example(example.source, example.target) for example in trains], devs, tests
+    return {"train": [Example(example.source, example.target) for example in trains], "dev": devs, "test": tests}
 
 
 def split_by_target(
@@ -134,22 +134,18 @@ def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[st
     return filterfalse(held.__contains__, targets)
 
 
-def _read_files(
-    data: Data, prepare: Prepare, rejected: list[Rejected] | None
-) -> tuple[list[Example], list[Example], list[Example], PackedStrings]:
-    if data.pairs is None or data.targets is None:
+def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -> tuple[Splits, PackedStrings]:
+    kinds, pairs_file, targets_file = (data.source_symbols, data.target_symbols), data.pairs, data.targets
+    if pairs_file is None or targets_file is None:
         raise UserError("data.source: files needs data.pairs and data.targets")
-
-    def pairs_of(path: Path) -> list[Example]:
-        rows = read_pairs(path, data.source_symbols, data.target_symbols, prepare.max_symbols, rejected)
-        return _some(rows, path)
-
-    pairs = pairs_of(data.pairs)
-    dev = pairs_of(data.dev) if data.dev else None
-    test = pairs_of(data.test) if data.test else None
-    rows = read_rows(data.targets, {"target": data.target_symbols}, prepare.max_symbols, rejected)
+    splits = {
+        name: _some(read_pairs(path, *kinds, prepare.max_symbols, rejected), path)
+        for name, path in (("train", pairs_file), ("dev", data.dev), ("test", data.test))
+        if path
+    }
+    rows = read_rows(targets_file, {"target": data.target_symbols}, prepare.max_symbols, rejected)
     targets = PackedStrings.of(chain.from_iterable(rows))
-    return *_split_pairs(data.pairs, pairs, dev, test, prepare), _some(targets, data.targets)
+    return _split(pairs_file, splits, prepare), _some(targets, targets_file)
 
 
 def _some(rows: T, path: Path) -> T:
@@ -158,15 +154,10 @@ def _some(rows: T, path: Path) -> T:
     return rows
 
 
-def _split_pairs(
-    path: Path, pairs: list[Example], dev: list[Example] | None, test: list[Example] | None, prepare: Prepare
-) -> tuple[list[Example], list[Example], list[Example]]:
-    """Split off dev and test unless they have files."""
-    wanted = {}
-    if test is None:
-        wanted["test"] = prepare.test
-    if dev is None:
-        wanted["dev"] = prepare.dev
+def _split(path: Path, splits: Splits, prepare: Prepare) -> Splits:
+    """Split dev and test off the training pairs unless they have files."""
+    pairs, wanted = splits["train"], {"test": prepare.test, "dev": prepare.dev}
+    wanted = {name: rows for name, rows in wanted.items() if name not in splits}
     asked = " + ".join(f"prepare.{name}" for name in wanted)
     if sum(wanted.values()) >= len(pairs):
         raise UserError(
@@ -179,10 +170,9 @@ def _split_pairs(
             f"{path} has too few different targets: {different}. Splitting {asked} off takes at least "
             f"{len(wanted) + 1}, as no target may be in two splits. Add pairs, or name files for data.dev and data.test"
         )
-    splits: dict[str, list[Example]] = {}
     for leave, (name, rows) in zip(range(len(wanted), 0, -1), wanted.items(), strict=True):
         pairs, splits[name] = split_by_target(pairs, rows, prepare.seed, leave)
-    return pairs, dev or splits["dev"], test or splits["test"]
+    return splits | {"train": pairs}
 
 
 def _sample(rows: Collection[T], count: int, seed: Sequence[int], key: str, things: str) -> Iterator[T]:

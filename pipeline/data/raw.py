@@ -2,7 +2,6 @@
 
 import codecs
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -47,10 +46,14 @@ def read_rows(
     first = 1
     for block in blocks(path):
         plain = _plain_rows(block, max_symbols) if len(columns) == 1 else None
-        if plain is None:
-            yield from _clean_rows(path, first, lines(block), columns, max_symbols, rejected)
-        else:
-            yield from zip(plain, strict=True)
+        yield from zip(plain or (), strict=True)
+        for number, line in enumerate(() if plain else lines(block), start=first):
+            try:
+                cells = _clean(line, columns, max_symbols)
+            except ValueError as reason:
+                _reject(Rejected(path.as_posix(), number, str(reason), _excerpt(line)), rejected)
+            else:
+                yield cells
         first += block.count(b"\n")
 
 
@@ -63,10 +66,10 @@ def blocks(path: Path) -> Iterator[bytes]:
     """Read a file in blocks of whole lines, without its byte order mark; lines are cut at `LONGEST_LINE` bytes."""
     mark, line = codecs.BOM_UTF8, 0
     try:
-        with path.open("rb") as plain:
-            file = _Unpacked(plain) if path.suffix == ".gz" else plain
+        most = max(FREELY_UNPACKED, MOST_UNPACKED * path.stat().st_size)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while block := file.read(BYTES_AT_ONCE):
-                block += _rest_of_line(file)
+                block += _rest_of_line(file, most)
                 yield block.removeprefix(mark)
                 mark = b""
                 line += block.count(b"\n")
@@ -77,35 +80,14 @@ def blocks(path: Path) -> Iterator[bytes]:
         raise UserError(f"{path} cannot be read{where}: {error}") from error
 
 
-class _BadRowError(Exception):
-    """Why a row cannot be used."""
-
-
-class _Unpacked:
-    """A file that is unpacked while being read; raises OSError if it unpacks to far more than its size."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        self._file = gzip.GzipFile(fileobj=packed)
-        self._left = max(FREELY_UNPACKED, MOST_UNPACKED * os.fstat(packed.fileno()).st_size)
-
-    def read(self, size: int, /) -> bytes:
-        return self._counted(self._file.read(size))
-
-    def readline(self, size: int, /) -> bytes:
-        return self._counted(self._file.readline(size))
-
-    def _counted(self, unpacked: bytes) -> bytes:
-        self._left -= len(unpacked)
-        if self._left < 0:
-            raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, as no text does")
-        return unpacked
-
-
-def _rest_of_line(file: IO[bytes] | _Unpacked) -> bytes:
+def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
+    """Read up to the next line feed; raises OSError where more than `most` bytes have been unpacked."""
     rest = more = file.readline(LONGEST_LINE)
-    while len(more) == LONGEST_LINE and not more.endswith(b"\n"):
+    while file.tell() <= most:
+        if len(more) < LONGEST_LINE or more.endswith(b"\n"):
+            return rest if rest.endswith(b"\n") or not more.endswith(b"\n") else rest + b"\n"
         more = file.readline(LONGEST_LINE)
-    return rest if rest.endswith(b"\n") or not more.endswith(b"\n") else rest + b"\n"
+    raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, as no text does")
 
 
 def _plain_rows(block: bytes, max_symbols: int) -> list[str] | None:
@@ -123,57 +105,46 @@ def _plain_rows(block: bytes, max_symbols: int) -> list[str] | None:
     return rows if "".join(rows).isprintable() and max(map(len, rows)) <= max_symbols else None
 
 
-def _clean_rows(
-    path: Path,
-    first: int,
-    raw: Sequence[bytes],
-    columns: dict[str, Symbols],
-    max_symbols: int,
-    rejected: list[Rejected] | None,
-) -> Iterator[list[str]]:
-    for number, line in enumerate(raw, start=first):
-        try:
-            yield _clean(line, columns, max_symbols)
-        except _BadRowError as reason:
-            row = Rejected(path.as_posix(), number, str(reason), _excerpt(line))
-            if rejected is None:
-                raise UserError(
-                    f"{path}, line {number}: {reason}. The row is '{row.text}'. "
-                    "Correct it, or set prepare.on_bad_row: skip to have `dvc repro` leave such rows out"
-                ) from None
-            if len(rejected) == MOST_REJECTED:
-                raise UserError(
-                    f"{path}, line {number}: {reason}. {MOST_REJECTED:,} bad rows were skipped before it, too many for "
-                    "mistakes: is it a file of this kind?"
-                ) from None
-            rejected.append(row)
+def _reject(row: Rejected, rejected: list[Rejected] | None) -> None:
+    """Add a bad row to `rejected`, or raise `UserError`."""
+    where = f"{row.file}, line {row.line}: {row.reason}."
+    if rejected is None:
+        raise UserError(
+            f"{where} The row is '{row.text}'. "
+            "Correct it, or set prepare.on_bad_row: skip to have `dvc repro` leave such rows out"
+        )
+    if len(rejected) == MOST_REJECTED:
+        skipped = f"{MOST_REJECTED:,} bad rows were skipped before it, too many for mistakes"
+        raise UserError(f"{where} {skipped}: is it a file of this kind?")
+    rejected.append(row)
 
 
 def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[str]:
+    """The cells of a row; raises ValueError for a bad one."""
     if len(line) >= LONGEST_LINE:
-        raise _BadRowError(f"it has {LONGEST_LINE:,} bytes or more")
+        raise ValueError(f"it has {LONGEST_LINE:,} bytes or more")
     try:
         text = composed(line.decode())
     except UnicodeDecodeError as error:
         hint = ", but a file in UTF-16 begins like that: save it as UTF-8" if line.startswith(UTF_16) else ""
-        raise _BadRowError(f"byte {error.start + 1} is not UTF-8{hint}") from None
+        raise ValueError(f"byte {error.start + 1} is not UTF-8{hint}") from None
     except ValueError as error:
-        raise _BadRowError(f"it has {error}") from None
+        raise ValueError(f"it has {error}") from None
     cells = text.split("\t")
     if len(cells) != len(columns):
-        raise _BadRowError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)})")
+        raise ValueError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)})")
     for cell, (name, kind) in zip(cells, columns.items(), strict=True):
         if not cell or cell.isspace():
-            raise _BadRowError(f"the {name} is empty")
+            raise ValueError(f"the {name} is empty")
         if not cell.isprintable() and (control := CONTROL.search(cell)):
-            raise _BadRowError(f"the {name} has the control character U+{ord(control[0]):04X}")
+            raise ValueError(f"the {name} has the control character U+{ord(control[0]):04X}")
         symbols = len(cell)
         if kind is Symbols.SPACES:
             if cell[0] == " " or cell[-1] == " " or "  " in cell:
-                raise _BadRowError(f"the {name} has an empty symbol: a space at its start or end, or two in a row")
+                raise ValueError(f"the {name} has an empty symbol: a space at its start or end, or two in a row")
             symbols = cell.count(" ") + 1
         if symbols > max_symbols:
-            raise _BadRowError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
+            raise ValueError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
     return cells
 
 

@@ -22,24 +22,19 @@ def score(
     (symbols of that target). Of equally close ones, `targets` come first, then the others in code point order. Raises
     ValueError if the sequences differ in length or nothing is accepted for a source.
     """
-    rows = [
-        _score_one(prediction, target, choices, symbols)
-        for prediction, target, choices in zip(predictions, targets, accepted, strict=True)
-    ]
+    rows = []
+    for prediction, target, choices in zip(predictions, targets, accepted, strict=True):
+        if not choices:
+            raise ValueError(f"nothing is accepted for the target {target!r}")
+        predicted, edits, closest = split(prediction, symbols), 0, prediction
+        if prediction not in choices:
+            edits, _, closest = min(
+                (Levenshtein.distance(predicted, split(choice, symbols)), choice != target, choice)
+                for choice in choices
+            )
+        rows.append((edits == 0, edits, len(split(closest, symbols))))
     table = pd.DataFrame(rows, columns=["correct", "edits", "length"])
     return table.astype({"correct": bool, "edits": np.int64, "length": np.int64})
-
-
-def _score_one(prediction: str, target: str, accepted: Collection[str], symbols: Symbols) -> tuple[bool, int, int]:
-    if prediction in accepted:
-        return True, 0, len(split(prediction, symbols))
-    if not accepted:
-        raise ValueError(f"nothing is accepted for the target {target!r}")
-    predicted = split(prediction, symbols)
-    edits, _, closest = min(
-        (Levenshtein.distance(predicted, split(choice, symbols)), choice != target, choice) for choice in accepted
-    )
-    return False, edits, len(split(closest, symbols))
 
 
 def accuracy(scores: pd.DataFrame) -> float:

@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alignment import Alignment, Edits
-from pipeline.data.alphabet import END, PADDING, START
-from pipeline.data.store import Rows, StringStore
+from pipeline.data.alphabet import PADDING
+from pipeline.data.store import Integers, Reals, StringStore, look_up, neighbours, similar_pairs, spans
 
 CONTEXT = (-1, 1, -2, 2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times weighs n against so much for the next shorter one
 LONGEST_PIECE = 4  # source symbols; longer pieces are left to the edits
 LARGEST_KEY = 2**63
 CELLS_AT_ONCE = 2**19
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +44,8 @@ class Contexts:
 
     def rows(self, places: Integers, width: int) -> Reals:
         """Some rows as a dense matrix, float64 [len(places), width]."""
-        starts, sizes = self.offsets[places], np.diff(self.offsets)[places]
-        cells = np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+        sizes = np.diff(self.offsets)[places]
+        cells, _ = spans(self.offsets[places], sizes)
         dense = np.zeros((len(places), width))
         dense[np.repeat(np.arange(len(places)), sizes), self.pieces[cells]] = self.counts[cells]
         return dense
@@ -82,42 +79,25 @@ class Channel:
         levels = (Contexts.of(context[counted], numbers[1:], len(pieces)) for context in contexts)
         return cls(alignment.edits, pieces, tuple(levels))
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it by name, for `of_arrays`."""
-        levels = ((f"level_{number}", level) for number, level in enumerate(self.levels))
-        parts = [("edits", self.edits), *levels]
-        return {"pieces": self.pieces} | {f"{part}.{name}": a for part, of in parts for name, a in vars(of).items()}
-
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Channel":
-        """The inverse of `arrays`; raises KeyError where one is missing."""
-        levels = sum(name.endswith(".keys") for name in arrays)
-        return cls(
-            Edits(**{name: arrays[f"edits.{name}"] for name in Edits.__annotations__}),
-            arrays["pieces"],
-            tuple(
-                Contexts(**{name: arrays[f"level_{number}.{name}"] for name in Contexts.__annotations__})
-                for number in range(levels)
-            ),
-        )
+    def of_arrays(cls, edits: Mapping[str, Any], pieces: Integers, levels: Mapping[str, Any]) -> "Channel":
+        """Make a channel of what `load_arrays` read; raises TypeError where an array is missing."""
+        return cls(Edits(**edits), pieces, tuple(Contexts(**level) for level in levels.values()))
 
     def log_probabilities(self, sources: StringStore, targets: StringStore) -> Reals:
         """Natural logarithm of p(source | target) for row-aligned pairs, float64 [rows]; -inf if only one is empty."""
         scores = np.full(len(sources), -np.inf)
-        source_lengths, target_lengths = np.diff(sources.offsets), np.diff(targets.offsets)
-        scores[(source_lengths == 0) & (target_lengths == 0)] = 0.0
-        for rows in _similar_rows(source_lengths, target_lengths):
+        scores[(np.diff(sources.offsets) == 0) & (np.diff(targets.offsets) == 0)] = 0.0
+        for rows in similar_pairs(sources, targets, CELLS_AT_ONCE):
             scores[rows] = self._forward(sources.padded(rows), targets.padded(rows))
         return scores
 
     def _forward(self, source_ids: NDArray[np.int32], target_ids: NDArray[np.int32]) -> Reals:
         """int32 [B, S] and [B, T] -> float64 [B]. The cells of a target symbol are kept relative to the largest."""
         B, S = source_ids.shape
-        spans = self._spans(source_ids)
         learned, rest, contexts = self._tables(target_ids)
         done, scale = np.zeros((B, S + 1)), np.zeros(B)
         done[:, 0] = 1.0
-        pairs = np.arange(B)
         for step in range(target_ids.shape[1]):
             ids, row = target_ids[:, step], contexts[:, step]
             open_ = rest[row][:, None] * done
@@ -129,26 +109,25 @@ class Channel:
                 begun[:, place + 1] = open_[:, place] * first[:, place] + begun[:, place] * further[:, place]
             after = open_ * np.exp(self.edits.silent[ids])[:, None] + begun * stop[:, None]
             after += done * learned[row, 0][:, None]
-            for length, pieces in enumerate(spans, start=1):
+            for length, pieces in enumerate(self._starting(source_ids), start=1):
                 after[:, length:] += done[:, : S + 1 - length] * learned[row[:, None], pieces]
             done = np.where((row >= 0)[:, None], after, done)
             largest = done.max(axis=1)
             done /= largest[:, None]
             scale += np.log(largest)
         with np.errstate(divide="ignore"):
-            return scale + np.log(done[pairs, np.count_nonzero(source_ids, axis=1)])
+            return scale + np.log(done[np.arange(B), np.count_nonzero(source_ids, axis=1)])
 
-    def _spans(self, source_ids: NDArray[np.int32]) -> list[Integers]:
+    def _starting(self, source_ids: NDArray[np.int32]) -> list[Integers]:
         """For length 1, 2, ... the piece that starts at each place of the sources; P where it is none."""
-        V = len(self.edits.first)
+        V, none = len(self.edits.first), len(self.pieces)
         ids = source_ids.astype(np.int64)
-        keys, spans = np.zeros_like(ids), []
+        keys, starting = np.zeros_like(ids), []
         for length in range(1, min(_longest_piece(V), ids.shape[1]) + 1):
             keys = keys[:, : ids.shape[1] + 1 - length] * V + ids[:, length - 1 :]
-            places = np.minimum(np.searchsorted(self.pieces, keys), len(self.pieces) - 1)
-            inside = (self.pieces[places] == keys) & (ids[:, length - 1 :] != PADDING)
-            spans.append(np.where(inside, places, len(self.pieces)))
-        return spans
+            places = look_up(self.pieces, np.arange(none), keys, none)
+            starting.append(np.where(ids[:, length - 1 :] != PADDING, places, none))
+        return starting
 
     def _tables(self, target_ids: NDArray[np.int32]) -> tuple[NDArray[np.float32], Reals, Integers]:
         """For every different context the counted share of each piece, and what is left for the edits.
@@ -162,9 +141,8 @@ class Channel:
         shares = np.zeros((len(different), len(self.pieces) + 1), dtype=np.float32)
         rest = np.ones(len(different))
         for context, level in zip(contexts, self.levels, strict=False):
-            wanted = context[different]
-            places = np.minimum(np.searchsorted(level.keys, wanted), len(level.keys) - 1)
-            known = np.flatnonzero(level.keys[places] == wanted)
+            places = look_up(level.keys, np.arange(len(level.keys)), context[different], -1)
+            known = np.flatnonzero(places >= 0)
             counts = level.rows(places[known], shares.shape[1])
             keep = STRENGTH / (STRENGTH + counts.sum(axis=1))
             shares[known] = (shares[known] + counts / STRENGTH) * keep[:, None]
@@ -173,33 +151,15 @@ class Channel:
 
 
 def _longest_piece(source_symbols: int) -> int:
-    longest = LONGEST_PIECE
-    while source_symbols**longest >= LARGEST_KEY:
-        longest -= 1
-    return longest
+    return max(length for length in range(1, LONGEST_PIECE + 1) if source_symbols**length < LARGEST_KEY)
 
 
 def _contexts(ids: NDArray[np.int32], base: int) -> Iterator[Integers]:
     """The contexts of every symbol, the shortest first: numbers in base V, rows one behind the other."""
-    B, T = ids.shape
-    inside = ids != PADDING
-    reach = max(abs(place) for place in CONTEXT)
-    wide = np.full((B, T + 2 * reach), PADDING, dtype=np.int64)
-    wide[:, reach : reach + T] = ids
-    wide[:, reach - 1] = START
-    wide[np.arange(B), reach + inside.sum(axis=1)] = END
-    keys = ids[inside].astype(np.int64)
+    keys = ids[ids != PADDING].astype(np.int64)
     yield keys
-    for length, place in enumerate(CONTEXT, start=2):
+    for length, neighbour in enumerate(neighbours(ids, CONTEXT), start=2):
         if base**length >= LARGEST_KEY:
             break
-        keys = keys * base + wide[:, reach + place : reach + place + T][inside]
+        keys = keys * base + neighbour
         yield keys
-
-
-def _similar_rows(source_lengths: Integers, target_lengths: Integers) -> Iterator[Rows]:
-    """All pairs that have symbols on both sides, in batches of similar lengths."""
-    rows = np.flatnonzero((source_lengths > 0) & (target_lengths > 0))
-    order = rows[np.lexsort((source_lengths[rows], target_lengths[rows]))]
-    cells = np.cumsum((source_lengths[order] + 1) * (target_lengths[order] + 1))
-    yield from np.split(order, np.flatnonzero(np.diff(cells // CELLS_AT_ONCE)) + 1)

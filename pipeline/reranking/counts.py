@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.store import StringStore
+from pipeline.data.store import StringStore, look_up, spans
 
 Fingerprints = NDArray[np.uint64]
 
@@ -28,30 +28,22 @@ class Counts:
 
     def __getitem__(self, wanted: Fingerprints) -> NDArray[np.int64]:
         """How often each of `wanted` occurs, int64 [len(wanted)]."""
-        if not len(self.keys):
-            return np.zeros(len(wanted), dtype=np.int64)
-        places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[places] == wanted, self.counts[places], 0)
+        return look_up(self.keys, self.counts, wanted, 0)
 
 
 def fingerprints(strings: StringStore) -> Fingerprints:
     """A number for each row: equal for equal rows, and for others but by an accident of some 2**-64. uint64 [rows]."""
-    parts = [
-        _fingerprints(strings, start, min(start + ROWS_AT_ONCE, len(strings)))
-        for start in range(0, len(strings), ROWS_AT_ONCE)
-    ]
-    return np.concatenate([np.zeros(0, dtype=np.uint64), *parts])
-
-
-def _fingerprints(strings: StringStore, start: int, end: int) -> Fingerprints:
-    """A polynomial of scrambled ids modulo 2**64, and once more scrambled."""
-    offsets = strings.offsets[start : end + 1] - strings.offsets[start]
-    ids = strings.ids[strings.offsets[start] : strings.offsets[end]].astype(np.uint64)
-    lengths = np.diff(offsets)
-    places = np.arange(len(ids)) - np.repeat(offsets[:-1], lengths)
-    powers = np.cumprod(np.full(int(lengths.max(initial=0)) + 1, FACTOR))
-    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(_scrambled(ids + np.uint64(1)) * powers[places])])
-    return _scrambled(sums[offsets[1:]] - sums[offsets[:-1]] + lengths.astype(np.uint64))
+    parts = [np.zeros(0, dtype=np.uint64)]
+    for start in range(0, len(strings), ROWS_AT_ONCE):
+        some = strings.take(np.arange(start, min(start + ROWS_AT_ONCE, len(strings))))
+        # A polynomial of scrambled ids modulo 2**64, and once more scrambled.
+        lengths = np.diff(some.offsets)
+        places, _ = spans(np.zeros_like(lengths), lengths)
+        powers = np.cumprod(np.full(int(lengths.max()) + 1, FACTOR))
+        sums = np.cumsum(_scrambled(some.ids.astype(np.uint64) + np.uint64(1)) * powers[places])
+        sums = np.append(np.uint64(0), sums)
+        parts.append(_scrambled(np.diff(sums[some.offsets]) + lengths.astype(np.uint64)))
+    return np.concatenate(parts)
 
 
 def _scrambled(numbers: Fingerprints) -> Fingerprints:

@@ -8,9 +8,8 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from rapidfuzz.distance import Levenshtein
 from pipeline.data.alignment import same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import DAMAGE, StringStore
+from pipeline.data.store import DAMAGE, Integers, Reals, StringStore, load_arrays, save_arrays, spans
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest
 from pipeline.reranking.channel import Channel
@@ -47,9 +46,6 @@ FEATURES = (
     "length", "length_ratio",  # symbols; distance of the logarithm of the ratio of lengths from that of the pairs
     "source_count",  # how often the pairs have this source: the same for all its candidates, of use to trees
 )  # fmt: skip
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 class Candidate(Protocol):
@@ -79,21 +75,20 @@ class FeatureMatrix:
 
     def rows(self, sources: Integers) -> Integers:
         """The candidates of some of the sources, int64 [M], in that order; a source may come again."""
-        starts, sizes = self.offsets[sources], np.diff(self.offsets)[sources]
-        return np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+        return spans(self.offsets[sources], np.diff(self.offsets)[sources])[0]
 
     def take(self, sources: Integers) -> "FeatureMatrix":
         """The features of these sources alone."""
-        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[sources])])
-        return FeatureMatrix(self.values[self.rows(sources)], offsets)
+        rows, offsets = spans(self.offsets[sources], np.diff(self.offsets)[sources])
+        return FeatureMatrix(self.values[rows], offsets)
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureExtractor:
     """What pairs and unpaired targets say of candidates: learned once, saved, and loaded by whatever predicts.
 
-    data: digest of the prepared data it was learned from. listed: None where dev and test targets were held out of the
-    list: being listed would then prove a candidate wrong, a property of the split and not of the language.
+    data: digest of the prepared data it was learned from. listed, neighbourhood: empty and None where dev and test
+    targets were held out of the list: being listed would then prove a candidate wrong, by the split, not the language.
     """
 
     data: str
@@ -106,7 +101,7 @@ class FeatureExtractor:
     length_ratio: float
     language_model: CharacterLanguageModel
     channel: Channel
-    listed: Counts | None
+    listed: Counts
     neighbourhood: Neighbourhood | None
 
     @classmethod
@@ -131,7 +126,7 @@ class FeatureExtractor:
             length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
             language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
             channel=Channel.learn(sources, targets, prepared.alignment),
-            listed=None if held_out else Counts.of(fingerprints(prepared.targets)),
+            listed=Counts.of(fingerprints(prepared.targets)[: 0 if held_out else None]),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
         )
 
@@ -139,21 +134,18 @@ class FeatureExtractor:
         """Write arrays and metadata into a folder; the same features give identical bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         save_alphabets(folder, self.source_alphabet, self.target_alphabet)
-        parts: dict[str, dict[str, NDArray[Any]]] = {
-            "pairs": vars(self.pairs),
-            "paired_sources": vars(self.paired_sources),
-            "paired_targets": vars(self.paired_targets),
-            "language_model": self.language_model.arrays(),
-            "channel": self.channel.arrays(),
-            "listed": {} if self.listed is None else vars(self.listed),
-            "neighbourhood": {} if self.neighbourhood is None else self.neighbourhood.arrays(),
-        }
-        arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
-        with (folder / ARRAYS).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        save_arrays(
+            folder / ARRAYS,
+            pairs=self.pairs,
+            paired_sources=self.paired_sources,
+            paired_targets=self.paired_targets,
+            language_model=self.language_model.levels,
+            channel=self.channel,
+            listed=self.listed,
+            neighbourhood=self.neighbourhood.store if self.neighbourhood else (),
+        )
         content = {
             "data": self.data,
-            "held_out": self.listed is None,
             "length_ratio": self.length_ratio,
             "targets_of_source": self.targets_of_source,
         }
@@ -167,33 +159,22 @@ class FeatureExtractor:
             content = json.loads((folder / METADATA).read_bytes().decode())
             if content.pop(DIGEST, None) != _digest(content, folder):
                 raise ValueError("their content is not what this version writes")
-            with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-                parts: dict[str, dict[str, NDArray[Any]]] = {}
-                for path in arrays.files:
-                    part, name = path.split("/")
-                    parts.setdefault(part, {})[name] = arrays[path]
+            parts = load_arrays(folder / ARRAYS)
             source_alphabet, target_alphabet = load_alphabets(folder)
             return cls(
-                **{name: content[name] for name in ("data", "length_ratio", "targets_of_source")},
+                **content,
                 source_alphabet=source_alphabet,
                 target_alphabet=target_alphabet,
                 pairs=Counts(**parts["pairs"]),
                 paired_sources=Counts(**parts["paired_sources"]),
                 paired_targets=Counts(**parts["paired_targets"]),
-                language_model=CharacterLanguageModel.of_arrays(parts["language_model"], len(target_alphabet)),
-                channel=Channel.of_arrays(parts["channel"]),
-                listed=Counts(**parts["listed"]) if "listed" in parts else None,
-                neighbourhood=Neighbourhood.of_arrays(parts["neighbourhood"]) if "neighbourhood" in parts else None,
+                language_model=CharacterLanguageModel.of_levels(parts["language_model"], len(target_alphabet)),
+                channel=Channel.of_arrays(**parts["channel"]),
+                listed=Counts(**parts["listed"]),
+                neighbourhood=Neighbourhood(StringStore(**near)) if (near := parts.get("neighbourhood")) else None,
             )
-        except (AttributeError, *DAMAGE) as error:
-            raise UserError(
-                f"{folder} holds no features, or damaged ones ({error}): run `dvc repro features`"
-            ) from error
-
-    @cached_property
-    def same(self) -> Integers:
-        """For each target id the source id of the same symbol, or 0: int64 [target V]."""
-        return same_symbols(self.source_alphabet, self.target_alphabet)
+        except DAMAGE as error:
+            raise UserError(f"{folder} is missing or damaged ({error}): run `dvc repro features`") from error
 
     def further_candidates(self, sources: Sequence[str], n_best: NBest, count: int) -> list[list[str]]:
         """Candidates that the search did not write, to be scored by the network as well.
@@ -204,15 +185,14 @@ class FeatureExtractor:
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         lists = {source: row for source, row in zip(normalized, n_best, strict=True) if row}
         further = {source: list(self.targets_of_source.get(source, ())) for source in lists}
-        if self.listed is not None and self.neighbourhood is not None:
+        if self.neighbourhood is not None:
             different = list(lists)
             listed = self.listed[fingerprints(StringStore.of(different, self.target_alphabet))] > 0
             best = StringStore.of([lists[source][0].text for source in different], self.target_alphabet)
-            near = self.neighbourhood.near(best)
-            likely = self._likeliest(different, self.neighbourhood, near, count)
+            likely = self._likeliest(different, self.neighbourhood, best, count)
             for source, is_listed, rows in zip(different, listed, likely, strict=True):
                 further[source] += [source] if is_listed else []
-                further[source] += [self.target_alphabet.decode(self.neighbourhood.ids(row)) for row in rows]
+                further[source] += map(self.target_alphabet.decode, self.neighbourhood.store.padded(rows).tolist())
         written = {source: {candidate.text for candidate in row} for source, row in lists.items()}
         return [
             [text for text in dict.fromkeys(further.get(source, ())) if text not in written[source]]
@@ -237,8 +217,7 @@ class FeatureExtractor:
         model = _floored(logs, offsets, MODEL_RANGE)
         channel = _floored(self.channel.log_probabilities(source_ids, ids), offsets, CHANNEL_RANGE)
         language = self.language_model.log_probabilities(ids)
-        listed = np.zeros(len(texts), dtype=np.int64) if self.listed is None else self.listed[keys]
-        trained, pairs = self.paired_targets[keys], self.pairs[_paired(source_keys, keys)]
+        listed, trained, pairs = self.listed[keys], self.paired_targets[keys], self.pairs[_paired(source_keys, keys)]
         edits = self._edits(source_ids, ids)
         columns = {
             "log_probability": model,
@@ -263,27 +242,25 @@ class FeatureExtractor:
         return FeatureMatrix(np.column_stack([columns[name] for name in FEATURES]).astype(np.float64), offsets)
 
     def _edits(self, source_ids: StringStore, ids: StringStore) -> Reals:
-        if not self.same.any():
+        same = same_symbols(self.source_alphabet, self.target_alphabet)
+        if not same.any():
             return np.zeros(len(ids))
-        new = len(self.source_alphabet) + np.arange(len(self.same))  # of symbols that the sources do not have
-        in_source_ids = StringStore(np.where(self.same > 0, self.same, new)[ids.ids], ids.offsets)
+        new = len(self.source_alphabet) + np.arange(len(same))  # of symbols that the sources do not have
+        in_source_ids = StringStore(np.where(same > 0, same, new)[ids.ids], ids.offsets)
         pairs = zip(comparable(source_ids), comparable(in_source_ids), strict=True)
         return np.array([Levenshtein.distance(source, target) for source, target in pairs], dtype=np.float64)
 
     def _likeliest(
-        self, sources: Sequence[str], listed: Neighbourhood, near: Sequence[Integers], count: int
-    ) -> list[Integers]:
-        """For each source the `count` rows of the list near it by which the channel most likely gives it."""
+        self, sources: Sequence[str], listed: Neighbourhood, best: StringStore, count: int
+    ) -> Iterator[Integers]:
+        """For each source the `count` rows near its best candidate by which the channel most likely gives it."""
+        near = listed.near(best)
         sizes = [len(rows) for rows in near]
-        repeated = StringStore.of(
-            [source for source, size in zip(sources, sizes, strict=True) for _ in range(size)], self.source_alphabet
-        )
-        scores = self.channel.log_probabilities(repeated, listed.take(np.concatenate([*near, []])))
-        ends = np.cumsum(sizes)
-        return [
-            rows[np.argsort(-scores[end - len(rows) : end], kind="stable")[:count]]
-            for rows, end in zip(near, ends, strict=True)
-        ]
+        source_ids = StringStore.of(sources, self.source_alphabet).take(np.repeat(np.arange(len(near)), sizes))
+        targets = listed.store.take(np.concatenate([*near, np.zeros(0, dtype=np.int64)]))
+        scores = self.channel.log_probabilities(source_ids, targets)
+        for rows, some in zip(near, np.split(scores, np.cumsum(sizes)[:-1]), strict=True):
+            yield rows[np.argsort(-some, kind="stable")[:count]]
 
 
 def _digest(content: Mapping[str, Any], folder: Path) -> str:

@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.alphabet import END, START
-from pipeline.data.store import StringStore
+from pipeline.data.store import Integers, Reals, StringStore, look_up
 
 ORDER = 6
 LARGEST_NGRAM = 2**63
 ROWS_AT_ONCE = 2**19  # of which the n-grams are counted at once
 DISCOUNTS = (0.5, 1.0, 1.5)  # of counts 1, 2, and 3 or more, where the counts are too few to estimate them
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +42,8 @@ class Level:
         totals = np.add.reduceat(counts, starts).astype(np.float64)
         ends = np.append(starts[1:], len(ngrams))
         shares = (counts - discounts) / np.repeat(totals, ends - starts)
-        return cls(
-            ngrams,
-            shares.astype(np.float32),
-            contexts,
-            (np.add.reduceat(discounts, starts) / totals).astype(np.float32),
-        )
+        backoffs = np.add.reduceat(discounts, starts) / totals
+        return cls(ngrams, shares.astype(np.float32), contexts, backoffs.astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +74,11 @@ class CharacterLanguageModel:
             levels.append(Level.of_counts(ngrams, counts, alphabet_size))
         return cls(alphabet_size, tuple(reversed(levels)))
 
+    @classmethod
+    def of_levels(cls, levels: Mapping[str, Any], alphabet_size: int) -> "CharacterLanguageModel":
+        """Make a model of what `load_arrays` read of its levels; raises TypeError where an array is missing."""
+        return cls(alphabet_size, tuple(Level(**level) for level in levels.values()))
+
     def log_probabilities(self, strings: StringStore) -> Reals:
         """Natural logarithm of the probability of each row and of its end, float64 [rows]."""
         totals = np.zeros(len(strings))
@@ -92,28 +90,14 @@ class CharacterLanguageModel:
             totals[rows] = np.bincount(row[predicted], scores, len(rows))
         return totals
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The levels by name, for `of_arrays`."""
-        levels = enumerate(self.levels, start=1)
-        return {f"{name}_{length}": array for length, level in levels for name, array in vars(level).items()}
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], alphabet_size: int) -> "CharacterLanguageModel":
-        """The inverse of `arrays`; raises KeyError where one is missing."""
-        names = list(Level.__annotations__)
-        lengths = range(1, len(arrays) // len(names) + 1)
-        levels = (Level(**{name: arrays[f"{name}_{length}"] for name in names}) for length in lengths)
-        return cls(alphabet_size, tuple(levels))
-
     def _probabilities(self, stream: Integers, places: Integers) -> Reals:
         """Probability of the symbol at each of `places` after those before it."""
         V = self.alphabet_size
         probabilities = np.full(len(places), 1.0 / (V - 2))  # END, unknown and the symbols
         for length, level in enumerate(self.levels, start=1):
             ngrams = _keys(stream, places, V, length)
-            probabilities = _look_up(level.ngrams, level.shares, ngrams, 0.0) + probabilities * _look_up(
-                level.contexts, level.backoffs, ngrams // V, 1.0
-            )
+            probabilities = probabilities * look_up(level.contexts, level.backoffs, ngrams // V, 1.0)
+            probabilities += look_up(level.ngrams, level.shares, ngrams, 0.0)
         return probabilities
 
 
@@ -168,8 +152,3 @@ def _discounts(counts: Integers) -> tuple[float, ...]:
     estimated = (1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four_times / thrice)
     in_range = all(0 < value < number for number, value in enumerate(estimated, start=1))
     return estimated if in_range else DISCOUNTS
-
-
-def _look_up(keys: Integers, values: NDArray[np.float32], wanted: Integers, default: float) -> Reals:
-    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[places] == wanted, values[places], default)

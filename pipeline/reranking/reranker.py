@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.store import Integers, Reals
 from pipeline.errors import UserError
 from pipeline.reranking.features import FEATURES, FeatureMatrix, NBest
 from pipeline.reranking.trees import Trees
@@ -29,10 +30,9 @@ COLUMNS = 2 * len(FEATURES) + 4  # of the trees
 MODEL_SCORE = np.array([float(name == "log_probability") for name in FEATURES])
 SURE = 1e-6  # a probability closer to 0 or 1 is taken for that close
 
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 Folds = Sequence[tuple[Integers, Integers]]
+Accepted = Sequence[Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,6 @@ class Calibration:
         return np.exp(-np.logaddexp(0.0, -log_odds))
 
 
-UNCALIBRATED = Calibration()
-
-
 def _log_odds(probabilities: Reals) -> Reals:
     clipped = np.clip(probabilities, SURE, 1 - SURE)
     return np.log(clipped) - np.log1p(-clipped)
@@ -90,18 +87,13 @@ class Reranker:
     weights: tuple[float, ...] = tuple(MODEL_SCORE.tolist())
     strength: float | None = None
     trees: Trees | None = None
-    calibration: Calibration = UNCALIBRATED
+    calibration: Calibration = Calibration()
     model_accuracy: float | None = None
     accuracy: float | None = None
 
     @classmethod
     def fit(
-        cls,
-        features: FeatureMatrix,
-        n_best: NBest,
-        sources: Sequence[str],
-        accepted: Sequence[Collection[str]],
-        seed: int,
+        cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Accepted, seed: int
     ) -> "Reranker":
         """Learn from the lists of the dev items, row-aligned all four; `accepted` are the right targets of each.
 
@@ -142,23 +134,19 @@ class Reranker:
         confidences = self.calibration(_shares(scores, features.offsets))
         ranked = []
         for row, start, end in zip(n_best, features.offsets[:-1], features.offsets[1:], strict=True):
-            order = np.argsort(-scores[start:end], kind="stable")
-            ranked.append(
-                [RankedPrediction(row[i].text, row[i].log_probability, float(confidences[start + i])) for i in order]
-            )
+            places = np.argsort(-scores[start:end], kind="stable").tolist()
+            sure = confidences[start:end].tolist()
+            ranked.append([RankedPrediction(row[i].text, row[i].log_probability, sure[i]) for i in places])
         return ranked
 
     def save(self, path: Path) -> None:
         """Write the reranker as JSON."""
-        content = {
+        content = vars(self) | {
             "weights": dict(zip(FEATURES, self.weights, strict=True)),
-            "strength": self.strength,
-            "trees": None if self.trees is None else self.trees.content(),
-            "calibration": {"slope": self.calibration.slope, "intercept": self.calibration.intercept},
-            "model_accuracy": self.model_accuracy,
-            "accuracy": self.accuracy,
+            "trees": self.trees and vars(self.trees),
+            "calibration": vars(self.calibration),
         }
-        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+        lines = (f"{json.dumps(key)}: {json.dumps(value, default=np.ndarray.tolist)}" for key, value in content.items())
         path.write_text("{" + ",\n ".join(lines) + "}\n", encoding="utf-8")
 
     @classmethod
@@ -170,20 +158,15 @@ class Reranker:
                 raise ValueError("its features are not those of this version")
             if not np.isfinite([*content["weights"].values(), *content["calibration"].values()]).all():
                 raise ValueError("it has weights that are not finite numbers")
+            numbers = {name: content[name] for name in ("strength", "model_accuracy", "accuracy")}
             return cls(
-                tuple(float(weight) for weight in content["weights"].values()),
-                _number(content["strength"]),
-                None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
-                Calibration(**content["calibration"]),
-                _number(content["model_accuracy"]),
-                _number(content["accuracy"]),
+                weights=tuple(float(weight) for weight in content["weights"].values()),
+                trees=None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
+                calibration=Calibration(**content["calibration"]),
+                **{name: None if number is None else float(number) for name, number in numbers.items()},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} is not a reranker ({error}): run the stage that wrote it again") from error
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +177,7 @@ class _Items(FeatureMatrix):
     groups: Integers
 
     @classmethod
-    def of(
-        cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Sequence[Collection[str]]
-    ) -> "_Items":
+    def of(cls, features: FeatureMatrix, n_best: NBest, sources: Sequence[str], accepted: Accepted) -> "_Items":
         right = [candidate.text in some for row, some in zip(n_best, accepted, strict=True) for candidate in row]
         groups = np.unique(np.array(sources, dtype=object), return_inverse=True)[1]
         return cls(features.values, features.offsets, np.array(right, dtype=bool), groups)

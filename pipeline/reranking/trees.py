@@ -4,23 +4,18 @@ scikit-learn can only pickle what it has fitted, and a pickle runs code when it 
 every prediction would import scikit-learn, which takes longer than the prediction. Only fitting imports it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+from pipeline.data.store import Integers, Reals
 
 ROUNDS = 300  # trees
 LEARNING_RATE = 0.05
 LEAVES = 16
 FEWEST_ROWS = 10  # in a leaf
-
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +43,22 @@ class Trees:
 
         Source: Friedman 2001, "Greedy function approximation: a gradient boosting machine".
         """
+        from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
         if not right.any() or not wrong.any():
             raise ValueError("trees are fitted to rows some of which were right and some wrong")
         both = np.concatenate([np.flatnonzero(right > 0), np.flatnonzero(wrong > 0)])
         is_right = np.arange(len(both)) < np.count_nonzero(right > 0)
-        fitted = estimator(seed)
+        fitted = HistGradientBoostingClassifier(
+            learning_rate=LEARNING_RATE,
+            max_iter=ROUNDS,
+            max_leaf_nodes=LEAVES,
+            min_samples_leaf=FEWEST_ROWS,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=seed,
+        )
         weights = np.where(is_right, right[both], wrong[both])
         with threadpool_limits(limits=1, user_api="openmp"):  # several wait for each other on a busy machine
             fitted.fit(rows[both], is_right, sample_weight=weights)
@@ -87,22 +91,12 @@ class Trees:
             log_odds += self.values[node]
         return log_odds
 
-    def content(self) -> dict[str, Any]:
-        """The trees as numbers and lists, for JSON."""
-        return {name: value if name == "start" else value.tolist() for name, value in vars(self).items()}
-
     @classmethod
     def of_content(cls, content: Mapping[str, Any], columns: int) -> "Trees":
-        """The inverse of `content`, for rows of so many columns; raises ValueError for what cannot be such trees."""
-        trees = cls(
-            start=float(content["start"]),
-            roots=_integers(content["roots"]),
-            columns=_integers(content["columns"]),
-            thresholds=np.array(content["thresholds"], dtype=np.float64),
-            left=_integers(content["left"]),
-            right=_integers(content["right"]),
-            values=np.array(content["values"], dtype=np.float64),
-        )
+        """Make trees of the lists in a JSON file, for rows of so many columns; raises ValueError for any others."""
+        kinds = {"thresholds": np.float64, "values": np.float64}  # all others are integers
+        arrays: dict[str, Any] = {name: np.array(value, kinds.get(name, np.int64)) for name, value in content.items()}
+        trees = cls(**arrays | {"start": float(content["start"])})
         nodes, itself = len(trees.columns), np.arange(len(trees.columns))
         sizes = {len(part) for part in (trees.thresholds, trees.left, trees.right, trees.values)}
         leaf = (trees.left == itself) & (trees.right == itself)
@@ -113,22 +107,3 @@ class Trees:
         if not ((trees.roots >= 0) & (trees.roots < nodes)).all():
             raise ValueError("its trees have no roots")
         return trees
-
-
-def estimator(seed: int) -> "HistGradientBoostingClassifier":
-    """The classifier that fits the trees, not yet fitted."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(
-        learning_rate=LEARNING_RATE,
-        max_iter=ROUNDS,
-        max_leaf_nodes=LEAVES,
-        min_samples_leaf=FEWEST_ROWS,
-        l2_regularization=1.0,
-        early_stopping=False,
-        random_state=seed,
-    )
-
-
-def _integers(content: Sequence[int]) -> Integers:
-    return np.array(content, dtype=np.int64)

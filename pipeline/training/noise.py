@@ -3,7 +3,7 @@
 Both are pure functions of ids and a random generator. How pairs are aligned is left to `data.alignment`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,7 +16,7 @@ from pipeline.config.params import NoiseKind, Params
 from pipeline.data.alignment import Alignment, same_symbols
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import StringStore
+from pipeline.data.store import StringStore, neighbours
 from pipeline.errors import UserError
 from pipeline.training.batches import BatchStream, Corruption, Ids
 from pipeline.training.strategies import Phase, Task
@@ -125,7 +125,7 @@ class LearnedNoise:
         contexts = [ids[ids != PADDING].astype(np.int64)]
         keys: list[Integers] = []
         known = V
-        for neighbour in _neighbours(ids):
+        for neighbour in neighbours(ids, NEIGHBOURS):
             new, places = np.unique(contexts[-1] * V + neighbour, return_inverse=True)
             keys.append(new)
             contexts.append(known + places)
@@ -220,7 +220,7 @@ class LearnedNoise:
         """The contexts of each symbol, the shortest first; -1 where a context was never seen."""
         V = len(self.fallback)
         contexts = [symbols]
-        for neighbour in _neighbours(ids):
+        for neighbour in neighbours(ids, NEIGHBOURS):
             contexts.append(self._find(contexts[-1] * V + neighbour))
         return contexts
 
@@ -264,22 +264,6 @@ class LearnedNoise:
     def _occurrences(self) -> Integers:
         """The pieces of each context, as often as they were counted."""
         return np.repeat(self.pieces, np.diff(self.cumulative))
-
-
-def _neighbours(ids: Padded) -> Iterator[Integers]:
-    """For each place of `NEIGHBOURS` the neighbour there of every symbol, rows one behind the other.
-
-    START stands before a row, END after it, PADDING further out.
-    """
-    B, T = ids.shape
-    inside = ids != PADDING
-    reach = max(map(abs, NEIGHBOURS)) + 1
-    wide = np.zeros((B, T + 2 * reach), dtype=np.int64)
-    wide[:, reach : reach + T] = ids
-    wide[:, reach - 1] = START
-    wide[np.arange(B), reach + inside.sum(axis=1)] = END
-    for place in NEIGHBOURS:
-        yield wide[:, reach + place : reach + place + T][inside]
 
 
 def _names(ids: Sequence[int], alphabet: Alphabet) -> list[str]:

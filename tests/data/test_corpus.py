@@ -418,7 +418,7 @@ HOMOPHONES = {word: sound for sound in "ABCDEFGH" for word in (sound.lower(), so
 @settings(deadline=None)
 @given(st.integers(0, 2**31 - 1))
 def test_no_sound_is_on_two_sides_and_every_spelling_of_dev_and_test_counts(seed: int) -> None:
-    train, dev, test = split_by_sound(HOMOPHONES, dev=2, test=3, seed=seed)
+    train, dev, test = split_by_sound(HOMOPHONES, dev=2, test=3, seed=seed).values()
     assert [len(part) for part in (train, dev, test)] == [3, 2, 3]
     assert sorted(example.source for example in train + dev + test) == list("ABCDEFGH")
     for example in train + dev + test:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
 from pipeline.data import alphabet, store
-from pipeline.data.alphabet import END, Alphabet
+from pipeline.data.alphabet import END, PADDING, START, Alphabet
 from pipeline.data.store import PackedStrings, StringStore
 from pipeline.errors import UserError
 
@@ -121,26 +121,44 @@ def test_offsets_that_do_not_ascend_from_0_to_the_end_are_damage(tmp_path: Path,
         StringStore.open(tmp_path / "x")
 
 
-def test_offsets_are_checked_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "AT_ONCE", 2)
-    strings = StringStore(np.full(6, 4, dtype=np.uint16), np.array([0, 1, 2, 3, 4, 6]))
-    strings.save(tmp_path / "x")
-    assert StringStore.open(tmp_path / "x").largest() == 4
-    for place in range(1, 5):
-        offsets = strings.offsets.copy()
-        offsets[place] = offsets[place - 1] - 1
-        np.save(tmp_path / "x.offsets.npy", offsets)
-        with pytest.raises(UserError, match="ids and offsets do not fit"):
-            StringStore.open(tmp_path / "x")
-
-
-def test_the_largest_id_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "AT_ONCE", 2)
-    for place in range(5):
-        ids = np.full(5, 4, dtype=np.uint16)
-        ids[place] = 9
-        assert StringStore(ids, np.array([0, 5])).largest() == 9
+def test_the_largest_id_is_found_wherever_it_stands() -> None:
+    assert StringStore.of(["ab", "cab"], ABC).largest() == 6
     assert StringStore.of([], ABC).largest() == 0
+
+
+def test_taken_rows_are_a_store_in_that_order() -> None:
+    taken = StringStore.of(["ab", "", "cab"], ABC).take(np.array([2, 1, 2]))
+    assert taken.ids.tolist() == [6, 4, 5, 6, 4, 5]
+    assert taken.offsets.tolist() == [0, 3, 3, 6]
+
+
+def test_spans_count_on_from_their_starts() -> None:
+    places, offsets = store.spans(np.array([7, 2, 0]), np.array([2, 0, 3]))
+    assert places.tolist() == [7, 8, 0, 1, 2]
+    assert offsets.tolist() == [0, 2, 2, 5]
+
+
+def test_pairs_of_similar_lengths_come_together_and_those_with_an_empty_side_not_at_all() -> None:
+    sources, targets = (StringStore.of(strings, ABC) for strings in (["a", "", "abc", "b"], ["b", "a", "abc", "c"]))
+    assert [rows.tolist() for rows in store.similar_pairs(sources, targets, cells=10)] == [[0, 3], [2]]
+
+
+def test_neighbours_by_hand() -> None:
+    ids = np.array([[4, 5], [6, 0]], dtype=np.int32)
+    found = [places.tolist() for places in store.neighbours(ids, (-1, 1, -2))]
+    assert found == [[START, 4, START], [5, END, END], [PADDING, START, PADDING]]
+
+
+def test_arrays_of_any_depth_are_loaded_as_they_were_saved(tmp_path: Path) -> None:
+    strings, numbers = StringStore.of(["ab", "", "cab"], ABC), np.array([0.5, -np.inf])
+    for name in ("one", "two"):
+        store.save_arrays(tmp_path / name, numbers=numbers, strings=strings, both=(strings, strings))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    loaded = store.load_arrays(tmp_path / "one")
+    np.testing.assert_array_equal(loaded["numbers"], numbers)
+    for arrays in (loaded["strings"], *loaded["both"].values()):
+        np.testing.assert_array_equal(arrays["ids"], strings.ids)
+        np.testing.assert_array_equal(arrays["offsets"], strings.offsets)
 
 
 @settings(deadline=None, max_examples=50)

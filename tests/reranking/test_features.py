@@ -142,10 +142,10 @@ def test_a_changed_bit_or_missing_file_is_an_error(prepared: Prepared, tmp_path:
         (folder / name).write_bytes(changed)
         if name == METADATA and _same_json(bytes(changed), whole):
             continue
-        with pytest.raises(UserError, match="features holds no features, or damaged ones"):
+        with pytest.raises(UserError, match="features is missing or damaged"):
             FeatureExtractor.load(folder)
     (folder / name).unlink()
-    with pytest.raises(UserError, match=r"features holds no features, or damaged ones .*: run `dvc repro features`"):
+    with pytest.raises(UserError, match=r"features is missing or damaged .*: run `dvc repro features`"):
         FeatureExtractor.load(folder)
 
 

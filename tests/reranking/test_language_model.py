@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import END, PADDING, START, UNKNOWN, Alphabet, Ids
-from pipeline.data.store import StringStore
+from pipeline.data.store import StringStore, load_arrays, save_arrays
 from pipeline.reranking import language_model
 from pipeline.reranking.language_model import CharacterLanguageModel
 
@@ -114,7 +115,8 @@ def test_nothing_to_learn_from_is_refused() -> None:
         learned()
 
 
-def test_what_it_is_made_of_makes_it_again() -> None:
+def test_a_model_of_saved_levels_is_the_same(tmp_path: Path) -> None:
     model, strings = learned("abc", "ab", "ccc"), store("abc", "", "bbb")
-    again = CharacterLanguageModel.of_arrays(model.arrays(), len(ABC))
+    save_arrays(tmp_path / "levels.npz", levels=model.levels)
+    again = CharacterLanguageModel.of_levels(load_arrays(tmp_path / "levels.npz")["levels"], len(ABC))
     np.testing.assert_array_equal(again.log_probabilities(strings), model.log_probabilities(strings))
