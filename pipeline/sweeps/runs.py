@@ -35,7 +35,7 @@ class SweepConnection(Connection):
 
     def trials(self) -> list[ExistingRun]:
         """The runs of trials."""
-        return self._existing({KIND: TRIAL})
+        return self._existing({KIND: TRIAL}) or []
 
     def new_trial(self, parent: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Make a run of a trial in place of any before it; returns its id, empty if MLflow is away."""

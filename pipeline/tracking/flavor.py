@@ -6,7 +6,6 @@ of whoever logged the model. There are no pickles: `models.load_model`, and so `
 runs none of its code.
 """
 
-import json
 import logging
 from importlib.metadata import version
 from modulefinder import ModuleFinder
@@ -19,11 +18,12 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, set_model
+from mlflow.models.utils import _save_example
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
-from pipeline.prediction.requests import Service, defaults
+from pipeline.prediction.requests import Prediction, Service, defaults
 from pipeline.runs.groups import RerankMetadata
 
 BUNDLE = "bundle"  # the one artifact
@@ -41,13 +41,8 @@ REQUIREMENTS = (
     "tensorflow",
 )
 
-OUTPUTS = {
-    "source": DataType.string,
-    "rank": DataType.long,
-    "prediction": DataType.string,
-    "log_probability": DataType.double,
-    "confidence": DataType.double,
-}
+TYPES = {str: DataType.string, int: DataType.long, float: DataType.double}
+OUTPUTS = {name: TYPES[kind] for name, kind in Prediction.__annotations__.items()}
 
 
 class ServedModel(PythonModel):
@@ -90,16 +85,11 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
         )
     # Given an example and a type hint, MLflow would load the model and predict to learn this.
     model.signature.outputs = Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()])
+    params = defaults(RerankMetadata.load(bundle).decoding).items()
     model.signature.params = ParamSchema(
-        [
-            ParamSpec(name, DataType.string if isinstance(value, str) else DataType.long, value)
-            for name, value in defaults(RerankMetadata.load(bundle).decoding).items()
-        ]
+        [ParamSpec(name, TYPES[str if isinstance(value, str) else int], value) for name, value in params]
     )
-    files = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
-    model.saved_input_example_info = {**files, "type": "json_object"}
-    (folder / files["artifact_path"]).write_text(json.dumps([example]), encoding="utf-8")
-    (folder / files["serving_input_path"]).write_text(json.dumps({"inputs": [example]}), encoding="utf-8")
+    _save_example(model, [example], str(folder))
     model.save(folder / "MLmodel")
 
 

@@ -84,7 +84,7 @@ def publish_without(project: Path, *modules: str) -> None:
 
 def train(strategy: str, seed: int) -> None:
     """The run of a training as its stage leaves it."""
-    comparison = Comparison.open(load_params(), Prepared.open().digest, Environment.here())
+    comparison = Comparison(load_params(), Prepared.open().digest, Environment.here())
     child = comparison.start(strategy, seed)
     child.log_evaluations(load_history(run_folder(strategy, seed)))
     child.finish_training(run_folder(strategy, seed))
@@ -304,9 +304,9 @@ def test_a_training_repeated_with_the_same_result_adds_no_comparison(project: Pa
 def test_so_does_one_that_was_broken_off_and_one_whose_publication_was(project: Path) -> None:
     before = state(project)
     parameters = load_params(), Prepared.open().digest, Environment.here()
-    with pytest.raises(KeyboardInterrupt), Comparison.open(*parameters) as comparison, comparison.start("tandem", 0):
+    with pytest.raises(KeyboardInterrupt), Comparison(*parameters) as comparison, comparison.start("tandem", 0):
         raise KeyboardInterrupt
-    Comparison.open(*parameters).restore("tandem", 1)
+    Comparison(*parameters).restore("tandem", 1)
     assert publish(load_params())
     assert state(project) == before
 
