@@ -65,7 +65,8 @@ class SweepRuns:
     def begin(self) -> None:
         """Open the parent run."""
         if not self._parent.run_id:
-            self._parent = Run(self._connection, self._connection.open_parent(self._settings, {}))
+            self._parent = Run(self._connection, self._connection.open_parent({}))
+            self._parent.log_parameters(self._settings)
 
     def start(self, trial: Trial, key: str, **tags: str) -> Run:
         """Open the run of a trial."""

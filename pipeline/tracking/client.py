@@ -5,7 +5,6 @@ What a run holds is left to `pipeline.tracking.runs`.
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import random
@@ -51,7 +50,6 @@ ENVIRONMENT = {
 }
 LOCK_SECONDS = 120
 BUSY, BUSY_SECONDS = "database is locked", 20  # SQLite's message during another transaction; seconds of retries
-PARAMETERS_PER_BATCH = 100  # MLflow takes no more at once
 
 
 def project_root() -> Path:
@@ -70,12 +68,6 @@ def tracking_uri(root: Path) -> str:
 def is_server(uri: str) -> bool:
     """Whether runs go through a server, which then decides where artifacts are kept."""
     return uri.startswith(("http:", "https:", "databricks"))
-
-
-def ui_arguments(root: Path, port: int) -> list[str]:
-    """The arguments of the command `mlflow` that open the UI of a local store on loopback."""
-    where = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
-    return ["ui", "--backend-store-uri", tracking_uri(root), *where]
 
 
 def runs_page(root: Path, experiment: str) -> str:
@@ -191,9 +183,7 @@ class Connection:
         return self._existing({KIND: CHILD, PARENT_ID: parent}) or []
 
     @attempted("open the comparison", exclusive=True)
-    def open_parent(
-        self, client: "MlflowClient", parameters: Mapping[str, Any], tags: Tags, outputs: str | None = None
-    ) -> str:
+    def open_parent(self, client: "MlflowClient", tags: Tags, outputs: str | None = None) -> str:
         """Id of the parent run with these outputs, else of the one without, now running; it is made if missing."""
         runs = self._search(client, {KIND: self.parent_kind})
         existing = {run.data.tags.get(OUTPUTS): str(run.info.run_id) for run in reversed(runs)}
@@ -203,9 +193,7 @@ class Connection:
             client.update_run(existing[None], status="RUNNING")
             return existing[None]
         every = {**self._tags, KIND: self.parent_kind, **tags}
-        run_id = str(client.create_run(self._experiment, tags=every, run_name=self._name).info.run_id)
-        log_parameters(client, run_id, parameters)
-        return run_id
+        return str(client.create_run(self._experiment, tags=every, run_name=self._name).info.run_id)
 
     @attempted("delete a duplicate", exclusive=True)
     def delete_parent(self, client: "MlflowClient", parent: str) -> None:
@@ -266,15 +254,6 @@ def reason_of(error: Exception) -> str:
 def without_password(text: str) -> str:
     """The same text without user and password in its addresses."""
     return re.sub(r"//[^/@\s]*@", "//", text)
-
-
-def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, Any]) -> None:
-    """Write parameters by dotted name, the values as they may be written in params.yaml."""
-    from mlflow.entities import Param
-
-    entries = [Param(key, value if isinstance(value, str) else json.dumps(value)) for key, value in parameters.items()]
-    for start in range(0, len(entries), PARAMETERS_PER_BATCH):
-        client.log_batch(run_id, params=entries[start : start + PARAMETERS_PER_BATCH], synchronous=True)
 
 
 def import_mlflow() -> None:

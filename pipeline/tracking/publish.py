@@ -8,7 +8,7 @@ repeated with the same result), that one is completed, and the unfinished parent
 import contextlib
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,7 @@ def _complete(comparison: Comparison, manifest: Manifest, children: Sequence[Exi
         group = RunGroup(strategy, (seed,))
         shown[group], accuracies[group] = child, run.dev_accuracy
     comparison.log_data(sets)
-    _fill_parent(comparison, params, manifest.reports)
+    _fill_parent(comparison, manifest.reports)
     if comparison.connection.is_open:
         publish_models(params, shown, accuracies)
     if comparison.connection.is_open:
@@ -140,14 +140,19 @@ def _fill(child: Child, run: EvaluatedRun, params: Params) -> None:
         child.log_artifact(environment)
 
 
-def _fill_parent(comparison: Comparison, params: Params, reports: Sequence[Path]) -> None:
+def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
     """Add to the parent run the numbers of the comparison, the curve of the matcher and all reports."""
     from pipeline.report.tables import escape, table, verdict  # with pandas
 
     metrics = results.load_metrics()
-    comparison.log_parameters(flatten(params))
-    comparison.log_metrics(dict(_parent_metrics(metrics)))
-    comparison.log_metrics(numbers(json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8")), "matcher"))
+    shown: dict[str, Any] = {"matcher": json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8"))}
+    for title, row in results.rows(metrics).items():
+        means = {name: row[name]["mean"] for name in ("word_accuracy", "character_error_rate")}
+        by_order = {f"{order}_accuracy": interval["mean"] for order, interval in row["by_order"].items()}
+        shown[title.replace(", ", "_")] = {**means, **by_order, "calibration_error": row["calibration_error"]}
+    for name, paired in metrics[results.COMPARISONS].items():
+        shown[name] = {measure: paired[measure] for measure in ("difference", "p_value")}
+    comparison.log_metrics(numbers(shown))
     path = MODELS / "timings" / "matcher" / TIMINGS
     timings = {row[STEP]: row for row in folders.load_rows(path)} if path.exists() else {}
     rows = [row | timings.get(row[STEP], {}) for row in folders.load_rows(MATCHER_HISTORY)]
@@ -173,27 +178,12 @@ def read_predictions(path: Path) -> "pd.DataFrame":
     return table
 
 
-def _parent_metrics(metrics: results.Metrics) -> Iterator[tuple[str, float]]:
-    """The means of each row of the table, and the differences."""
-    for title, row in results.rows(metrics).items():
-        name = title.replace(", ", "_")
-        yield f"{name}_word_accuracy", row["word_accuracy"]["mean"]
-        yield f"{name}_character_error_rate", row["character_error_rate"]["mean"]
-        for order, interval in row["by_order"].items():
-            yield f"{name}_{order}_accuracy", interval["mean"]
-        if row["calibration_error"] is not None:
-            yield f"{name}_calibration_error", row["calibration_error"]
-    for name, paired in metrics[results.COMPARISONS].items():
-        yield f"{name}_difference", paired["difference"]
-        yield f"{name}_p_value", paired["p_value"]
-
-
-def numbers(content: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `PREFIX_test_roc_auc`."""
+def numbers(content: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `test_roc_auc`."""
     import pandas as pd
 
     flat = pd.json_normalize(dict(content), sep="_").select_dtypes("number")
-    return {f"{prefix}_{name}": float(column[0]) for name, column in flat.items()}
+    return {str(name): float(column[0]) for name, column in flat.items()}
 
 
 def _is_stamped(root: Path, published: str) -> bool:

@@ -22,7 +22,7 @@ from pipeline.runs import folders
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
 from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, starts_pretrained
 from pipeline.runs.groups import comparison_key
-from pipeline.tracking.client import REUSED, TRAINED, Connection, T, attempted, log_parameters
+from pipeline.tracking.client import REUSED, TRAINED, Connection, T, attempted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ SETS = (
     (TEST, "test pairs", ("source", "target"), "testing"),
 )
 SYSTEM = ("cpu_percent", "memory_megabytes")  # columns of timings.csv that the UI shows as system metrics
-METRICS_PER_BATCH = 1000  # MLflow takes no more at once
+PARAMETERS_PER_BATCH, METRICS_PER_BATCH = 100, 1000  # MLflow takes no more at once
 TABLES = "mlflow.loggedArtifacts"  # the tag by which the UI knows tables
 TERMINATED = 128 + 15  # the exit code that stands for SIGTERM
 
@@ -64,14 +64,21 @@ class Run:
 
     @attempted("log parameters")
     def log_parameters(self, client: "MlflowClient", parameters: Mapping[str, Any]) -> None:
-        """Write parameters by dotted name; the first value of a name stays."""
+        """Write parameters by dotted name as they may be in params.yaml; the first value of a name stays."""
+        from mlflow.entities import Param
+
         known = {} if self._is_new else client.get_run(self.run_id).data.params
-        missing = {name: value for name, value in parameters.items() if name not in known}
-        log_parameters(client, self.run_id, missing)
+        missing = [
+            Param(name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in parameters.items()
+            if name not in known
+        ]
+        for start in range(0, len(missing), PARAMETERS_PER_BATCH):
+            client.log_batch(self.run_id, params=missing[start : start + PARAMETERS_PER_BATCH], synchronous=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Write metrics of one step. Infinity and NaN are left out: MLflow would draw infinity as 1.8e308."""
-        now = milliseconds()
+        now = _milliseconds()
         self._log_points([(name, float(value), now, step) for name, value in metrics.items()])
 
     def log_history(self, rows: Sequence[Row], prefix: str = "", until: int | None = None) -> None:
@@ -79,7 +86,7 @@ class Run:
 
         `step` is the step, `seconds` (since training began; optional) the time axis, and all else are metrics.
         """
-        end, last = until or milliseconds(), rows[-1].get(SECONDS, 0.0) if rows else 0.0
+        end, last = until or _milliseconds(), rows[-1].get(SECONDS, 0.0) if rows else 0.0
         points = []
         for row in rows:
             at = end - round(1000 * (last - row.get(SECONDS, 0.0)))
@@ -184,8 +191,8 @@ class Comparison(Run):
         tags = _tags(params, data_digest) | environment.tags()
         tags.pop(STAGE, None)  # of no single stage
         connection = Connection(params.tracking.experiment, comparison_key(params, data_digest), tags)
-        source = {"mlflow.source.name": "dvc.yaml"}
-        super().__init__(connection, connection.open_parent(flatten(params), source, outputs))
+        super().__init__(connection, connection.open_parent({"mlflow.source.name": "dvc.yaml"}, outputs))
+        self.log_parameters(flatten(params))
 
     def start(self, name: str, seed: int) -> Child:
         """Open the child for a training of a strategy, or of `pretrain`, in place of what an earlier try has left.
@@ -209,7 +216,7 @@ class Comparison(Run):
         """Make the child of a finished training from its files, in place of any before it; it is not finished yet."""
         rows = folders.load_history(folders.run_folder(strategy, seed))
         environment = Environment.load(folders.timings_folder(strategy, seed))
-        end = milliseconds()
+        end = _milliseconds()
         began = end - round(1000 * max((row.get(SECONDS, 0.0) for row in rows), default=0.0))
         tags = {REUSED: "true", **(environment.tags() if environment else {})}
         if os.environ.get(EXPERIMENT):  # shown in this experiment, whichever it was trained in
@@ -247,8 +254,7 @@ def data_sets(folder: Path = PREPARED, use_of_targets: str = "training") -> "lis
     return sets
 
 
-def milliseconds() -> int:
-    """Milliseconds since 1970, UTC."""
+def _milliseconds() -> int:
     return round(time.time() * 1000)
 
 

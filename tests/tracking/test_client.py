@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Params
-from pipeline.tracking.client import runs_page, tracking_uri, ui_arguments
+from pipeline.tracking.client import runs_page, tracking_uri
 from pipeline.tracking.runs import Comparison
 from tests.conftest import PROJECT, Call
 from tests.support.servers import free_port
@@ -115,10 +115,10 @@ def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: P
     )
 
 
-def test_the_ui_opens_the_store_in_use_on_loopback(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ui_arguments(cold_project, 5000)
-    assert arguments[:3] == ["ui", "--backend-store-uri", f"sqlite:///{cold_project}/mlflow.db"]
-    assert arguments[3:7] == ["--host", "127.0.0.1", "--port", "5000"]
+def test_the_store_is_mlflow_db_in_the_project_or_the_one_named(
+    cold_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking_uri(cold_project) == f"sqlite:///{cold_project}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking_uri(cold_project) == "http://127.0.0.1:5000"
 

@@ -370,5 +370,5 @@ def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second
 
 
 def test_numbers_are_found_at_any_depth_and_named_by_their_way() -> None:
-    found = numbers({"encoder": "conv", "steps": 20, "test": {"roc_auc": 0.75}}, "matcher")
+    found = numbers({"matcher": {"encoder": "conv", "steps": 20, "test": {"roc_auc": 0.75, "gain": None}}})
     assert found == {"matcher_steps": 20, "matcher_test_roc_auc": 0.75}
