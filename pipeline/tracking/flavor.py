@@ -18,7 +18,6 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, set_model
-from mlflow.models.utils import _save_example
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
@@ -29,18 +28,7 @@ from pipeline.runs.groups import RerankMetadata
 BUNDLE = "bundle"  # the one artifact
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
-REQUIREMENTS = (
-    "mlflow-skinny",
-    "joblib",
-    "keras",
-    "numpy",
-    "pandas",
-    "pydantic",
-    "RapidFuzz",
-    "ruamel.yaml",
-    "tensorflow",
-)
-
+PACKAGES = ("mlflow-skinny", "joblib", "keras", "numpy", "pandas", "pydantic", "RapidFuzz", "ruamel.yaml", "tensorflow")
 TYPES = {str: DataType.string, int: DataType.long, float: DataType.double}
 OUTPUTS = {name: TYPES[kind] for name, kind in Prediction.__annotations__.items()}
 
@@ -72,6 +60,8 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
 
     example: a source that shows what sources look like. model: its identity in MLflow; its description is added here.
     """
+    from mlflow.models.utils import _save_example  # here, because loading a model does without
+
     # It logs that a type hint does not describe the output, which is described below.
     logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
     with TemporaryDirectory() as place:
@@ -80,7 +70,7 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
             python_model=__file__,
             artifacts={BUNDLE: str(bundle)},
             code_paths=[str(_copied_modules(Path(place)))],
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
             mlflow_model=model,
         )
     # Given an example and a type hint, MLflow would load the model and predict to learn this.

@@ -8,7 +8,7 @@ repeated with the same result), that one is completed, and the unfinished parent
 import contextlib
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # publishing what is complete already does without pandas
 LAYOUT = "2"  # another one when other things are published from the same files
 MATCHER_HISTORY = MODELS / "matcher" / HISTORY
 STAMP = Path(".dvc") / "tmp" / "tandem-published.json"  # in the project: what was complete, and in which store
-TABLE = "predictions.json"
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers
 UNKNOWN = ("log_probability", "confidence")  # columns of numbers that may be empty
 
@@ -133,7 +132,7 @@ def _fill(child: Child, run: EvaluatedRun, params: Params) -> None:
     seconds = sum(folders.load_seconds(stage, seed) for stage in stages)
     child.log_parameters({name: value for name, value in flatten(params).items() if name.startswith("decoding.")})
     child.log_metrics({**run.metrics, "seconds": seconds}, step=run.metadata.steps)
-    child.log_table(read_predictions(run.predictions), TABLE)
+    child.log_table(read_predictions(run.predictions), "predictions.json")
     child.log_artifact(run.predictions)
     child.log_artifact(run.reranker, "reranker")
     if (environment := folders.timings_folder(strategy, seed) / ENVIRONMENT).exists():
@@ -142,7 +141,9 @@ def _fill(child: Child, run: EvaluatedRun, params: Params) -> None:
 
 def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
     """Add to the parent run the numbers of the comparison, the curve of the matcher and all reports."""
-    from pipeline.report.tables import escape, table, verdict  # with pandas
+    import pandas as pd
+
+    from pipeline.report.tables import escape, table, verdict
 
     metrics = results.load_metrics()
     shown: dict[str, Any] = {"matcher": json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8"))}
@@ -152,7 +153,8 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
         shown[title.replace(", ", "_")] = {**means, **by_order, "calibration_error": row["calibration_error"]}
     for name, paired in metrics[results.COMPARISONS].items():
         shown[name] = {measure: paired[measure] for measure in ("difference", "p_value")}
-    comparison.log_metrics(numbers(shown))
+    flat = pd.json_normalize(shown, sep="_").select_dtypes("number")  # {"test": {"auc": 0.9}} becomes test_auc
+    comparison.log_metrics({name: column[0] for name, column in flat.items()})
     path = MODELS / "timings" / "matcher" / TIMINGS
     timings = {row[STEP]: row for row in folders.load_rows(path)} if path.exists() else {}
     rows = [row | timings.get(row[STEP], {}) for row in folders.load_rows(MATCHER_HISTORY)]
@@ -176,14 +178,6 @@ def read_predictions(path: Path) -> "pd.DataFrame":
     table = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, lineterminator="\n", **kinds)
     table.insert(1, "prediction", table.pop("prediction"))
     return table
-
-
-def numbers(content: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `test_roc_auc`."""
-    import pandas as pd
-
-    flat = pd.json_normalize(dict(content), sep="_").select_dtypes("number")
-    return {str(name): float(column[0]) for name, column in flat.items()}
 
 
 def _is_stamped(root: Path, published: str) -> bool:

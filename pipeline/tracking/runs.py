@@ -22,7 +22,7 @@ from pipeline.runs import folders
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
 from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, starts_pretrained
 from pipeline.runs.groups import comparison_key
-from pipeline.tracking.client import REUSED, TRAINED, Connection, T, attempted
+from pipeline.tracking.client import REUSED, TRAINED, Connection, T, Tags, attempted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,6 @@ TABLES = "mlflow.loggedArtifacts"  # the tag by which the UI knows tables
 TERMINATED = 128 + 15  # the exit code that stands for SIGTERM
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "SCHEDULED"]
-Point = tuple[str, float, int, int]  # name, value, milliseconds since 1970, step
 
 
 class Run:
@@ -141,8 +140,8 @@ class Run:
             self.finish("KILLED" if isinstance(error, KeyboardInterrupt) or code == TERMINATED else "FAILED")
 
     @attempted("log metrics")
-    def _log_points(self, client: "MlflowClient", points: Sequence[Point]) -> None:
-        """Write what is finite and what the run does not have at whatever time."""
+    def _log_points(self, client: "MlflowClient", points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Write points (name, value, time, step) that are finite and that the run does not have at whatever time."""
         from mlflow.entities import Metric
 
         known = set()
@@ -182,15 +181,15 @@ class Comparison(Run):
     As a context manager it ends itself on an exception only: else later stages go on with it.
     """
 
-    def __init__(self, params: Params, data_digest: str, environment: Environment, outputs: str | None = None) -> None:
+    def __init__(self, params: Params, data: str, environment: Environment, outputs: str | None = None) -> None:
         """Open the run of these inputs and outputs, else the one that is not published yet, which is made if missing.
 
-        outputs: their digest; None while training, when they are not known.
+        data, outputs: digests of the prepared data and of the outputs, which are not known while training.
         """
         self._params, self._environment = params, environment
-        tags = _tags(params, data_digest) | environment.tags()
+        tags = _tags(params, data) | environment.tags()
         tags.pop(STAGE, None)  # of no single stage
-        connection = Connection(params.tracking.experiment, comparison_key(params, data_digest), tags)
+        connection = Connection(params.tracking.experiment, comparison_key(params, data), tags)
         super().__init__(connection, connection.open_parent({"mlflow.source.name": "dvc.yaml"}, outputs))
         self.log_parameters(flatten(params))
 
@@ -206,11 +205,7 @@ class Comparison(Run):
         tags = self._environment.tags()
         if name in pretrained and (run_id := self.connection.continued_child(self.run_id, name, seed, tags)):
             return Child(self.connection, run_id)
-        child = self._new_child(pretrained[0] if name == PRETRAIN else name, seed, tags)
-        child.is_pretraining = name == PRETRAIN
-        if name in pretrained and child.run_id:
-            child.log_history(folders.load_history(folders.run_folder(PRETRAIN, seed)), f"{PRETRAIN}_")
-        return child
+        return self._new_child(pretrained[0] if name == PRETRAIN else name, seed, tags, name == PRETRAIN)
 
     def restore(self, strategy: str, seed: int) -> Child:
         """Make the child of a finished training from its files, in place of any before it; it is not finished yet."""
@@ -221,15 +216,18 @@ class Comparison(Run):
         tags = {REUSED: "true", **(environment.tags() if environment else {})}
         if os.environ.get(EXPERIMENT):  # shown in this experiment, whichever it was trained in
             tags[EXPERIMENT] = os.environ[EXPERIMENT]
-        child = self._new_child(strategy, seed, tags, began)
-        if starts_pretrained(strategy, self._params):
-            child.log_history(folders.load_history(folders.run_folder(PRETRAIN, seed)), f"{PRETRAIN}_", until=began)
+        child = self._new_child(strategy, seed, tags, began=began)
         child.log_history(rows, until=end)
         return child
 
-    def _new_child(self, strategy: str, seed: int, tags: Mapping[str, str], began: int | None = None) -> Child:
+    def _new_child(
+        self, strategy: str, seed: int, tags: Tags, is_pretraining: bool = False, began: int | None = None
+    ) -> Child:
         child = Child(self.connection, self.connection.new_child(self.run_id, strategy, seed, tags, began), is_new=True)
+        child.is_pretraining = is_pretraining
         child.log_parameters(folders.run_parameters(strategy, self._params))
+        if child.run_id and not is_pretraining and starts_pretrained(strategy, self._params):
+            child.log_history(folders.load_history(folders.run_folder(PRETRAIN, seed)), f"{PRETRAIN}_", until=began)
         return child
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -249,8 +247,8 @@ def data_sets(folder: Path = PREPARED, use_of_targets: str = "training") -> "lis
         profile = {"num_rows": rows, "num_elements": rows * len(columns)}
         texts = map(json.dumps, ({"uri": (folder / file).as_posix()}, schema, profile))
         shown = Dataset(name, file_digest(folder / file)[:DIGITS], "local", *texts)
-        context = use_of_targets if file == TARGETS else context
-        sets.append(DatasetInput(shown, [InputTag("mlflow.data.context", context)]))
+        tag = InputTag("mlflow.data.context", use_of_targets if file == TARGETS else context)
+        sets.append(DatasetInput(shown, [tag]))
     return sets
 
 
