@@ -46,7 +46,7 @@ class SweepConnection(Connection):
             every = {**self._tags, "mlflow.parentRunId": parent, KIND: TRIAL, KEY: key, **tags}
             return str(client.create_run(self._experiment, tags=every, run_name=name).info.run_id)
 
-        return self.attempt("make the run of a trial", make, exclusive=True) or ""
+        return self.attempt("make the run of a trial", make) or ""
 
 
 class SweepRuns:

@@ -90,12 +90,11 @@ def alone(root: Path, name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class ExistingRun:
-    """A run that the store has and that is not deleted. artifacts: address of their folder."""
+    """A run that the store has and that is not deleted."""
 
     run_id: str
     status: str
     tags: Tags
-    artifacts: str
     has_artifacts: bool
 
     @property
@@ -112,15 +111,13 @@ class ExistingRun:
         return self.status == "FINISHED" and self.tags.get(TRAINED) == digest
 
 
-def attempted(
-    action: str, exclusive: bool = False
-) -> Callable[[Method[P, T]], Callable[Concatenate[Any, P], T | None]]:
+def attempted(action: str) -> Callable[[Method[P, T]], Callable[Concatenate[Any, P], T | None]]:
     """Decorate a method that takes the client: it is called without it, through `attempt` of its object."""
 
     def decorate(method: Method[P, T]) -> Callable[Concatenate[Any, P], T | None]:
         @functools.wraps(method)
         def call(self: "Connection", *args: P.args, **kwargs: P.kwargs) -> T | None:
-            return self.attempt(action, lambda client: method(self, client, *args, **kwargs), exclusive)
+            return self.attempt(action, lambda client: method(self, client, *args, **kwargs))
 
         return call
 
@@ -144,8 +141,8 @@ class Connection:
         self._client: MlflowClient | None = None
         self._name = f"{experiment}-{key[:6]}"
         root = project_root()
-        # Of two processes that make a SQLite store at once both fail, and of two that write to it at once one may.
-        self._writes_alone = not is_server(tracking_uri(root))
+        # Of two processes that make a SQLite store at once both fail, and of two that write to it at once one may; two
+        # that look for what is missing, in whatever store, would both add it.
         self._lock = _lock(root, "mlflow", LOCK_SECONDS)
         try:
             with self._lock:
@@ -160,12 +157,12 @@ class Connection:
         """Whether everything has reached the store so far."""
         return self._client is not None
 
-    def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
-        """The result of `call`; None if this or an earlier one failed. exclusive: no other process calls meanwhile."""
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
+        """The result of `call`, which no other process makes meanwhile; None if this or an earlier one failed."""
         deadline = time.monotonic() + BUSY_SECONDS
         while self._client is not None:
             try:
-                with self._lock if exclusive or self._writes_alone else contextlib.nullcontext():
+                with self._lock:
                     return call(self._client)
             except Exception as error:
                 if BUSY in str(error) and time.monotonic() < deadline:
@@ -182,7 +179,7 @@ class Connection:
         """The children of a parent run, the oldest first; without MLflow none."""
         return self._existing({KIND: CHILD, PARENT_ID: parent}) or []
 
-    @attempted("open the comparison", exclusive=True)
+    @attempted("open the comparison")
     def open_parent(self, client: "MlflowClient", tags: Tags, outputs: str | None = None) -> str:
         """Id of the parent run with these outputs, else of the one without, now running; it is made if missing."""
         runs = self._search(client, {KIND: self.parent_kind})
@@ -195,14 +192,14 @@ class Connection:
         every = {**self._tags, KIND: self.parent_kind, **tags}
         return str(client.create_run(self._experiment, tags=every, run_name=self._name).info.run_id)
 
-    @attempted("delete a duplicate", exclusive=True)
+    @attempted("delete a duplicate")
     def delete_parent(self, client: "MlflowClient", parent: str) -> None:
         """Delete a parent run with its children."""
         for run in self._search(client, {PARENT_ID: parent}):
             client.delete_run(run.info.run_id)
         client.delete_run(parent)
 
-    @attempted("continue the run", exclusive=True)
+    @attempted("continue the run")
     def continued_child(self, client: "MlflowClient", parent: str, strategy: str, seed: int, tags: Tags) -> str | None:
         """Id of the child that an earlier stage left as SCHEDULED, now running; None if there is none."""
         for run in self._search(client, _child_tags(parent, strategy, seed)):
@@ -213,7 +210,7 @@ class Connection:
                 return str(run.info.run_id)
         return None
 
-    @attempted("make the run", exclusive=True)
+    @attempted("make the run")
     def new_child(
         self, client: "MlflowClient", parent: str, strategy: str, seed: int, tags: Tags, began: int | None = None
     ) -> str:
@@ -229,10 +226,9 @@ class Connection:
 
     @attempted("find the runs of the comparison")
     def _existing(self, client: "MlflowClient", tags: Tags) -> list[ExistingRun]:
-        existing = [(run.info, run.data.tags) for run in self._search(client, tags)]
         return [
-            ExistingRun(run.run_id, run.status, tags, run.artifact_uri, bool(client.list_artifacts(run.run_id)))
-            for run, tags in existing
+            ExistingRun(run.info.run_id, run.info.status, run.data.tags, bool(client.list_artifacts(run.info.run_id)))
+            for run in self._search(client, tags)
         ]
 
     def _search(self, client: "MlflowClient", tags: Tags) -> list["MlflowRun"]:

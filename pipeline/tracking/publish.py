@@ -24,14 +24,14 @@ from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, STEP, TIMINGS
 from pipeline.runs.groups import RunGroup, decisive_parameters
 from pipeline.tracking.client import OUTPUTS, PUBLISHED, TRAINED, ExistingRun, alone, project_root, tracking_uri
 from pipeline.tracking.runs import Child, Comparison, data_sets
-from pipeline.tracking.sqlite import database_of, local_folder
+from pipeline.tracking.sqlite import ARTIFACTS, database_of
 
 if TYPE_CHECKING:  # publishing what is complete already does without pandas
     import pandas as pd
 
 LAYOUT = "2"  # another one when other things are published from the same files
 MATCHER_HISTORY = MODELS / "matcher" / HISTORY
-STAMP = Path(".dvc") / "tmp" / "tandem-published.json"  # in the project: what was complete, and in which store
+STAMP = Path(".dvc") / "tmp" / "tandem-published"  # in the project: what was complete, and in which store
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers
 UNKNOWN = ("log_probability", "confidence")  # columns of numbers that may be empty
 
@@ -67,8 +67,9 @@ def publish(params: Params) -> bool:
     evaluated, data = EvaluatedRuns.load(), Prepared.open().digest
     evaluated.check(decisive_parameters(params), data)
     manifest, root = Manifest(params, evaluated), project_root()
-    if _is_stamped(root, manifest.parent):
-        return True
+    with contextlib.suppress(OSError):  # a store that is as it was when all was published needs no import of MLflow
+        if (root / STAMP).read_bytes() == _stamp(root, manifest.parent):
+            return True
     with alone(root, "publish"):  # two processes that look for what is missing at once would both add it
         comparison = Comparison(params, data, Environment.here(), manifest.outputs)
         connection = comparison.connection
@@ -79,9 +80,9 @@ def publish(params: Params) -> bool:
         for run in parents:
             if OUTPUTS not in run.tags and run not in ours:
                 connection.delete_parent(run.run_id)
-        children = connection.children(comparison.run_id)
         if connection.is_open:
-            _stamp(root, manifest.parent, [*ours, *children])
+            with contextlib.suppress(OSError):  # the next publication asks MLflow again
+                write_whole(root / STAMP, _stamp(root, manifest.parent))
         return connection.is_open
 
 
@@ -154,7 +155,7 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
     for name, paired in metrics[results.COMPARISONS].items():
         shown[name] = {measure: paired[measure] for measure in ("difference", "p_value")}
     flat = pd.json_normalize(shown, sep="_").select_dtypes("number")  # {"test": {"auc": 0.9}} becomes test_auc
-    comparison.log_metrics({name: column[0] for name, column in flat.items()})
+    comparison.log_metrics({str(name): column[0] for name, column in flat.items()})
     path = MODELS / "timings" / "matcher" / TIMINGS
     timings = {row[STEP]: row for row in folders.load_rows(path)} if path.exists() else {}
     rows = [row | timings.get(row[STEP], {}) for row in folders.load_rows(MATCHER_HISTORY)]
@@ -180,26 +181,11 @@ def read_predictions(path: Path) -> "pd.DataFrame":
     return table
 
 
-def _is_stamped(root: Path, published: str) -> bool:
-    """Whether the local store is as it was when the same content was complete; spares the import of MLflow."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        stamp = json.loads((root / STAMP).read_text(encoding="utf-8"))
-        artifacts = stamp.pop("artifacts")
-        return stamp == _state(root, published) and all(Path(folder).is_dir() for folder in artifacts)
-    return False
-
-
-def _stamp(root: Path, published: str, runs: Sequence[ExistingRun]) -> None:
-    """Note the state of a local store in which these runs are complete."""
-    with contextlib.suppress(OSError):  # the next publication asks MLflow again
-        artifacts = [str(folder) for run in runs if (folder := local_folder(run.artifacts))]
-        write_whole(root / STAMP, json.dumps({**_state(root, published), "artifacts": artifacts}).encode())
-
-
-def _state(root: Path, published: str) -> dict[str, str | int]:
-    """The published content and the state of the local store; raises OSError if the store is a server or missing."""
+def _stamp(root: Path, published: str) -> bytes:
+    """A digest of published content and the local store; raises OSError if the store is a server or missing."""
     uri = tracking_uri(root)
     if (database := database_of(uri)) is None:
         raise FileNotFoundError(uri)
+    artifacts = sorted(folder.name for folder in (root / ARTIFACTS).glob("*"))
     file = database.stat()
-    return {"published": published, "store": uri, "size": file.st_size, "modified_ns": file.st_mtime_ns}
+    return joined(published, uri, str(file.st_size), str(file.st_mtime_ns), *artifacts).encode()

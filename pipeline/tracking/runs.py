@@ -57,9 +57,9 @@ class Run:
         self._is_new = is_new  # nothing else has written to it
         self._finished = False
 
-    def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
         """The result of `call`; None if MLflow failed or the run was never made."""
-        return self.connection.attempt(action, call, exclusive) if self.run_id else None
+        return self.connection.attempt(action, call) if self.run_id else None
 
     @attempted("log parameters")
     def log_parameters(self, client: "MlflowClient", parameters: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from urllib.request import url2pathname
 
 SCHEME = "sqlite:///"
 ARTIFACTS = "mlartifacts"
-PATIENCE = 20  # seconds to wait for another process that has locked the file
 
 # Tables and columns where MLflow keeps addresses that begin with the artifact root of an experiment.
 PLACES = (
@@ -29,8 +28,7 @@ def database_of(uri: str) -> Path | None:
     return path if uri.startswith(SCHEME) and path.is_file() else None
 
 
-def local_folder(location: str) -> Path | None:
-    """The folder of an artifact location, None if it is not on this machine."""
+def _local_folder(location: str) -> Path | None:
     parts = urlsplit(location)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
@@ -49,10 +47,10 @@ def follow_project(uri: str, experiment: str, root: Path) -> bool:
     address = f"{database.absolute().as_uri()}?mode=rw"
     with (
         suppress(sqlite3.Error),
-        closing(sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)) as connection,
+        closing(sqlite3.connect(address, uri=True, timeout=20, isolation_level=None)) as connection,
     ):
         row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
-        before, now = local_folder(row[0]) if row else None, root / ARTIFACTS
+        before, now = _local_folder(row[0]) if row else None, root / ARTIFACTS
         if before is None or before.name != ARTIFACTS or before.resolve() == now.resolve():
             return False
         if not database.resolve().is_relative_to(root.resolve()) and (before.exists() or not now.exists()):
