@@ -142,7 +142,9 @@ class Board(Run):
         key = hashlib.sha256(json.dumps([EXPERIMENT, name]).encode()).hexdigest()[:16]
         tags = {"tandem.data": name, "mlflow.source.name": "benchmarks.histnorm", "mlflow.source.type": "LOCAL"}
         connection = Connection(EXPERIMENT, key, tags)
-        return cls(connection, connection.open_parent(settings, {}))
+        board = cls(connection, connection.open_parent({}))
+        board.log_parameters(settings)
+        return board
 
     def complete(self, results: Results, runs: Iterable[tuple[Cell, str]] | None = None) -> None:
         """Publish those of `runs`, by default of all in the CSV, that have no complete child yet."""

@@ -197,7 +197,8 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
         print(f"the tracking server has its own UI: {client.without_password(uri)}")
         return
     page = client.runs_page(root, load_params().tracking.experiment)
-    command = [sys.executable, "-m", "mlflow", *client.ui_arguments(root, port)]
+    place = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", *place]
     print(f"open http://127.0.0.1:{port}{page}", flush=True)
     raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
 

@@ -110,7 +110,7 @@ def test_a_server_that_goes_away_while_training_has_everything_once_it_is_back(
     params, environment = load_params(), Environment.here()
     folder = run_folder("tandem", 0)
     with serving():
-        comparison = Comparison.open(params, Prepared.open().digest, environment)
+        comparison = Comparison(params, Prepared.open().digest, environment)
         child = comparison.start("tandem", 0)
         child.log_evaluations([{"step": 5, "dev_word_accuracy": 0.25}])
         (live,) = runs(project, "run")

@@ -80,10 +80,10 @@ def _train_seeds(strategy: str, seeds: Sequence[int], params: Params, prepared: 
         return
     import_mlflow()  # meanwhile
     environment = Environment.here()
-    comparison = Comparison.open(params, prepared.digest, environment)
+    comparison = Comparison(params, prepared.digest, environment)
     children: dict[int, Child] = {}
     with ExitStack() as open_runs, Watcher(strategy, params) as watcher:
-        open_runs.push(comparison.end_if_broken_off)
+        open_runs.enter_context(comparison)
         for seed, message in messages:
             if message == BEGINS:
                 children[seed] = open_runs.enter_context(comparison.start(strategy, seed))

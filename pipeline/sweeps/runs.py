@@ -35,7 +35,7 @@ class SweepConnection(Connection):
 
     def trials(self) -> list[ExistingRun]:
         """The runs of trials."""
-        return self._existing({KIND: TRIAL})
+        return self._existing({KIND: TRIAL}) or []
 
     def new_trial(self, parent: str, key: str, name: str, tags: Mapping[str, str]) -> str:
         """Make a run of a trial in place of any before it; returns its id, empty if MLflow is away."""
@@ -46,7 +46,7 @@ class SweepConnection(Connection):
             every = {**self._tags, "mlflow.parentRunId": parent, KIND: TRIAL, KEY: key, **tags}
             return str(client.create_run(self._experiment, tags=every, run_name=name).info.run_id)
 
-        return self.attempt("make the run of a trial", make, exclusive=True) or ""
+        return self.attempt("make the run of a trial", make) or ""
 
 
 class SweepRuns:
@@ -65,7 +65,8 @@ class SweepRuns:
     def begin(self) -> None:
         """Open the parent run."""
         if not self._parent.run_id:
-            self._parent = Run(self._connection, self._connection.open_parent(self._settings, {}))
+            self._parent = Run(self._connection, self._connection.open_parent({}))
+            self._parent.log_parameters(self._settings)
 
     def start(self, trial: Trial, key: str, **tags: str) -> Run:
         """Open the run of a trial."""

@@ -4,29 +4,31 @@ What a run holds is left to `pipeline.tracking.runs`.
 """
 
 import contextlib
-import json
+import functools
 import logging
 import os
 import random
 import re
-import sqlite3
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from filelock import FileLock
 
 from pipeline.config.params import ConfigError, load_params
-from pipeline.tracking.sqlite import ARTIFACTS, SCHEME, database_of, follow_project
+from pipeline.tracking.sqlite import ARTIFACTS, SCHEME, follow_project
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Method = Callable[Concatenate[Any, "MlflowClient", P], T]
+Tags = Mapping[str, str]
 log = logging.getLogger(__name__)
 
 # Tags of a run: its comparison (a hash of the inputs), PARENT or CHILD, and of a child its strategy and seed.
@@ -48,7 +50,6 @@ ENVIRONMENT = {
 }
 LOCK_SECONDS = 120
 BUSY, BUSY_SECONDS = "database is locked", 20  # SQLite's message during another transaction; seconds of retries
-PARAMETERS_PER_BATCH = 100  # MLflow takes no more at once
 
 
 def project_root() -> Path:
@@ -69,24 +70,10 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http:", "https:", "databricks"))
 
 
-def ui_arguments(root: Path, port: int) -> list[str]:
-    """The arguments of the command `mlflow` that open the UI of a local store on loopback."""
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return ["ui", "--backend-store-uri", tracking_uri(root), *where]
-
-
-def find_artifacts(root: Path, experiment: str) -> None:
-    """Let a local store find its artifacts after it was moved or copied with the project in `root`."""
-    if database := database_of(tracking_uri(root)):
-        with contextlib.suppress(sqlite3.Error):  # MLflow reports what is wrong with it
-            follow_project(database, experiment, root)
-
-
 def runs_page(root: Path, experiment: str) -> str:
     """The part of the UI's address, after host and port, that shows the runs of an experiment."""
-    find_artifacts(root, experiment)
     with alone(root, "mlflow"):  # it may make the store
-        entry = _connect(tracking_uri(root)).get_experiment_by_name(experiment)
+        entry = _connect(root, experiment).get_experiment_by_name(experiment)
     # Without its type of workflow, the UI opens on the traces of language models.
     place = f"/{entry.experiment_id}/runs" if entry else ""
     return f"/#/experiments{place}?workflowType=machine_learning"
@@ -103,12 +90,11 @@ def alone(root: Path, name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class ExistingRun:
-    """A run that the store has and that is not deleted. artifacts: address of their folder."""
+    """A run that the store has and that is not deleted."""
 
     run_id: str
     status: str
-    tags: Mapping[str, str]
-    artifacts: str
+    tags: Tags
     has_artifacts: bool
 
     @property
@@ -125,30 +111,42 @@ class ExistingRun:
         return self.status == "FINISHED" and self.tags.get(TRAINED) == digest
 
 
+def attempted(action: str) -> Callable[[Method[P, T]], Callable[Concatenate[Any, P], T | None]]:
+    """Decorate a method that takes the client: it is called without it, through `attempt` of its object."""
+
+    def decorate(method: Method[P, T]) -> Callable[Concatenate[Any, P], T | None]:
+        @functools.wraps(method)
+        def call(self: "Connection", *args: P.args, **kwargs: P.kwargs) -> T | None:
+            return self.attempt(action, lambda client: method(self, client, *args, **kwargs))
+
+        return call
+
+    return decorate
+
+
 class Connection:
     """A store, and the runs of one comparison in it.
 
-    No method raises because of MLflow: the first failure logs a warning, and from then on nothing is tried.
+    No method raises because of MLflow: the first failure logs a warning, and from then on nothing is tried. Ids of runs
+    are None then.
     """
 
     parent_kind = PARENT
     mended_by = "the next `dvc repro`, or `tandem publish`, adds"
 
-    def __init__(self, experiment: str, key: str, tags: Mapping[str, str]) -> None:
+    def __init__(self, experiment: str, key: str, tags: Tags) -> None:
         """Open the store and the experiment, making what is missing; `tags` go on each run made for the comparison."""
         self._key = key
         self._tags = {COMPARISON: key, **tags}
         self._client: MlflowClient | None = None
-        self._experiment = ""
         self._name = f"{experiment}-{key[:6]}"
         root = project_root()
-        # Of two processes that make a SQLite store at once both fail, and of two that write to it at once one may.
-        self._writes_alone = not is_server(tracking_uri(root))
+        # Of two processes that make a SQLite store at once both fail, and of two that write to it at once one may; two
+        # that look for what is missing, in whatever store, would both add it.
+        self._lock = _lock(root, "mlflow", LOCK_SECONDS)
         try:
-            self._lock = _lock(root, "mlflow", LOCK_SECONDS)
             with self._lock:
-                find_artifacts(root, experiment)
-                client = _connect(tracking_uri(root))
+                client = _connect(root, experiment)
                 self._experiment = _open_experiment(client, experiment, root)
             self._client = client
         except Exception as error:
@@ -159,100 +157,81 @@ class Connection:
         """Whether everything has reached the store so far."""
         return self._client is not None
 
-    def attempt(self, action: str, call: Callable[["MlflowClient"], T], exclusive: bool = False) -> T | None:
-        """The result of `call`; None if this or an earlier one failed. exclusive: no other process calls meanwhile."""
-        if self._client is None:
-            return None
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
+        """The result of `call`, which no other process makes meanwhile; None if this or an earlier one failed."""
         deadline = time.monotonic() + BUSY_SECONDS
-        try:
-            while True:
-                try:
-                    with self._lock if exclusive or self._writes_alone else contextlib.nullcontext():
-                        return call(self._client)
-                except Exception as error:
-                    if BUSY not in str(error) or time.monotonic() > deadline:
-                        raise
-                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
-        except Exception as error:
-            self._give_up(action, error)
-            return None
+        while self._client is not None:
+            try:
+                with self._lock:
+                    return call(self._client)
+            except Exception as error:
+                if BUSY in str(error) and time.monotonic() < deadline:
+                    time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
+                else:
+                    self._give_up(action, error)
+        return None
 
     def parents(self) -> list[ExistingRun]:
         """The parent runs of the comparison, the oldest first; without MLflow none."""
-        return self._existing({KIND: self.parent_kind})
+        return self._existing({KIND: self.parent_kind}) or []
 
     def children(self, parent: str) -> list[ExistingRun]:
         """The children of a parent run, the oldest first; without MLflow none."""
-        return self._existing({KIND: CHILD, PARENT_ID: parent}) if parent else []
+        return self._existing({KIND: CHILD, PARENT_ID: parent}) or []
 
-    def open_parent(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Id of the parent run without outputs, now running; it is made if missing. Empty without MLflow."""
+    @attempted("open the comparison")
+    def open_parent(self, client: "MlflowClient", tags: Tags, outputs: str | None = None) -> str:
+        """Id of the parent run with these outputs, else of the one without, now running; it is made if missing."""
+        runs = self._search(client, {KIND: self.parent_kind})
+        existing = {run.data.tags.get(OUTPUTS): str(run.info.run_id) for run in reversed(runs)}
+        if outputs is not None and outputs in existing:
+            return existing[outputs]
+        if None in existing:
+            client.update_run(existing[None], status="RUNNING")
+            return existing[None]
+        every = {**self._tags, KIND: self.parent_kind, **tags}
+        return str(client.create_run(self._experiment, tags=every, run_name=self._name).info.run_id)
 
-        def take(client: "MlflowClient") -> str:
-            for run in self._search(client, {KIND: self.parent_kind}):
-                if OUTPUTS not in run.data.tags:
-                    if run.info.status != "RUNNING":
-                        client.update_run(run.info.run_id, status="RUNNING")
-                    return str(run.info.run_id)
-            every = {**self._tags, KIND: self.parent_kind, **tags}
-            run = client.create_run(self._experiment, tags=every, run_name=self._name)
-            log_parameters(client, run.info.run_id, parameters)
-            return str(run.info.run_id)
-
-        return self.attempt("open the comparison", take, exclusive=True) or ""
-
-    def delete_parent(self, parent: str) -> None:
+    @attempted("delete a duplicate")
+    def delete_parent(self, client: "MlflowClient", parent: str) -> None:
         """Delete a parent run with its children."""
+        for run in self._search(client, {PARENT_ID: parent}):
+            client.delete_run(run.info.run_id)
+        client.delete_run(parent)
 
-        def delete(client: "MlflowClient") -> None:
-            for run in self._search(client, {PARENT_ID: parent}):
-                client.delete_run(run.info.run_id)
-            client.delete_run(parent)
-
-        self.attempt("delete a duplicate", delete, exclusive=True)
-
-    def continued_child(self, parent: str, strategy: str, seed: int, tags: Mapping[str, str]) -> str:
-        """Id of the child that an earlier stage left as SCHEDULED, now running; empty if there is none."""
-
-        def take(client: "MlflowClient") -> str:
-            children = self._search(client, _child_tags(parent, strategy, seed))
-            run_id = next((str(run.info.run_id) for run in children if run.info.status == "SCHEDULED"), "")
-            if run_id:
-                client.update_run(run_id, status="RUNNING")
+    @attempted("continue the run")
+    def continued_child(self, client: "MlflowClient", parent: str, strategy: str, seed: int, tags: Tags) -> str | None:
+        """Id of the child that an earlier stage left as SCHEDULED, now running; None if there is none."""
+        for run in self._search(client, _child_tags(parent, strategy, seed)):
+            if run.info.status == "SCHEDULED":
+                client.update_run(run.info.run_id, status="RUNNING")
                 for name, value in {**self._tags, **tags}.items():
-                    client.set_tag(run_id, name, value)
-            return run_id
+                    client.set_tag(run.info.run_id, name, value)
+                return str(run.info.run_id)
+        return None
 
-        return self.attempt("continue the run", take, exclusive=True) or ""
-
+    @attempted("make the run")
     def new_child(
-        self, parent: str, strategy: str, seed: int, tags: Mapping[str, str], began: int | None = None
+        self, client: "MlflowClient", parent: str, strategy: str, seed: int, tags: Tags, began: int | None = None
     ) -> str:
-        """Id of a new child of a strategy and seed in place of any before it; empty without MLflow.
+        """Id of a new child of a strategy and seed in place of any before it.
 
         began: milliseconds since 1970, UTC; None is now.
         """
+        identity = _child_tags(parent, strategy, seed)
+        for run in self._search(client, identity):
+            client.delete_run(run.info.run_id)
+        every = {**self._tags, **identity, **tags}
+        return str(client.create_run(self._experiment, began, every, f"{strategy}-seed{seed}").info.run_id)
 
-        def make(client: "MlflowClient") -> str:
-            own = _child_tags(parent, strategy, seed)
-            for run in self._search(client, own):
-                client.delete_run(run.info.run_id)
-            every = {**self._tags, **own, **tags}
-            return str(client.create_run(self._experiment, began, every, f"{strategy}-seed{seed}").info.run_id)
+    @attempted("find the runs of the comparison")
+    def _existing(self, client: "MlflowClient", tags: Tags) -> list[ExistingRun]:
+        return [
+            ExistingRun(run.info.run_id, run.info.status, run.data.tags, bool(client.list_artifacts(run.info.run_id)))
+            for run in self._search(client, tags)
+        ]
 
-        return self.attempt("make the run", make, exclusive=True) or ""
-
-    def _existing(self, tags: Mapping[str, str]) -> list[ExistingRun]:
-        def find(client: "MlflowClient") -> list[ExistingRun]:
-            existing = [(run.info, run.data.tags) for run in self._search(client, tags)]
-            return [
-                ExistingRun(run.run_id, run.status, tags, run.artifact_uri, bool(client.list_artifacts(run.run_id)))
-                for run, tags in existing
-            ]
-
-        return self.attempt("find the runs of the comparison", find) or []
-
-    def _search(self, client: "MlflowClient", tags: Mapping[str, str]) -> list["MlflowRun"]:
+    def _search(self, client: "MlflowClient", tags: Tags) -> list["MlflowRun"]:
         wanted = {COMPARISON: self._key, **tags}
         conditions = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
         return list(client.search_runs([self._experiment], conditions, order_by=["attributes.start_time ASC"]))
@@ -273,52 +252,37 @@ def without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-def log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, Any]) -> None:
-    """Write parameters by dotted name, the values as they may be written in params.yaml."""
-    from mlflow.entities import Param
-
-    entries = [Param(key, value if isinstance(value, str) else json.dumps(value)) for key, value in parameters.items()]
-    for start in range(0, len(entries), PARAMETERS_PER_BATCH):
-        client.log_batch(run_id, params=entries[start : start + PARAMETERS_PER_BATCH], synchronous=True)
-
-
 def import_mlflow() -> None:
     """Import MLflow ahead of its first use, while there is time; an error shows when it is used."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     with contextlib.suppress(Exception):
-        _settle_environment()
         import mlflow  # noqa: F401
 
 
 def use_project_store() -> None:
     """Let MLflow's functions that take a model's address use the project's store, in this process."""
-    _settle_environment()
+    import_mlflow()
     import mlflow
 
-    root = project_root()
+    uri = tracking_uri(project_root())
     with contextlib.suppress(ConfigError):  # a model in a folder can be loaded outside of a project
-        find_artifacts(root, load_params().tracking.experiment)
-    mlflow.set_tracking_uri(tracking_uri(root))
+        follow_project(uri, load_params().tracking.experiment, project_root())
+    mlflow.set_tracking_uri(uri)
 
 
 def _lock(root: Path, name: str, seconds: float = -1) -> FileLock:
-    """The project's lock of a name; raises OSError if its folder cannot be made."""
-    folder = root / ".dvc" / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"tandem-{name}.lock", timeout=seconds)
+    return FileLock(root / ".dvc" / "tmp" / f"tandem-{name}.lock", timeout=seconds)
 
 
-def _settle_environment() -> None:
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def _connect(uri: str) -> "MlflowClient":
-    _settle_environment()
+def _connect(root: Path, experiment: str) -> "MlflowClient":
+    follow_project(tracking_uri(root), experiment, root)
+    import_mlflow()
     from mlflow import MlflowClient
 
     # It logs that it makes a store, and prints a traceback for errors that it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return MlflowClient(uri)
+    return MlflowClient(tracking_uri(root))
 
 
 def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:

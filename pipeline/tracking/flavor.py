@@ -6,7 +6,6 @@ of whoever logged the model. There are no pickles: `models.load_model`, and so `
 runs none of its code.
 """
 
-import json
 import logging
 from importlib.metadata import version
 from modulefinder import ModuleFinder
@@ -23,31 +22,15 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
-from pipeline.prediction.requests import Service, defaults
+from pipeline.prediction.requests import Prediction, Service, defaults
 from pipeline.runs.groups import RerankMetadata
 
 BUNDLE = "bundle"  # the one artifact
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
-REQUIREMENTS = (
-    "mlflow-skinny",
-    "joblib",
-    "keras",
-    "numpy",
-    "pandas",
-    "pydantic",
-    "RapidFuzz",
-    "ruamel.yaml",
-    "tensorflow",
-)
-
-OUTPUTS = {
-    "source": DataType.string,
-    "rank": DataType.long,
-    "prediction": DataType.string,
-    "log_probability": DataType.double,
-    "confidence": DataType.double,
-}
+PACKAGES = ("mlflow-skinny", "joblib", "keras", "numpy", "pandas", "pydantic", "RapidFuzz", "ruamel.yaml", "tensorflow")
+TYPES = {str: DataType.string, int: DataType.long, float: DataType.double}
+OUTPUTS = {name: TYPES[kind] for name, kind in Prediction.__annotations__.items()}
 
 
 class ServedModel(PythonModel):
@@ -77,6 +60,8 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
 
     example: a source that shows what sources look like. model: its identity in MLflow; its description is added here.
     """
+    from mlflow.models.utils import _save_example  # here, because loading a model does without
+
     # It logs that a type hint does not describe the output, which is described below.
     logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
     with TemporaryDirectory() as place:
@@ -85,21 +70,16 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
             python_model=__file__,
             artifacts={BUNDLE: str(bundle)},
             code_paths=[str(_copied_modules(Path(place)))],
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
             mlflow_model=model,
         )
     # Given an example and a type hint, MLflow would load the model and predict to learn this.
     model.signature.outputs = Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()])
+    params = defaults(RerankMetadata.load(bundle).decoding).items()
     model.signature.params = ParamSchema(
-        [
-            ParamSpec(name, DataType.string if isinstance(value, str) else DataType.long, value)
-            for name, value in defaults(RerankMetadata.load(bundle).decoding).items()
-        ]
+        [ParamSpec(name, TYPES[str if isinstance(value, str) else int], value) for name, value in params]
     )
-    files = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
-    model.saved_input_example_info = {**files, "type": "json_object"}
-    (folder / files["artifact_path"]).write_text(json.dumps([example]), encoding="utf-8")
-    (folder / files["serving_input_path"]).write_text(json.dumps({"inputs": [example]}), encoding="utf-8")
+    _save_example(model, [example], str(folder))
     model.save(folder / "MLmodel")
 
 

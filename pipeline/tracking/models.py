@@ -35,21 +35,18 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
     accuracies: of the same runs on dev. Call it when the runs have their metrics. Raises `UserError` if files that a
     model needs are missing.
     """
-    models = {group: _model_of(child) for group, child in children.items()}
-    if missing := [group for group, model in models.items() if model is None and children[group].run_id]:
-        log = partial(_log, example=Prepared.open().train[0].source)
-        for group in missing:
-            connection, run_id = children[group].connection, children[group].run_id
-            if not connection.is_open:
-                return
+    models = {group: child.model() for group, child in children.items()}
+    example = Prepared.open().train[0].source if None in models.values() else ""
+    for group, child in children.items():
+        if models[group] is None and child.connection.is_open:
             with TemporaryDirectory() as place:
                 bundle = Path(place) / "bundle"
                 write_bundle(bundle, group)
-                models[group] = connection.attempt("log the model", partial(log, run_id, bundle))
+                models[group] = child.attempt("log the model", partial(_log, child.run_id, bundle, example))
     best = max(children, key=lambda group: accuracies[group])
     if (model := models[best]) is not None:
         register = partial(_register, params.tracking.model, model, accuracies[best])
-        children[best].connection.attempt(f"register the model '{params.tracking.model}'", register)
+        children[best].attempt(f"register the model '{params.tracking.model}'", register)
 
 
 def load_model(uri: str) -> Service:
@@ -83,20 +80,9 @@ def model_bundle(uri: str) -> Iterator[Path]:
         yield bundle
 
 
-def _model_of(child: Run) -> "LoggedModel | None":
-    """The existing model of a run; None if it has none, or without MLflow."""
-
-    def find(client: "MlflowClient") -> "LoggedModel | None":
-        outputs = client.get_run(child.run_id).outputs
-        existing = outputs.model_outputs if outputs else []
-        return client.get_logged_model(existing[0].model_id) if existing else None
-
-    return child.connection.attempt("find the model", find) if child.run_id else None
-
-
-def _log(run_id: str, bundle: Path, client: "MlflowClient", example: str) -> "LoggedModel":
+def _log(run_id: str, bundle: Path, example: str, client: "MlflowClient") -> "LoggedModel":
     """Make a model of a bundle, with the tags, parameters and metrics of its run."""
-    from mlflow.entities import LoggedModelOutput, Metric
+    from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     from pipeline.tracking.flavor import save_model
@@ -111,8 +97,7 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", example: str) -> "Lo
     for name in run.data.metrics:
         if name.startswith(REACHED):
             last = client.get_metric_history(run_id, name)[-1]
-            of_model = Metric(name, last.value, last.timestamp, last.step, model_id=model.model_id, run_id=run_id)
-            client.log_batch(run_id, metrics=[of_model], synchronous=True)
+            client.log_metric(run_id, name, last.value, last.timestamp, last.step, True, model_id=model.model_id)
     model = client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # last, so that a run has a whole model
     return model
@@ -120,14 +105,10 @@ def _log(run_id: str, bundle: Path, client: "MlflowClient", example: str) -> "Lo
 
 def _register(name: str, model: "LoggedModel", accuracy: float, client: "MlflowClient") -> None:
     """Make a model the champion; if it is registered already, aliases stay where they were put."""
-    from mlflow.exceptions import MlflowException
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-    try:
+    if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     champion = client.get_registered_model(name).aliases.get(CHAMPION)
     run_id = model.source_run_id
     if versions := client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):

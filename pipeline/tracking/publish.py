@@ -8,51 +8,54 @@ repeated with the same result), that one is completed, and the unfinished parent
 import contextlib
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.params import Params, flatten
-from pipeline.data.prepared import TARGETS, Prepared
-from pipeline.evaluation.results import (
-    COMPARISONS,
-    CONTROLS,
-    ENSEMBLES,
-    REPORTS,
-    EvaluatedRun,
-    EvaluatedRuns,
-    Metrics,
-    load_metrics,
-    strategies,
-)
-from pipeline.report.tables import escape, table, verdict
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation import results
+from pipeline.evaluation.results import REPORTS, EvaluatedRun, EvaluatedRuns
+from pipeline.hashing import digest_of, joined
+from pipeline.runs import folders
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.environment import ENVIRONMENT, Environment
-from pipeline.runs.folders import (
-    MODELS,
-    PRETRAIN,
-    STEP,
-    TIMINGS,
-    Row,
-    load_rows,
-    load_seconds,
-    starts_pretrained,
-    timings_folder,
-)
+from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, STEP, TIMINGS
 from pipeline.runs.groups import RunGroup, decisive_parameters
 from pipeline.tracking.client import OUTPUTS, PUBLISHED, TRAINED, ExistingRun, alone, project_root, tracking_uri
-from pipeline.tracking.manifest import MATCHER_HISTORY, Manifest
-from pipeline.tracking.runs import Child, Comparison, DataSet, data_sets
-from pipeline.tracking.sqlite import database_of, local_folder
+from pipeline.tracking.runs import Child, Comparison, data_sets
+from pipeline.tracking.sqlite import ARTIFACTS, database_of
 
 if TYPE_CHECKING:  # publishing what is complete already does without pandas
     import pandas as pd
 
-STAMP = Path(".dvc") / "tmp" / "tandem-published.json"  # in the project: what was complete, and in which store
-TABLE = "predictions.json"
+LAYOUT = "2"  # another one when other things are published from the same files
+MATCHER_HISTORY = MODELS / "matcher" / HISTORY
+STAMP = Path(".dvc") / "tmp" / "tandem-published"  # in the project: what was complete, and in which store
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers
 UNKNOWN = ("log_probability", "confidence")  # columns of numbers that may be empty
+
+
+class Manifest:
+    """The digests of what the runs of a comparison show in MLflow when all of it is published.
+
+    outputs: of all networks, rerankers and test predictions. parent: of all. children: of each child run.
+    """
+
+    def __init__(self, params: Params, evaluated: EvaluatedRuns) -> None:
+        self.params, self.runs = params, evaluated.runs
+        predictions = [run.predictions for run in self.runs]
+        files = (path for path in REPORTS.rglob("*") if path.is_file() and not path.name.startswith("."))
+        self.reports = sorted(set(files) - set(predictions))
+        self.outputs = joined(*(run.models for run in self.runs), digest_of(predictions))
+        self.children = {_child_of(run): _digest(run, params) for run in self.runs}
+        shown = digest_of([*self.reports, MATCHER_HISTORY]), params.tracking.experiment, params.tracking.model
+        self.parent = joined(LAYOUT, self.outputs, *self.children.values(), *shown)
+
+    def is_shown_by(self, parent: ExistingRun, children: Sequence[ExistingRun]) -> bool:
+        """Whether a parent run and its children are complete, and each child exists once."""
+        shown = sorted(run.child for run in children if run.shows(self.children.get(run.child, "")))
+        return parent.shows(self.parent) and len(children) == len(shown) and shown == sorted(self.children)
 
 
 def publish(params: Params) -> bool:
@@ -64,27 +67,22 @@ def publish(params: Params) -> bool:
     evaluated, data = EvaluatedRuns.load(), Prepared.open().digest
     evaluated.check(decisive_parameters(params), data)
     manifest, root = Manifest(params, evaluated), project_root()
-    if _is_stamped(root, manifest):
-        return True
+    with contextlib.suppress(OSError):  # a store that is as it was when all was published needs no import of MLflow
+        if (root / STAMP).read_bytes() == _stamp(root, manifest.parent):
+            return True
     with alone(root, "publish"):  # two processes that look for what is missing at once would both add it
-        comparison = Comparison(params, data, Environment.here())
+        comparison = Comparison(params, data, Environment.here(), manifest.outputs)
         connection = comparison.connection
-        existing = connection.parents()
-        same = [run for run in existing if run.tags.get(OUTPUTS) == manifest.outputs]
-        if same:
-            comparison.run_id = same[0].run_id
-        else:
-            comparison.resume()
-        children = connection.children(comparison.run_id)
-        if connection.is_open and not (same and manifest.is_shown_by(same[0], children)):
+        parents, children = connection.parents(), connection.children(comparison.run_id)
+        ours = [run for run in parents if run.run_id == comparison.run_id]
+        if ours and not manifest.is_shown_by(ours[0], children):
             _complete(comparison, manifest, children)
-        for run in existing:
-            if OUTPUTS not in run.tags and run.run_id != comparison.run_id:
+        for run in parents:
+            if OUTPUTS not in run.tags and run not in ours:
                 connection.delete_parent(run.run_id)
-        complete = [run for run in connection.parents() if run.run_id == comparison.run_id]
-        complete += connection.children(comparison.run_id)
         if connection.is_open:
-            _stamp(root, manifest, complete)
+            with contextlib.suppress(OSError):  # the next publication asks MLflow again
+                write_whole(root / STAMP, _stamp(root, manifest.parent))
         return connection.is_open
 
 
@@ -92,65 +90,81 @@ def _complete(comparison: Comparison, manifest: Manifest, children: Sequence[Exi
     """Add what is missing: runs, what they hold, and models; then the comparison is finished."""
     from pipeline.tracking.models import publish_models  # here, because it takes seconds
 
-    sets = list(data_sets())
-    shown, accuracies = {}, {}
-    for run in manifest.evaluated.runs:
-        strategy, seed = run.metadata.strategy, run.metadata.seed
+    params, shown, accuracies = manifest.params, {}, {}
+    sets, with_reranking = data_sets(), data_sets(use_of_targets="reranking")
+    for run in manifest.runs:
+        strategy, seed = _child_of(run)
         existing = [child for child in children if child.child == (strategy, seed)]
         is_trained = len(existing) == 1 and existing[0].was_trained_as(run.metadata.content)
         child = Child(comparison.connection, existing[0].run_id) if is_trained else comparison.restore(strategy, seed)
         if not (is_trained and existing[0].shows(manifest.children[strategy, seed])):
-            _fill(child, manifest, run, sets)
+            # With a strategy that trains on pairs alone, only the reranker reads unpaired targets.
+            child.log_data(sets if params.strategies[strategy].ingredients else with_reranking)
+            _fill(child, run, params)
+            child.set_tags({TRAINED: run.metadata.content, PUBLISHED: manifest.children[strategy, seed]})
         if not is_trained:
             child.finish()
         group = RunGroup(strategy, (seed,))
         shown[group], accuracies[group] = child, run.dev_accuracy
-    _fill_parent(comparison, manifest, sets)
+    comparison.log_data(sets)
+    _fill_parent(comparison, manifest.reports)
     if comparison.connection.is_open:
-        publish_models(manifest.params, shown, accuracies)
+        publish_models(params, shown, accuracies)
     if comparison.connection.is_open:
         comparison.set_tags({PUBLISHED: manifest.parent, OUTPUTS: manifest.outputs})
         comparison.finish()
 
 
-def _fill(child: Child, manifest: Manifest, run: EvaluatedRun, sets: Sequence[DataSet]) -> None:
+def _child_of(run: EvaluatedRun) -> tuple[str, int]:
+    return run.metadata.strategy, run.metadata.seed
+
+
+def _digest(run: EvaluatedRun, params: Params) -> str:
+    """A digest of what is published of a run."""
+    strategy, seed = _child_of(run)
+    pretraining = [folders.run_folder(PRETRAIN, seed) / HISTORY] if params.strategies[strategy].is_pretrained else []
+    return joined(LAYOUT, run.models, digest_of([run.predictions, *pretraining]), json.dumps(dict(run.metrics)))
+
+
+def _fill(child: Child, run: EvaluatedRun, params: Params) -> None:
     """Add to a child what is known only after its training."""
-    strategy, seed = run.metadata.strategy, run.metadata.seed
-    stages = [strategy, *([PRETRAIN] if starts_pretrained(strategy, manifest.params) else [])]
-    seconds = sum(load_seconds(stage, seed) for stage in stages)
-    parameters = flatten(manifest.params)
-    child.log_parameters({name: value for name, value in parameters.items() if name.startswith("decoding.")})
+    strategy, seed = _child_of(run)
+    stages = [strategy, *([PRETRAIN] if params.strategies[strategy].is_pretrained else [])]
+    seconds = sum(folders.load_seconds(stage, seed) for stage in stages)
+    child.log_parameters({name: value for name, value in flatten(params).items() if name.startswith("decoding.")})
     child.log_metrics({**run.metrics, "seconds": seconds}, step=run.metadata.steps)
-    child.log_data(_as_used(sets, strategy, manifest.params))
-    child.log_table(read_predictions(run.predictions), TABLE)
+    child.log_table(read_predictions(run.predictions), "predictions.json")
     child.log_artifact(run.predictions)
     child.log_artifact(run.reranker, "reranker")
-    if (environment := timings_folder(strategy, seed) / ENVIRONMENT).exists():
+    if (environment := folders.timings_folder(strategy, seed) / ENVIRONMENT).exists():
         child.log_artifact(environment)
-    child.set_tags({TRAINED: run.metadata.content, PUBLISHED: manifest.children[strategy, seed]})
 
 
-def _fill_parent(comparison: Comparison, manifest: Manifest, sets: Sequence[DataSet]) -> None:
+def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
     """Add to the parent run the numbers of the comparison, the curve of the matcher and all reports."""
-    metrics = load_metrics()
-    comparison.log_parameters(flatten(manifest.params))
-    comparison.log_metrics(dict(_parent_metrics(metrics)))
-    comparison.log_metrics(numbers(json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8")), "matcher"))
-    comparison.log_history(_matcher_history(), prefix="matcher_")
-    comparison.log_data(sets)
-    for path in manifest.report_files():
-        folder = path.relative_to(REPORTS).parent
-        comparison.log_artifact(path, folder.as_posix() if folder.name else None)
+    import pandas as pd
+
+    from pipeline.report.tables import escape, table, verdict
+
+    metrics = results.load_metrics()
+    shown: dict[str, Any] = {"matcher": json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8"))}
+    for title, row in results.rows(metrics).items():
+        means = {name: row[name]["mean"] for name in ("word_accuracy", "character_error_rate")}
+        by_order = {f"{order}_accuracy": interval["mean"] for order, interval in row["by_order"].items()}
+        shown[title.replace(", ", "_")] = {**means, **by_order, "calibration_error": row["calibration_error"]}
+    for name, paired in metrics[results.COMPARISONS].items():
+        shown[name] = {measure: paired[measure] for measure in ("difference", "p_value")}
+    flat = pd.json_normalize(shown, sep="_").select_dtypes("number")  # {"test": {"auc": 0.9}} becomes test_auc
+    comparison.log_metrics({str(name): column[0] for name, column in flat.items()})
+    path = MODELS / "timings" / "matcher" / TIMINGS
+    timings = {row[STEP]: row for row in folders.load_rows(path)} if path.exists() else {}
+    rows = [row | timings.get(row[STEP], {}) for row in folders.load_rows(MATCHER_HISTORY)]
+    comparison.log_history(rows, prefix="matcher_")
+    for report in reports:
+        folder = report.relative_to(REPORTS).parent
+        comparison.log_artifact(report, folder.as_posix() if folder.name else None)
     description = f"{escape(verdict(metrics))}\n\n{table(metrics)}"  # the UI shows it first
     comparison.set_tags({"mlflow.note.content": description})
-
-
-def _as_used(sets: Sequence[DataSet], strategy: str, params: Params) -> list[DataSet]:
-    """The data sets in use; with a strategy that trains on pairs alone, only its reranker reads unpaired targets."""
-    settings = params.strategies[strategy]
-    if settings.is_pretrained or set(settings.tasks) != {"paired"}:
-        return list(sets)
-    return [replace(data, context="reranking") if data.path.name == TARGETS else data for data in sets]
 
 
 def read_predictions(path: Path) -> "pd.DataFrame":
@@ -167,57 +181,11 @@ def read_predictions(path: Path) -> "pd.DataFrame":
     return table
 
 
-def _matcher_history() -> list[Row]:
-    path = MODELS / "timings" / "matcher" / TIMINGS
-    timings = {row[STEP]: row for row in load_rows(path)} if path.exists() else {}
-    return [row | timings.get(row[STEP], {}) for row in load_rows(MATCHER_HISTORY)]
-
-
-def _parent_metrics(metrics: Metrics) -> Iterator[tuple[str, float]]:
-    """The means of each row of the table, and the differences."""
-    shown = {name: metrics[name] for name in strategies(metrics)}
-    shown |= {f"{name}_ensemble": row for name, row in metrics[ENSEMBLES].items()}
-    for name, row in (shown | metrics[CONTROLS]).items():
-        yield f"{name}_word_accuracy", row["word_accuracy"]["mean"]
-        yield f"{name}_character_error_rate", row["character_error_rate"]["mean"]
-        for order, interval in row["by_order"].items():
-            yield f"{name}_{order}_accuracy", interval["mean"]
-        if row["calibration_error"] is not None:
-            yield f"{name}_calibration_error", row["calibration_error"]
-    for name, paired in metrics[COMPARISONS].items():
-        yield f"{name}_difference", paired["difference"]
-        yield f"{name}_p_value", paired["p_value"]
-
-
-def numbers(content: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The numbers in nested mappings under one name each: `{"test": {"roc_auc": 0.9}}` -> `PREFIX_test_roc_auc`."""
-    import pandas as pd
-
-    flat = pd.json_normalize(dict(content), sep="_").select_dtypes("number")
-    return {f"{prefix}_{name}": float(column[0]) for name, column in flat.items()}
-
-
-def _is_stamped(root: Path, manifest: Manifest) -> bool:
-    """Whether the local store is as it was when the same comparison was complete; spares the import of MLflow."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        stamp = json.loads((root / STAMP).read_text(encoding="utf-8"))
-        folders, state = stamp.pop("artifacts"), _state(root, manifest)
-        return bool(state) and stamp == state and all(Path(folder).is_dir() for folder in folders)
-    return False
-
-
-def _stamp(root: Path, manifest: Manifest, runs: Sequence[ExistingRun]) -> None:
-    """Note the state of a local store in which these runs are complete."""
-    with contextlib.suppress(OSError):  # the next publication asks MLflow again
-        if state := _state(root, manifest):
-            folders = [str(folder) for run in runs if (folder := local_folder(run.artifacts))]
-            write_whole(root / STAMP, json.dumps({**state, "artifacts": folders}).encode())
-
-
-def _state(root: Path, manifest: Manifest) -> dict[str, str | int]:
-    """The published content and the state of the local store; empty if the store is a server or missing."""
+def _stamp(root: Path, published: str) -> bytes:
+    """A digest of published content and the local store; raises OSError if the store is a server or missing."""
     uri = tracking_uri(root)
     if (database := database_of(uri)) is None:
-        return {}
+        raise FileNotFoundError(uri)
+    artifacts = sorted(folder.name for folder in (root / ARTIFACTS).glob("*"))
     file = database.stat()
-    return {"published": manifest.parent, "store": uri, "size": file.st_size, "modified_ns": file.st_mtime_ns}
+    return joined(published, uri, str(file.st_size), str(file.st_mtime_ns), *artifacts).encode()

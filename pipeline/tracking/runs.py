@@ -11,36 +11,24 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import DEV, PREPARED, TARGETS, TEST, TRAIN
 from pipeline.errors import UserError
 from pipeline.hashing import DIGITS, file_digest
+from pipeline.runs import folders
 from pipeline.runs.environment import EXPERIMENT, STAGE, Environment
-from pipeline.runs.folders import (
-    PRETRAIN,
-    SECONDS,
-    STEP,
-    Row,
-    content_digest,
-    load_history,
-    run_folder,
-    run_parameters,
-    starts_pretrained,
-    timings_folder,
-)
+from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, starts_pretrained
 from pipeline.runs.groups import comparison_key
-from pipeline.tracking.client import REUSED, TRAINED, Connection, log_parameters
+from pipeline.tracking.client import REUSED, TRAINED, Connection, T, Tags, attempted
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, LoggedModel
 
 # Each data set's file, name, columns, and use in MLflow's words.
 SETS = (
@@ -50,33 +38,11 @@ SETS = (
     (TEST, "test pairs", ("source", "target"), "testing"),
 )
 SYSTEM = ("cpu_percent", "memory_megabytes")  # columns of timings.csv that the UI shows as system metrics
-METRICS_PER_BATCH = 1000  # MLflow takes no more at once
+PARAMETERS_PER_BATCH, METRICS_PER_BATCH = 100, 1000  # MLflow takes no more at once
 TABLES = "mlflow.loggedArtifacts"  # the tag by which the UI knows tables
 TERMINATED = 128 + 15  # the exit code that stands for SIGTERM
 
 Status = Literal["FINISHED", "FAILED", "KILLED", "SCHEDULED"]
-Point = tuple[str, float, int, int]  # name, value, milliseconds since 1970, step
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A file of prepared data as MLflow shows it; digest: of its content."""
-
-    name: str
-    path: Path
-    columns: tuple[str, ...]
-    context: str
-    rows: int
-    digest: str
-
-
-def data_sets(folder: Path = PREPARED) -> Iterator[DataSet]:
-    """The data sets in a folder of prepared data."""
-    for file, name, columns, context in SETS:
-        path = folder / file
-        with path.open("rb") as lines:
-            rows = sum(1 for _ in lines)
-        yield DataSet(name, path, columns, context, rows, file_digest(path)[:DIGITS])
 
 
 class Run:
@@ -86,169 +52,147 @@ class Run:
     handler turns that into `SystemExit(143)`), else FINISHED, unless `finish` was called inside.
     """
 
-    def __init__(self, connection: Connection, run_id: str, is_new: bool = False) -> None:
+    def __init__(self, connection: Connection, run_id: str | None, is_new: bool = False) -> None:
         self.connection = connection
-        self.run_id = run_id  # empty without MLflow
+        self.run_id = run_id or ""  # empty without MLflow
         self._is_new = is_new  # nothing else has written to it
         self._finished = False
 
-    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Write parameters by dotted name; the first value of a name stays."""
+    def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
+        """The result of `call`; None if MLflow failed or the run was never made."""
+        return self.connection.attempt(action, call) if self.run_id else None
 
-        def send(client: "MlflowClient") -> None:
-            known = {} if self._is_new else client.get_run(self.run_id).data.params
-            missing = {name: value for name, value in parameters.items() if name not in known}
-            log_parameters(client, self.run_id, missing)
+    @attempted("log parameters")
+    def log_parameters(self, client: "MlflowClient", parameters: Mapping[str, Any]) -> None:
+        """Write parameters by dotted name as they may be in params.yaml; the first value of a name stays."""
+        from mlflow.entities import Param
 
-        self._attempt("log parameters", send)
+        known = {} if self._is_new else client.get_run(self.run_id).data.params
+        missing = [
+            Param(name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in parameters.items()
+            if name not in known
+        ]
+        for start in range(0, len(missing), PARAMETERS_PER_BATCH):
+            client.log_batch(self.run_id, params=missing[start : start + PARAMETERS_PER_BATCH], synchronous=True)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Write metrics of one step. Infinity and NaN are left out: MLflow would draw infinity as 1.8e308."""
-        now = milliseconds()
-        self._send([(name, float(value), now, step) for name, value in metrics.items()])
+        now = _milliseconds()
+        self._log_points([(name, float(value), now, step) for name, value in metrics.items()])
 
     def log_history(self, rows: Sequence[Row], prefix: str = "", until: int | None = None) -> None:
         """Write rows of evaluations, their names after `prefix`; the last row gets the time `until`, by default now.
 
         `step` is the step, `seconds` (since training began; optional) the time axis, and all else are metrics.
         """
-        end, last = until or milliseconds(), rows[-1].get(SECONDS, 0.0) if rows else 0.0
-        self._send(
-            [
-                (_metric_name(name, prefix), value, end - round(1000 * (last - row.get(SECONDS, 0.0))), int(row[STEP]))
-                for row in rows
-                for name, value in row.items()
-                if name not in (STEP, SECONDS)
-            ]
-        )
+        end, last = until or _milliseconds(), rows[-1].get(SECONDS, 0.0) if rows else 0.0
+        points = []
+        for row in rows:
+            at = end - round(1000 * (last - row.get(SECONDS, 0.0)))
+            for name in row.keys() - {STEP, SECONDS}:
+                title = f"system/{prefix}{name}" if name in SYSTEM else f"{prefix}{name}"
+                points.append((title, row[name], at, int(row[STEP])))
+        self._log_points(points)
 
-    def log_data(self, sets: Iterable[DataSet]) -> None:
+    @attempted("log the data sets")
+    def log_data(self, client: "MlflowClient", sets: "list[DatasetInput]") -> None:
         """Name the data sets that the run read."""
-
-        def send(client: "MlflowClient") -> None:
-            from mlflow.entities import Dataset, DatasetInput, InputTag
-
-            def entry(data: DataSet) -> DatasetInput:
-                columns = [{"type": "string", "name": name, "required": True} for name in data.columns]
-                source, schema = {"uri": data.path.as_posix()}, {"mlflow_colspec": columns}
-                profile = {"num_rows": data.rows, "num_elements": data.rows * len(columns)}
-                texts = map(json.dumps, (source, schema, profile))
-                shown = Dataset(data.name, data.digest, "local", *texts)
-                return DatasetInput(shown, [InputTag("mlflow.data.context", data.context)])
-
-            client.log_inputs(self.run_id, datasets=[entry(data) for data in sets])
-
-        self._attempt("log the data sets", send)
+        client.log_inputs(self.run_id, datasets=sets)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder with all in it, to the run's artifacts, below `folder` in them."""
-        self._attempt(f"store {path.name}", lambda client: client.log_artifact(self.run_id, str(path), folder))
+        self.attempt(f"store {path.name}", lambda client: client.log_artifact(self.run_id, str(path), folder))
 
-    def log_table(self, table: "pd.DataFrame", name: str) -> None:
-        """Write a table as JSON in the form in which the UI shows tables of several runs side by side."""
+    @attempted("store a table")
+    def log_table(self, client: "MlflowClient", table: "pd.DataFrame", name: str) -> None:
+        """Write a table as JSON, in place of any before it, for the UI to show beside those of other runs."""
+        client.log_text(self.run_id, table.to_json(orient="split", index=False, double_precision=15), name)
+        client.set_tag(self.run_id, TABLES, json.dumps([{"path": name, "type": "table"}]))
 
-        def send(client: "MlflowClient") -> None:
-            with TemporaryDirectory() as place:
-                file = Path(place) / name
-                table.to_json(file, orient="split", index=False, double_precision=15)
-                client.log_artifact(self.run_id, str(file))
-            client.set_tag(self.run_id, TABLES, json.dumps([{"path": name, "type": "table"}]))
-
-        self._attempt(f"store {name}", send)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
+    @attempted("tag the run")
+    def set_tags(self, client: "MlflowClient", tags: Mapping[str, str]) -> None:
         """Write tags in place of any before them."""
+        for name, value in tags.items():
+            client.set_tag(self.run_id, name, value)
 
-        def send(client: "MlflowClient") -> None:
-            for name, value in tags.items():
-                client.set_tag(self.run_id, name, value)
-
-        self._attempt("tag the run", send)
+    @attempted("find the model")
+    def model(self, client: "MlflowClient") -> "LoggedModel | None":
+        """The model of the run; None if it has none, or without MLflow."""
+        outputs = client.get_run(self.run_id).outputs
+        existing = outputs.model_outputs if outputs else []
+        return client.get_logged_model(existing[0].model_id) if existing else None
 
     def finish(self, status: Status = "FINISHED") -> None:
         """End the run; SCHEDULED leaves it to a later stage to continue."""
         self._finished = True
-        self._attempt("finish the run", lambda client: client.set_terminated(self.run_id, status))
+        self.attempt("finish the run", lambda client: client.set_terminated(self.run_id, status))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if self._finished:
             return
-        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        code = error.code if isinstance(error, SystemExit) else None
+        if error is None or (isinstance(error, SystemExit) and not code):
             self.finish("FINISHED")
-        elif isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code == TERMINATED):
-            self.finish("KILLED")
         else:
-            self.finish("FAILED")
+            self.finish("KILLED" if isinstance(error, KeyboardInterrupt) or code == TERMINATED else "FAILED")
 
-    def _send(self, points: Sequence[Point]) -> None:
-        finite = [point for point in points if math.isfinite(point[1])]
+    @attempted("log metrics")
+    def _log_points(self, client: "MlflowClient", points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Write points (name, value, time, step) that are finite and that the run does not have at whatever time."""
+        from mlflow.entities import Metric
 
-        def send(client: "MlflowClient") -> None:
-            from mlflow.entities import Metric
-
-            missing = finite if self._is_new else self._missing(client, finite)
-            for start in range(0, len(missing), METRICS_PER_BATCH):
-                batch = missing[start : start + METRICS_PER_BATCH]
-                client.log_batch(self.run_id, metrics=[Metric(*point) for point in batch], synchronous=True)
-
-        self._attempt("log metrics", send)
-
-    def _missing(self, client: "MlflowClient", points: Sequence[Point]) -> list[Point]:
-        """The points that the run does not have, at whatever time."""
-        names = {name for name, *_ in points}.intersection(client.get_run(self.run_id).data.metrics)
-        known = {
-            (name, point.value, point.step) for name in names for point in client.get_metric_history(self.run_id, name)
-        }
-        return [(name, value, time, step) for name, value, time, step in points if (name, value, step) not in known]
-
-    def _attempt(self, action: str, call: Callable[["MlflowClient"], object]) -> None:
-        if self.run_id:
-            self.connection.attempt(action, call)
+        known = set()
+        if not self._is_new:
+            for name in {name for name, *_ in points}.intersection(client.get_run(self.run_id).data.metrics):
+                known |= {(name, had.value, had.step) for had in client.get_metric_history(self.run_id, name)}
+        missing = [
+            Metric(name, value, at, step)
+            for name, value, at, step in points
+            if math.isfinite(value) and (name, value, step) not in known
+        ]
+        for start in range(0, len(missing), METRICS_PER_BATCH):
+            client.log_batch(self.run_id, metrics=missing[start : start + METRICS_PER_BATCH], synchronous=True)
 
 
 class Child(Run):
     """The run of one strategy and seed, which begins with its pretraining if it has one."""
 
-    def __init__(self, connection: Connection, run_id: str, is_new: bool = False, is_pretraining: bool = False) -> None:
-        super().__init__(connection, run_id, is_new)
-        self._is_pretraining = is_pretraining  # what is trained now
+    is_pretraining = False  # what is trained now
 
     def log_evaluations(self, rows: Sequence[Row]) -> None:
         """Write evaluations of the training that is going on."""
-        self.log_history(rows, f"{PRETRAIN}_" if self._is_pretraining else "")
+        self.log_history(rows, f"{PRETRAIN}_" if self.is_pretraining else "")
 
     def finish_training(self, folder: Path) -> None:
         """End the run of the training in a run folder; after pretraining it waits for its strategy's stage."""
-        if self._is_pretraining:
+        if self.is_pretraining:
             self.finish("SCHEDULED")
         elif self.run_id:
-            self.set_tags({TRAINED: content_digest(folder)})
+            self.set_tags({TRAINED: folders.content_digest(folder)})
             self.finish()
 
 
 class Comparison(Run):
-    """The parent run, and the way to its children. It is RUNNING until everything is published."""
+    """The parent run, and the way to its children. It is RUNNING until everything is published.
 
-    def __init__(self, params: Params, data_digest: str, environment: Environment) -> None:
-        """Connect to the store; which run is the parent is not decided yet."""
+    As a context manager it ends itself on an exception only: else later stages go on with it.
+    """
+
+    def __init__(self, params: Params, data: str, environment: Environment, outputs: str | None = None) -> None:
+        """Open the run of these inputs and outputs, else the one that is not published yet, which is made if missing.
+
+        data, outputs: digests of the prepared data and of the outputs, which are not known while training.
+        """
         self._params, self._environment = params, environment
-        tags = _tags(params, data_digest) | environment.tags()
+        tags = _tags(params, data) | environment.tags()
         tags.pop(STAGE, None)  # of no single stage
-        super().__init__(Connection(params.tracking.experiment, comparison_key(params, data_digest), tags), "")
-
-    @classmethod
-    def open(cls, params: Params, data_digest: str, environment: Environment) -> Self:
-        """The comparison of these inputs that is not published yet, to write to while training."""
-        comparison = cls(params, data_digest, environment)
-        comparison.resume()
-        return comparison
-
-    def resume(self) -> None:
-        """Write to the parent run without outputs from now on, a new one if there is none; it is RUNNING then."""
-        self.run_id = self.connection.open_parent(flatten(self._params), {"mlflow.source.name": "dvc.yaml"})
+        connection = Connection(params.tracking.experiment, comparison_key(params, data), tags)
+        super().__init__(connection, connection.open_parent({"mlflow.source.name": "dvc.yaml"}, outputs))
+        self.log_parameters(flatten(params))
 
     def start(self, name: str, seed: int) -> Child:
         """Open the child for a training of a strategy, or of `pretrain`, in place of what an earlier try has left.
@@ -258,59 +202,68 @@ class Comparison(Run):
         """
         pretrained = [strategy for strategy in self._params.strategies if starts_pretrained(strategy, self._params)]
         if name == PRETRAIN and not pretrained:
-            return Child(self.connection, "")
-        strategy, tags = pretrained[0] if name == PRETRAIN else name, self._environment.tags()
-        continued = self.connection.continued_child(self.run_id, name, seed, tags) if name in pretrained else ""
-        run_id = continued or self.connection.new_child(self.run_id, strategy, seed, tags)
-        child = Child(self.connection, run_id, is_new=not continued, is_pretraining=name == PRETRAIN)
-        child.log_parameters(run_parameters(strategy, self._params))
-        if name in pretrained and run_id and not continued:
-            child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_")
-        return child
+            return Child(self.connection, None)
+        tags = self._environment.tags()
+        if name in pretrained and (run_id := self.connection.continued_child(self.run_id, name, seed, tags)):
+            return Child(self.connection, run_id)
+        return self._new_child(pretrained[0] if name == PRETRAIN else name, seed, tags, name == PRETRAIN)
 
     def restore(self, strategy: str, seed: int) -> Child:
         """Make the child of a finished training from its files, in place of any before it; it is not finished yet."""
-        rows = load_history(run_folder(strategy, seed))
-        end = milliseconds()
+        rows = folders.load_history(folders.run_folder(strategy, seed))
+        end = _milliseconds()
         began = end - round(1000 * max((row.get(SECONDS, 0.0) for row in rows), default=0.0))
         tags = {REUSED: "true"}
         with contextlib.suppress(UserError):
-            tags |= Environment.load(timings_folder(strategy, seed)).tags()
+            tags |= Environment.load(folders.timings_folder(strategy, seed)).tags()
         if os.environ.get(EXPERIMENT):  # shown in this experiment, whichever it was trained in
             tags[EXPERIMENT] = os.environ[EXPERIMENT]
-        child = Child(self.connection, self.connection.new_child(self.run_id, strategy, seed, tags, began), is_new=True)
-        child.log_parameters(run_parameters(strategy, self._params))
-        if starts_pretrained(strategy, self._params):
-            child.log_history(load_history(run_folder(PRETRAIN, seed)), f"{PRETRAIN}_", until=began)
+        child = self._new_child(strategy, seed, tags, began=began)
         child.log_history(rows, until=end)
         return child
 
-    def end_if_broken_off(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the run if an exception ends the `with` statement that this is pushed to; else later stages go on."""
+    def _new_child(
+        self, strategy: str, seed: int, tags: Tags, is_pretraining: bool = False, began: int | None = None
+    ) -> Child:
+        child = Child(self.connection, self.connection.new_child(self.run_id, strategy, seed, tags, began), is_new=True)
+        child.is_pretraining = is_pretraining
+        child.log_parameters(folders.run_parameters(strategy, self._params))
+        if child.run_id and not is_pretraining and starts_pretrained(strategy, self._params):
+            child.log_history(folders.load_history(folders.run_folder(PRETRAIN, seed)), f"{PRETRAIN}_", until=began)
+        return child
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
-            self.__exit__(kind, error, trace)
+            super().__exit__(kind, error, trace)
 
 
-def milliseconds() -> int:
-    """Milliseconds since 1970, UTC."""
+def data_sets(folder: Path = PREPARED, use_of_targets: str = "training") -> "list[DatasetInput]":
+    """The files in a folder of prepared data as MLflow shows them, with their columns, digests and numbers of rows."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    sets = []
+    for file, name, columns, context in SETS:
+        with (folder / file).open("rb") as lines:
+            rows = sum(1 for _ in lines)
+        schema = {"mlflow_colspec": [{"type": "string", "name": column, "required": True} for column in columns]}
+        profile = {"num_rows": rows, "num_elements": rows * len(columns)}
+        texts = map(json.dumps, ({"uri": (folder / file).as_posix()}, schema, profile))
+        shown = Dataset(name, file_digest(folder / file)[:DIGITS], "local", *texts)
+        tag = InputTag("mlflow.data.context", use_of_targets if file == TARGETS else context)
+        sets.append(DatasetInput(shown, [tag]))
+    return sets
+
+
+def _milliseconds() -> int:
     return round(time.time() * 1000)
-
-
-def _metric_name(column: str, prefix: str) -> str:
-    return f"system/{prefix}{column}" if column in SYSTEM else f"{prefix}{column}"
 
 
 def _tags(params: Params, data_digest: str) -> dict[str, str]:
     """Tags of all runs of a comparison: the data, the user and the program."""
     name = params.data.pairs.stem if params.data.pairs else params.data.source
-    program = Path(sys.argv[0])
-    if program.is_relative_to(Path.cwd()):
-        program = program.relative_to(Path.cwd())
     tags = {
         "tandem.data": f"{name}-{data_digest[:8]}",
-        "mlflow.source.name": program.as_posix(),
+        "mlflow.source.name": Path(sys.argv[0]).as_posix().removeprefix(f"{Path.cwd().as_posix()}/"),
         "mlflow.source.type": "LOCAL",
     }
     with contextlib.suppress(KeyError, OSError):  # in a container the user may have no name

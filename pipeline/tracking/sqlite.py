@@ -4,15 +4,13 @@ MLflow keeps the absolute paths of artifacts in the database and has no call to 
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 SCHEME = "sqlite:///"
 ARTIFACTS = "mlartifacts"
-PATIENCE = 20  # seconds to wait for another process that has locked the file
 
 # Tables and columns where MLflow keeps addresses that begin with the artifact root of an experiment.
 PLACES = (
@@ -30,29 +28,33 @@ def database_of(uri: str) -> Path | None:
     return path if uri.startswith(SCHEME) and path.is_file() else None
 
 
-def local_folder(location: str) -> Path | None:
-    """The folder of an artifact location, None if it is not on this machine."""
+def _local_folder(location: str) -> Path | None:
     parts = urlsplit(location)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
     return Path(location) if not parts.scheme and Path(location).is_absolute() else None
 
 
-def follow_project(database: Path, experiment: str, root: Path) -> bool:
+def follow_project(uri: str, experiment: str, root: Path) -> bool:
     """Let MLflow look for artifacts in `root`, where the project is now; whether anything had to be changed.
 
-    Paths are changed if the experiment keeps artifacts in the folder `mlartifacts` of another place and either the
-    store itself is in `root`, and so was moved or copied with it, or that folder is gone while the one in `root`
-    exists.
+    Paths are changed if the store is a SQLite file, its experiment keeps artifacts in the folder `mlartifacts` of
+    another place, and either the file itself is in `root`, and so was moved or copied with it, or that folder is gone
+    while the one in `root` exists. A damaged file stays as it is: MLflow reports what is wrong with it.
     """
-    with _opened(database, "ro") as connection:
+    if (database := database_of(uri)) is None:
+        return False
+    address = f"{database.absolute().as_uri()}?mode=rw"
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(address, uri=True, timeout=20, isolation_level=None)) as connection,
+    ):
         row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
-    before, now = local_folder(row[0]) if row else None, root / ARTIFACTS
-    if before is None or before.name != ARTIFACTS or before.resolve() == now.resolve():
-        return False
-    if not database.resolve().is_relative_to(root.resolve()) and (before.exists() or not now.exists()):
-        return False
-    with _opened(database, "rw") as connection:
+        before, now = _local_folder(row[0]) if row else None, root / ARTIFACTS
+        if before is None or before.name != ARTIFACTS or before.resolve() == now.resolve():
+            return False
+        if not database.resolve().is_relative_to(root.resolve()) and (before.exists() or not now.exists()):
+            return False
         connection.execute("BEGIN IMMEDIATE")
         for table, column in PLACES:
             for old, new in ((before.as_uri(), now.as_uri()), (str(before), str(now))):
@@ -62,11 +64,5 @@ def follow_project(database: Path, experiment: str, root: Path) -> bool:
                     (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
                 )
         connection.execute("COMMIT")
-    return True
-
-
-@contextmanager
-def _opened(database: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    address = f"{database.absolute().as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
-        yield connection
+        return True
+    return False

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from pipeline.config.params import load_params
-from pipeline.tracking.client import find_artifacts
+from pipeline.tracking.client import tracking_uri
+from pipeline.tracking.sqlite import follow_project
 from tests.conftest import PROJECT
 
 SMALL = {
@@ -70,7 +71,7 @@ def copy_clone(original: Path, folder: Path) -> Path:
     """A copy in a new folder, in which what the last repro left is committed."""
     shutil.copytree(original, folder, symlinks=True)
     commit(folder)
-    find_artifacts(folder, load_params(folder / "params.yaml").tracking.experiment)
+    follow_project(tracking_uri(folder), load_params(folder / "params.yaml").tracking.experiment, folder)
     return folder
 
 

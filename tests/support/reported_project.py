@@ -12,7 +12,7 @@ from pipeline.evaluation.results import REPORTS, EvaluatedRuns
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import TIMINGS, timings_folder
 from pipeline.runs.groups import RunGroup, decisive_parameters
-from pipeline.tracking.manifest import MATCHER_HISTORY
+from pipeline.tracking.publish import MATCHER_HISTORY
 from tests.support.made_up import evaluation
 from tests.support.small_project import RUNS, make_project
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.params import Params
-from pipeline.tracking.client import runs_page, tracking_uri, ui_arguments
+from pipeline.tracking.client import runs_page, tracking_uri
 from pipeline.tracking.runs import Comparison
 from tests.conftest import PROJECT, Call
 from tests.support.servers import free_port
@@ -26,7 +26,7 @@ def test_in_a_temporary_copy_runs_and_artifacts_go_to_the_original_project(
     monkeypatch.chdir(copy)
     monkeypatch.setenv("DVC_ROOT", str(project))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    with Comparison.open(params, DIGEST, HERE) as comparison:
+    with Comparison(params, DIGEST, HERE) as comparison:
         comparison.log_artifact(copy / "predictions.tsv")
     assert len(runs(project, "comparison")) == 1
     assert list((project / "mlartifacts").rglob("predictions.tsv"))
@@ -37,11 +37,11 @@ def test_a_project_that_was_moved_continues_its_comparison_in_its_new_place(
     project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "one.txt").write_text("one", encoding="utf-8")
-    with Comparison.open(params, DIGEST, HERE) as comparison:
+    with Comparison(params, DIGEST, HERE) as comparison:
         comparison.log_artifact(project / "one.txt")
     moved = project.rename(project.parent / "its new place")
     monkeypatch.chdir(moved)
-    with Comparison.open(params, DIGEST, HERE) as comparison:
+    with Comparison(params, DIGEST, HERE) as comparison:
         comparison.start("tandem", 0).log_artifact(moved / "one.txt")
     (parent,), (child,) = runs(moved, "comparison"), runs(moved, "run")
     assert artifacts(moved, parent) == artifacts(moved, child) == {"one.txt"}
@@ -50,7 +50,7 @@ def test_a_project_that_was_moved_continues_its_comparison_in_its_new_place(
 
 
 def assert_tracks_nothing_and_warns_once(params: Params, capsys: pytest.CaptureFixture[str]) -> str:
-    with Comparison.open(params, DIGEST, HERE) as comparison:
+    with Comparison(params, DIGEST, HERE) as comparison:
         (warning,) = capsys.readouterr().err.splitlines()
         child = comparison.start("tandem", 0)
         child.log_metrics({"loss_paired": 2.0}, step=10)
@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written_to_costs_one_warning(
 def test_a_deleted_experiment_costs_one_warning_that_says_what_to_do(
     project: Path, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Comparison.open(params, DIGEST, HERE)
+    Comparison(params, DIGEST, HERE)
     client(project).delete_experiment("1")
     assert "restore it, or change tracking.experiment" in assert_tracks_nothing_and_warns_once(params, capsys)
 
@@ -99,7 +99,7 @@ def test_a_deleted_experiment_costs_one_warning_that_says_what_to_do(
 def test_an_artifact_that_is_missing_does_not_stop_a_stage(
     project: Path, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Comparison.open(params, DIGEST, HERE) as comparison:
+    with Comparison(params, DIGEST, HERE) as comparison:
         comparison.log_artifact(project / "missing.png")
         comparison.log_metrics({"loss_paired": 1.0})
     assert capsys.readouterr().err.startswith("warning: MLflow could not store missing.png (")
@@ -107,7 +107,7 @@ def test_an_artifact_that_is_missing_does_not_stop_a_stage(
 
 def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: Params) -> None:
     assert runs_page(project, "tandem") == "/#/experiments?workflowType=machine_learning"
-    Comparison.open(params, DIGEST, HERE)
+    Comparison(params, DIGEST, HERE)
     experiment = client(project).get_experiment_by_name("tandem")
     assert experiment is not None
     assert (
@@ -115,10 +115,10 @@ def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: P
     )
 
 
-def test_the_ui_opens_the_store_in_use_on_loopback(cold_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ui_arguments(cold_project, 5000)
-    assert arguments[:3] == ["ui", "--backend-store-uri", f"sqlite:///{cold_project}/mlflow.db"]
-    assert arguments[3:7] == ["--host", "127.0.0.1", "--port", "5000"]
+def test_the_store_is_mlflow_db_in_the_project_or_the_one_named(
+    cold_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking_uri(cold_project) == f"sqlite:///{cold_project}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking_uri(cold_project) == "http://127.0.0.1:5000"
 
@@ -138,7 +138,7 @@ def test_four_stages_that_start_at_once_on_a_cold_store_double_and_lose_nothing(
     program = (
         "import sys; from pathlib import Path; from pipeline.config.params import load_params;"
         "from pipeline.tracking.runs import Comparison; from tests.support.stored import HERE;"
-        "params = load_params(Path(sys.argv[1])); comparison = Comparison.open(params, 'digest', HERE);"
+        "params = load_params(Path(sys.argv[1])); comparison = Comparison(params, 'digest', HERE);"
         "child = comparison.start('tandem', int(sys.argv[2]));"
         "[child.log_metrics({'loss_paired': 1.0 / step}, step) for step in range(1, 51)]; child.finish()"
     )
@@ -157,7 +157,7 @@ def test_four_stages_that_start_at_once_on_a_cold_store_double_and_lose_nothing(
 def test_a_locked_database_costs_one_warning_and_one_wait(
     project: Path, params: Params, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    comparison = Comparison.open(params, DIGEST, HERE)
+    comparison = Comparison(params, DIGEST, HERE)
     database = sqlite3.connect(project / "mlflow.db")
     database.execute("BEGIN EXCLUSIVE")
     for step in range(100):
@@ -171,7 +171,7 @@ def test_a_locked_database_costs_one_warning_and_one_wait(
 def test_a_database_that_is_locked_for_a_moment_costs_nothing(
     project: Path, params: Params, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    comparison = Comparison.open(params, DIGEST, HERE)
+    comparison = Comparison(params, DIGEST, HERE)
     program = (
         "import sqlite3, sys, time; database = sqlite3.connect(sys.argv[1]);"
         "database.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); time.sleep(1); database.close()"

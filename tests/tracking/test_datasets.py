@@ -1,6 +1,7 @@
 """The data sets of a run."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from pipeline.tracking.runs import data_sets
@@ -15,12 +16,16 @@ def test_each_has_its_rows_its_use_and_a_digest_of_its_content(tmp_path: Path) -
     }
     for name, text in contents.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    found = list(data_sets(tmp_path))
-    assert [(data.path.name, data.rows, data.context) for data in found] == [
-        ("train.tsv", 2, "training"),
-        ("targets.txt", 3, "training"),
-        ("dev.tsv", 1, "validation"),
-        ("test.tsv", 4, "testing"),
+    found = data_sets(tmp_path)
+    shown = [(Path(json.loads(data.dataset.source)["uri"]).name, data.tags[0].value) for data in found]
+    assert shown == [
+        ("train.tsv", "training"),
+        ("targets.txt", "training"),
+        ("dev.tsv", "validation"),
+        ("test.tsv", "testing"),
     ]
-    assert found[1].columns == ("target",)
-    assert found[0].digest == hashlib.sha256(b"a\tb\nc\td\n").hexdigest()[:16]
+    assert [json.loads(str(data.dataset.profile))["num_rows"] for data in found] == [2, 3, 1, 4]
+    (column,) = json.loads(str(found[1].dataset.schema))["mlflow_colspec"]
+    assert column == {"type": "string", "name": "target", "required": True}
+    assert found[0].dataset.digest == hashlib.sha256(b"a\tb\nc\td\n").hexdigest()[:16]
+    assert [data.tags[0].value for data in data_sets(tmp_path, "reranking")][1] == "reranking"

@@ -19,7 +19,7 @@ from pipeline.runs.environment import Environment
 from pipeline.runs.folders import HISTORY, RunMetadata, content_digest, load_history, run_folder
 from pipeline.runs.groups import comparison_key
 from pipeline.tracking.client import tracking_uri
-from pipeline.tracking.publish import numbers, publish, read_predictions
+from pipeline.tracking.publish import publish, read_predictions
 from pipeline.tracking.runs import Comparison
 from tests.support.reported_project import REPORTED, make_reported_project, report
 from tests.support.servers import free_port
@@ -84,7 +84,7 @@ def publish_without(project: Path, *modules: str) -> None:
 
 def train(strategy: str, seed: int) -> None:
     """The run of a training as its stage leaves it."""
-    comparison = Comparison.open(load_params(), Prepared.open().digest, Environment.here())
+    comparison = Comparison(load_params(), Prepared.open().digest, Environment.here())
     child = comparison.start(strategy, seed)
     child.log_evaluations(load_history(run_folder(strategy, seed)))
     child.finish_training(run_folder(strategy, seed))
@@ -152,6 +152,7 @@ def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_m
     assert parent.data.metrics["tandem_word_accuracy"] == 0.5
     assert parent.data.metrics["tandem_vs_supervised_difference"] == 0.5
     assert parent.data.metrics["matcher_test_roc_auc"] == 0.75
+    assert "matcher_encoder" not in parent.data.metrics
     assert points(published, parent, "matcher_dev_score") == [(10, 0.25), (20, 0.5)]
     assert parent.data.tags["mlflow.note.content"].startswith("On 1 test item and 1 to 2 seeds, tandem ")
     assert "| tandem " in parent.data.tags["mlflow.note.content"]
@@ -304,9 +305,9 @@ def test_a_training_repeated_with_the_same_result_adds_no_comparison(project: Pa
 def test_so_does_one_that_was_broken_off_and_one_whose_publication_was(project: Path) -> None:
     before = state(project)
     parameters = load_params(), Prepared.open().digest, Environment.here()
-    with pytest.raises(KeyboardInterrupt), Comparison.open(*parameters) as comparison, comparison.start("tandem", 0):
+    with pytest.raises(KeyboardInterrupt), Comparison(*parameters) as comparison, comparison.start("tandem", 0):
         raise KeyboardInterrupt
-    Comparison.open(*parameters).restore("tandem", 1)
+    Comparison(*parameters).restore("tandem", 1)
     assert publish(load_params())
     assert state(project) == before
 
@@ -367,8 +368,3 @@ def test_predictions_are_a_table_of_texts_and_numbers_with_the_prediction_second
         ["A", '"2', "1", "", -0.5, 0.25, False, 1],
         ["NA\u2028", "True", "True", "x|y", None, None, True, 0],
     ]
-
-
-def test_numbers_are_found_at_any_depth_and_named_by_their_way() -> None:
-    found = numbers({"encoder": "conv", "steps": 20, "test": {"roc_auc": 0.75}}, "matcher")
-    assert found == {"matcher_steps": 20, "matcher_test_roc_auc": 0.75}

@@ -12,7 +12,8 @@ import pytest
 from pipeline.config.params import Params, changed
 from pipeline.runs.folders import Row, content_digest, run_folder, timings_folder
 from pipeline.runs.groups import comparison_key
-from pipeline.tracking.runs import Child, Comparison, DataSet
+from pipeline.tracking.runs import Child, Comparison
+from pipeline.tracking.runs import data_sets as files_as_data_sets
 from tests.support.stored import DIGEST, HERE, artifacts, children, client, data_sets, points, runs
 
 LOSS = "loss"
@@ -24,7 +25,7 @@ ROWS: list[Row] = [
 
 def start(params: Params, strategy: str = "tandem", seed: int = 0) -> Child:
     """The run of a training, as its stage opens it."""
-    return Comparison.open(params, DIGEST, HERE).start(strategy, seed)
+    return Comparison(params, DIGEST, HERE).start(strategy, seed)
 
 
 def train(params: Params, strategy: str = "tandem", seed: int = 0) -> None:
@@ -79,16 +80,17 @@ def test_a_run_holds_its_parameters_curves_artifacts_and_tags(project: Path, par
 
 
 def test_a_run_names_its_data_sets_once(project: Path, params: Params) -> None:
-    pairs = DataSet("training pairs", Path("data/prepared/train.tsv"), ("source", "target"), "training", 7, "abc")
+    for name in ("train.tsv", "targets.txt", "dev.tsv", "test.tsv"):
+        (project / name).write_text("a\tb\n", encoding="utf-8")
     with start(params) as child:
         for _ in range(2):
-            child.log_data([pairs])
+            child.log_data(files_as_data_sets(project))
     (run,) = runs(project, "run")
-    (found,) = data_sets(run)
-    assert (found.dataset.name, found.dataset.digest) == ("training pairs", "abc")
-    assert json.loads(found.dataset.source) == {"uri": "data/prepared/train.tsv"}
-    assert json.loads(str(found.dataset.profile))["num_rows"] == 7
-    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+    assert sorted(entry.dataset.name for entry in data_sets(run)) == [
+        "dev pairs", "test pairs", "training pairs", "unpaired targets",
+    ]  # fmt: skip
+    (tag,) = data_sets(run)[0].tags
+    assert tag.key == "mlflow.data.context"
 
 
 def test_a_table_is_one_that_mlflow_reads_as_such(project: Path, params: Params) -> None:
@@ -232,7 +234,7 @@ def test_a_run_made_from_files_ends_now_and_took_as_long_as_its_training(project
     write_history("pretrain", 1, [{"step": 5, LOSS: 3.0, "seconds": 4.0}])
     write_history("two_stage", 1, [{"step": 10, LOSS: 2.0, "seconds": 1.5}, {"step": 20, LOSS: 1.0, "seconds": 3.0}])
     HERE.save(timings_folder("two_stage", 1))
-    with Comparison.open(params, DIGEST, HERE) as comparison:
+    with Comparison(params, DIGEST, HERE) as comparison:
         comparison.restore("two_stage", 1).finish()
     (run,) = runs(project, "run")
     assert run.data.tags["tandem.reused"] == "true"
@@ -264,10 +266,12 @@ def test_how_a_stage_ends_is_the_status_of_its_run(
 
 
 def test_a_stage_that_is_broken_off_ends_its_comparison_and_another_reopens_it(project: Path, params: Params) -> None:
-    comparison = Comparison.open(params, DIGEST, HERE)
-    comparison.end_if_broken_off(None, None, None)
+    comparison = Comparison(params, DIGEST, HERE)
+    with comparison:
+        pass
     assert runs(project, "comparison")[0].info.status == "RUNNING"
-    comparison.end_if_broken_off(ValueError, ValueError("diverged"), None)
+    with pytest.raises(ValueError, match="diverged"), comparison:
+        raise ValueError("diverged")
     assert runs(project, "comparison")[0].info.status == "FAILED"
     train(params)
     assert [run.info.status for run in runs(project, "comparison")] == ["RUNNING"]
@@ -276,14 +280,14 @@ def test_a_stage_that_is_broken_off_ends_its_comparison_and_another_reopens_it(p
 def test_a_comparison_that_is_published_is_closed_and_training_again_opens_another(
     project: Path, params: Params
 ) -> None:
-    first = Comparison.open(params, DIGEST, HERE)
+    first = Comparison(params, DIGEST, HERE)
     first.start("tandem", 0).finish()
     first.set_tags({"tandem.outputs": "abc"})
     first.finish()
-    second = Comparison.open(params, DIGEST, HERE)
+    second = Comparison(params, DIGEST, HERE)
     second.start("tandem", 0).finish()
     assert second.run_id != first.run_id
-    assert Comparison.open(params, DIGEST, HERE).run_id == second.run_id
+    assert Comparison(params, DIGEST, HERE).run_id == second.run_id
     assert [run.data.tags["mlflow.parentRunId"] for run in runs(project, "run")] == [second.run_id, first.run_id]
     second.connection.delete_parent(second.run_id)
     assert [run.info.run_id for run in runs(project, "comparison")] == [first.run_id]

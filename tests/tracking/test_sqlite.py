@@ -13,6 +13,10 @@ from pipeline.tracking.sqlite import database_of, follow_project
 EXPERIMENT = "tandem"
 
 
+def follow(database: Path, experiment: str, root: Path) -> bool:
+    return follow_project(f"sqlite:///{database}", experiment, root)
+
+
 def client(database: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{database}")
 
@@ -81,7 +85,7 @@ def test_only_an_existing_sqlite_file_is_a_local_store(tmp_path: Path) -> None:
 
 def test_after_a_move_artifacts_models_and_new_runs_are_in_the_new_place(moved: Path, made: Made) -> None:
     database = moved / "mlflow.db"
-    assert follow_project(database, EXPERIMENT, moved)
+    assert follow(database, EXPERIMENT, moved)
     assert text_of(database, made.run_id) == "of this run"
     store, here = client(database), (moved / "mlartifacts").as_uri()
     (model,) = store.search_logged_models(["1"])
@@ -96,18 +100,18 @@ def test_after_a_move_artifacts_models_and_new_runs_are_in_the_new_place(moved: 
 
 def test_a_store_in_its_place_is_left_alone(made: Made) -> None:
     before = (made.root / "mlflow.db").read_bytes()
-    assert not follow_project(made.root / "mlflow.db", EXPERIMENT, made.root)
-    assert not follow_project(made.root / "mlflow.db", "another", made.root)
+    assert not follow(made.root / "mlflow.db", EXPERIMENT, made.root)
+    assert not follow(made.root / "mlflow.db", "another", made.root)
     assert (made.root / "mlflow.db").read_bytes() == before
 
 
 def test_a_link_to_the_project_is_the_same_place(made: Made, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(made.root, target_is_directory=True)
-    assert not follow_project(tmp_path / "link" / "mlflow.db", EXPERIMENT, tmp_path / "link")
+    assert not follow(tmp_path / "link" / "mlflow.db", EXPERIMENT, tmp_path / "link")
 
 
 def test_a_copy_writes_to_its_own_folder_and_not_to_the_first(copied: Path, made: Made) -> None:
-    assert follow_project(copied / "mlflow.db", EXPERIMENT, copied)
+    assert follow(copied / "mlflow.db", EXPERIMENT, copied)
     before = sorted(made.root.rglob("*"))
     make_run(copied / "mlflow.db")
     assert sorted(made.root.rglob("*")) == before
@@ -120,10 +124,10 @@ def test_a_store_elsewhere_follows_only_a_project_that_went_away(made: Made, tmp
     shared, second = tmp_path / "shared.db", tmp_path / "second"
     shutil.copy(made.root / "mlflow.db", shared)
     (second / "mlartifacts").mkdir(parents=True)
-    assert not follow_project(shared, EXPERIMENT, second)
+    assert not follow(shared, EXPERIMENT, second)
     away = made.root.rename(tmp_path / "away")
-    assert not follow_project(shared, EXPERIMENT, tmp_path / "third")  # where no artifacts are
-    assert follow_project(shared, EXPERIMENT, away)
+    assert not follow(shared, EXPERIMENT, tmp_path / "third")  # where no artifacts are
+    assert follow(shared, EXPERIMENT, away)
     assert text_of(shared, made.run_id) == "of this run"
     away.rename(made.root)
 
@@ -132,4 +136,4 @@ def test_artifacts_that_are_kept_elsewhere_on_purpose_stay_there(tmp_path: Path)
     database = tmp_path / "mlflow.db"
     for name, location in (("folder", "file:///somewhere/artifacts"), ("bucket", "s3://bucket/mlartifacts")):
         client(database).create_experiment(name, location)
-        assert not follow_project(database, name, tmp_path)
+        assert not follow(database, name, tmp_path)
