@@ -150,7 +150,7 @@ def assert_every_trial_is_once_in_mlflow(place: Place, params: Params) -> None:
         run, result = by_key[place.key(trial)], load_result(trial, place.trial(trial))
         assert result
         assert run.info.run_name == trial.title
-        assert run.data.metrics["best_dev_word_accuracy"] == result.dev_word_accuracy
+        assert run.data.metrics["best_dev_word_accuracy"] == result.best["dev_word_accuracy"]
         assert run.data.metrics["dev_word_accuracy"] == result.rows[-1]["dev_word_accuracy"]
 
 
@@ -216,11 +216,11 @@ def test_an_interrupted_and_killed_sweep_continues_and_hopeless_trials_stop_earl
     results = {title: load_result(trial, place.trial(trial)) for title, trial in trials.items()}
     good = [result for title, result in results.items() if "0.05" in title and result]
     bad = [result for title, result in results.items() if "1e-09" in title and result]
-    assert [result.dev_word_accuracy for result in good] == [1.0, 1.0]
-    assert all(result.is_finished for result in good)
-    assert [result.dev_word_accuracy for result in bad] == [0.0, 0.0]
-    assert not any(result.is_finished for result in bad)
-    assert [result.steps for result in bad] == [24, 24]  # of 80: the first evaluation after a quarter
+    assert [result.best["dev_word_accuracy"] for result in good] == [1.0, 1.0]
+    assert all(result.ending == "finished" for result in good)
+    assert [result.best["dev_word_accuracy"] for result in bad] == [0.0, 0.0]
+    assert not any(result.ending == "finished" for result in bad)
+    assert [result.rows[-1]["step"] for result in bad] == [24, 24]  # of 80: the first evaluation after a quarter
     assert len((place.folder / "trials.tsv").read_text(encoding="utf-8").splitlines()) == 5
 
 
@@ -243,7 +243,7 @@ def test_a_trial_that_is_started_again_resumes_from_its_checkpoint_and_gives_ide
     report, *others = reports(trial, place, code())
     assert report["rows"] == rows[:-1]  # the last evaluation was after the last checkpoint
     rows = [row for some in (report, *others) for row in some["rows"]]
-    assert others[-1]["finished"]
+    assert others[-1]["complete"]
     result = load_result(trial, place.trial(trial))
     assert result
     assert result.rows == rows
