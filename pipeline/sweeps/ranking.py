@@ -133,18 +133,15 @@ def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Fig
     axes = {name: _heights(trials[name]) for name in ("strategy", *parameters)}
     lines = pd.DataFrame({name: trials[name].map(heights) for name, heights in axes.items()})
     lines[ACCURACY] = (accuracy - low) / (high - low) if high > low else 0.5
-    shares = np.linspace(0, 1, TICKS) if high > low else np.array([0.5])
+    shares = np.linspace(0, 1, TICKS) if high > low else [0.5]
     axes["words right\n(dev)"] = {f"{low + (high - low) * share:.1%}": share for share in shares}
     figure = Figure(figsize=(0.9 + 1.5 * len(axes), 4.2), dpi=figures.DOTS, layout="constrained")
     plot = figure.add_subplot()
     colours = figures.styles(list(trials["strategy"].unique()))
-    best = int(accuracy.to_numpy().argmax())
-    rows = zip(trials["strategy"], trials["ending"], lines.to_numpy(), strict=True)
-    for number, (strategy, ending, heights) in enumerate(rows):
-        alpha = 1.0 if number == best else 0.25 if ending == STOPPED else 0.75
-        width, order = (2.4, 3) if number == best else (0.9, 2)
-        colour = colours[strategy]["color"]
-        plot.plot(range(len(axes)), heights, color=colour, alpha=alpha, linewidth=width, zorder=order)
+    for strategy, ending, heights in zip(trials["strategy"], trials["ending"], lines.to_numpy(), strict=True):
+        alpha = 0.25 if ending == STOPPED else 0.75
+        plot.plot(range(len(axes)), heights, color=colours[strategy]["color"], alpha=alpha, linewidth=0.9, zorder=2)
+    plot.get_lines()[int(accuracy.to_numpy().argmax())].set(alpha=1.0, linewidth=2.4, zorder=3)
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
     for number, labels in enumerate(axes.values()):
         plot.axvline(number, color=figures.GRID, linewidth=0.8, zorder=0)
@@ -153,9 +150,7 @@ def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Fig
             plot.text(number + 0.03, height, label, fontsize=8, color=figures.INK, va="center", bbox=box, zorder=4)
     names = [figures.plain(name).replace(".", ".\n") for name in axes]
     plot.set_xticks(range(len(axes)), names, fontsize=8, color=figures.MUTED)
-    plot.set_yticks([])
-    plot.set_xlim(-0.1, len(axes) - 0.55)
-    plot.set_ylim(-0.05, 1.05)
+    plot.set(yticks=[], xlim=(-0.1, len(axes) - 0.55), ylim=(-0.05, 1.05))
     plot.tick_params(length=0)
     plot.spines[:].set_visible(False)
     return figure

@@ -7,7 +7,7 @@ import difflib
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,19 +77,21 @@ class _Range:
         return min(max(float(f"{drawn:.{DIGITS}g}"), self.low), self.high)
 
 
-def _choices(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+def _choices(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
     try:
-        return validate(value)
+        choices = validate(value)
     except ValidationError as error:  # of a list and of a range
         reasons = [one["msg"] for one in error.errors() if one["type"] == CONTRADICTION]
         allowed = "must be a list of values, or numbers low and high, with log: true or false, and for whole ones step"
         raise _wrong([*reasons, allowed][0]) from error
+    if isinstance(choices, _Range) and info.data.get("search") == "grid":
+        raise _wrong("a range has no grid: list values, or search: random")
+    return choices
 
 
 def _strategy(name: str, info: ValidationInfo[dict[str, Params]]) -> str:
-    existing = info.context["params"].strategies
-    if name not in existing:
-        raise _wrong(f"params.yaml has {', '.join(existing)}{_meant(name, existing)}")
+    if name not in (strategies := info.context["params"].strategies):
+        raise _wrong(f"params.yaml has {', '.join(strategies)}")
     return name
 
 
@@ -102,13 +104,9 @@ def _parameter(name: str, info: ValidationInfo[dict[str, Params]]) -> str:
     if new := renamed({name: None}).get(name):
         raise _wrong(f"it is {new} now")
     if name not in names:
-        raise _wrong(f"params.yaml does not have it{_meant(name, names)}")
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        raise _wrong(f"params.yaml does not have it{f', did you mean {near[0]}?' if near else ''}")
     return name
-
-
-def _meant(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 def _wrong(reason: str) -> PydanticCustomError:
@@ -121,16 +119,13 @@ class _Content:
 
     strategies: Annotated[list[Annotated[str, AfterValidator(_strategy)]], Field(min_length=1, max_length=12), ONCE]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST), ONCE]
-    parameters: Annotated[
-        dict[
-            Annotated[str, AfterValidator(_parameter)],
-            Annotated[Annotated[list[Any], Field(min_length=1), ONCE] | _Range, WrapValidator(_choices)],
-        ],
-        Field(description="a section of dotted names", default_factory=dict),
-    ]
     search: Literal["grid", "random"] = "grid"  # every combination, or so many `trials`
     trials: Annotated[int, Field(ge=1, le=MOST)] | None = None
     search_seed: Seed = 0
+    parameters: dict[
+        Annotated[str, AfterValidator(_parameter)],
+        Annotated[Annotated[list[Any], Field(min_length=1), ONCE] | _Range, WrapValidator(_choices)],
+    ] = Field(default_factory=dict, description="a section of dotted names")
     stop_early: bool = True
 
 
@@ -172,10 +167,6 @@ def _contradictions(content: _Content, varied: Sequence[str]) -> Iterator[Proble
         lists = [choice for choice in content.parameters.values() if isinstance(choice, list)]
         if (number := math.prod([len(content.strategies), len(content.seeds), *map(len, lists)])) > MOST:
             yield "search", f"the grid has {number:,} combinations, at most {MOST:,} are possible: try search: random"
-        for name, choice in content.parameters.items():
-            if isinstance(choice, _Range):
-                problem = f"parameters.{name} is a range, which has no grid: list values, or search: random"
-                yield f"parameters.{name}", problem
     elif not content.trials:
         yield "search", "search: random needs trials, their number"
     if content.stop_early and varied:

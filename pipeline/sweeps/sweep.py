@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
 from pipeline.report import figures
 from pipeline.runs import checkpoints
-from pipeline.runs.folders import METADATA, PRETRAIN, STEP, Row, run_folder
+from pipeline.runs.folders import STEP, Row
 from pipeline.sweeps import ranking
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
@@ -104,8 +104,7 @@ def _run_trials(
     watcher = _Watcher(waiting, place, runs, len(trials))
     with connected(address, OBJECTS):
         _make_shared(list(waiting.values()), place)
-        with suppress(KeyboardInterrupt):  # reported below
-            _tune(waiting, place, watcher, _halving(trials, existing) if stop_early else None)
+        _tune(waiting, place, watcher, _halving(trials, existing) if stop_early else None)
     if watcher.problems:
         raise UserError("\n  ".join([f"{len(watcher.problems)} trial(s) failed:", *watcher.problems]))
     if left := len(trials) - watcher.ended:
@@ -118,11 +117,8 @@ def _make_shared(trials: Sequence[Trial], place: Place) -> None:
     """Prepare missing data and pretrain missing autoencoders, each once for all trials that agree on them."""
     data = {place.prepared(trial.params): trial.params for trial in trials}
     data = {folder: params for folder, params in data.items() if not folder.is_dir()}
-    starts = {
-        run_folder(PRETRAIN, trial.seed, place.pretrained(trial)): trial for trial in trials if trial.is_pretrained
-    }
-    starts = {folder: trial for folder, trial in starts.items() if not (folder / METADATA).exists()}
-    place.shared.joinpath("prepared").mkdir(exist_ok=True)
+    starts = {place.pretrained(trial): trial for trial in trials if trial.is_pretrained}
+    starts = {folder: trial for folder, trial in starts.items() if load_result(trial.pretraining, folder) is None}
     _each(prepare, [(params, place) for params in data.values()], threads=1)
     _each(pretrain, [(trial, place) for trial in starts.values()], trials[0].params.training.threads)
     if data or starts:
@@ -139,16 +135,10 @@ def _each(work: Callable[..., str], items: Sequence[tuple[Any, ...]], threads: i
 
 def _halving(trials: Mapping[str, Trial], results: Mapping[str, Result]) -> ASHAScheduler:
     """Asynchronous successive halving (Li et al. 2020) that also counts the trials with a result already."""
+    # Not by steps, as trials may have more or less of them: learning rates fall over all that a trial has. Finished
+    # trials are never stopped: their results are being written.
     scheduler = ASHAScheduler(
-        # Not steps, as trials may have more or less of them: learning rates fall over all that a trial has. Finished
-        # trials are never stopped: their results are being written.
-        time_attr=SHARE,
-        metric=ACCURACY,
-        mode="max",
-        grace_period=FIRST_RUNG,
-        max_t=99,
-        reduction_factor=HALVING,
-        stop_last_trials=False,
+        SHARE, ACCURACY, "max", max_t=99, grace_period=FIRST_RUNG, reduction_factor=HALVING, stop_last_trials=False
     )
     for key, result in results.items():
         known = SimpleNamespace(trial_id=key)  # all that the scheduler reads of a trial
@@ -161,7 +151,7 @@ def _halving(trials: Mapping[str, Trial], results: Mapping[str, Result]) -> ASHA
 def _tune(trials: dict[str, Trial], place: Place, watcher: "_Watcher", scheduler: ASHAScheduler | None) -> None:
     scratch = place.folder / "ray"  # Tune's own files, of no use afterwards
     shutil.rmtree(scratch, ignore_errors=True)
-    try:
+    with suppress(KeyboardInterrupt):  # the caller sees that trials are unfinished
         tune.run(
             tune.with_parameters(train, trials=trials, place=place, expected_code=code()),
             config={"trial": tune.grid_search(list(trials))},
@@ -176,8 +166,7 @@ def _tune(trials: dict[str, Trial], place: Place, watcher: "_Watcher", scheduler
             max_failures=RESTARTS,
             raise_on_failed_trial=False,
         )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _key(trial: Any) -> str:
@@ -194,14 +183,6 @@ class _Watcher(tune.Callback):
         self.ended = total - len(trials)
         self.problems: list[str] = []
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune saves its callbacks to resume a sweep by itself, which is not used."""
-        return {}
-
-    def __deepcopy__(self, _: Any) -> "_Watcher":
-        """Return the watcher itself, because a copy would see nothing."""
-        return self
-
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Log the new evaluations; a trial that was started again reports all of them once more."""
         key = _key(trial)
@@ -215,34 +196,30 @@ class _Watcher(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Keep the result of a trial that has ended."""
-        key = _key(trial)
-        if problem := trial.last_result.get(PROBLEM):
-            self._fail(key, problem)
-            return
+        key, report = _key(trial), trial.last_result
         folder = self._place.trial(self._trials[key])
-        if not trial.last_result.get(COMPLETE):
+        if problem := report.get(PROBLEM):
+            self._end(key, problem=problem)
+            return
+        if not report.get(COMPLETE):
             save_stop(self._rows[key], folder)
         if result := load_result(self._trials[key], folder):
             self._runs.finish(key, result)
             stopped = "" if result.ending == FINISHED else f", {result.ending}"
             steps = f"{result.best[STEP]:,.0f} of {result.rows[-1][STEP]:,.0f} steps"
-            self._log_end(key, f"{result.best[ACCURACY]:.1%} after {steps}{stopped}")
+            self._end(key, f"{result.best[ACCURACY]:.1%} after {steps}{stopped}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Log that a trial will be started again."""
         logger.info("%s: its process or machine died; it resumes elsewhere", self._trials[_key(trial)].title)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Give up a trial whose process died again and again."""
-        self._fail(_key(trial), f"its process or machine died {RESTARTS + 1} times")
+        self._end(_key(trial), problem=f"its process or machine died {RESTARTS + 1} times")
 
-    def _fail(self, key: str, problem: str) -> None:
-        self.problems.append(f"{self._trials[key].title}: {problem}")
-        if key in self._runs.open:
-            self._runs.open.pop(key).finish("FAILED")
-        self._log_end(key, "failed")
-
-    def _log_end(self, key: str, summary: str) -> None:
+    def _end(self, key: str, summary: str = "failed", problem: str = "") -> None:
+        title = self._trials[key].title
+        if problem:
+            self.problems.append(f"{title}: {problem}")
+            if key in self._runs.open:
+                self._runs.open.pop(key).finish("FAILED")
         self.ended += 1
-        number = f"{self.ended:{len(str(self._total))}}"
-        logger.info("[%s/%s] %s: %s", number, self._total, self._trials[key].title, summary)
+        logger.info("[%s/%s] %s: %s", f"{self.ended:{len(str(self._total))}}", self._total, title, summary)

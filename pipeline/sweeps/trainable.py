@@ -32,6 +32,7 @@ def prepare(params: Params, place: Place) -> str:
     from pipeline.data.prepared import write_prepared
 
     folder = place.prepared(params)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with contextlib.chdir(place.root):
             corpus = read_corpus(params.data, params.prepare)
@@ -48,7 +49,7 @@ def prepare(params: Params, place: Place) -> str:
 def pretrain(trial: Trial, place: Place) -> str:
     """Train the autoencoder that a trial starts from; returns the problem, if any."""
     try:
-        deque(_training(PRETRAIN, trial, place, place.pretrained(trial)), maxlen=0)
+        deque(_training(trial.pretraining, place, place.pretrained(trial)), maxlen=0)
         return ""
     except UserError as error:
         return str(error)
@@ -76,7 +77,7 @@ def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str
         if trial.is_pretrained:
             with contextlib.suppress(FileExistsError):
                 (folder / PRETRAIN).symlink_to(os.path.relpath(place.pretrained(trial) / PRETRAIN, folder))
-        for rows in _training(trial.strategy, trial, place, folder):
+        for rows in _training(trial, place, folder):
             if rows:
                 yield {ROWS: rows, SHARE: trial.share(rows[-1]), **rows[-1]}
         yield {ROWS: [], COMPLETE: True}
@@ -86,11 +87,11 @@ def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str
         yield {ROWS: [], PROBLEM: traceback.format_exc()}
 
 
-def _training(strategy: str, trial: Trial, place: Place, models: Path) -> Iterator[list[Row]]:
+def _training(trial: Trial, place: Place, models: Path) -> Iterator[list[Row]]:
     # Tensorflow reads these when it is imported, in a process that Ray has just started.
     os.environ.update(dict.fromkeys(THREADS, str(trial.params.training.threads)))
     from pipeline.data.prepared import Prepared
     from pipeline.training.trainer import run_training
 
     prepared = Prepared.open(place.prepared(trial.params))
-    yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.shared / CHECKPOINTS)
+    yield from run_training(trial.strategy, trial.params, prepared, trial.seed, models, place.shared / CHECKPOINTS)

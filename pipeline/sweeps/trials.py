@@ -9,7 +9,7 @@ versions of the packages that compute.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -22,22 +22,9 @@ from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
 from pipeline.graph import code_digest
 from pipeline.hashing import file_digest, joined
+from pipeline.runs import folders
 from pipeline.runs.checkpoints import write_whole
-from pipeline.runs.folders import (
-    COMPUTING,
-    METADATA,
-    PREPARATION,
-    PRETRAIN,
-    SECONDS,
-    STEP,
-    TRAINER,
-    Row,
-    load_history,
-    load_rows,
-    run_folder,
-    run_parameters,
-    starts_pretrained,
-)
+from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, run_folder, run_parameters
 
 SWEEPS = "sweeps"  # in the project
 CHECKPOINTS = "checkpoints"  # of unfinished trials and autoencoders, in the shared folder
@@ -70,9 +57,14 @@ class Trial:
         return ", ".join([self.strategy, f"seed {self.seed}", *changes])
 
     @property
+    def pretraining(self) -> Self:
+        """The training of the autoencoder that the trial starts from."""
+        return replace(self, strategy=PRETRAIN, changes={})
+
+    @property
     def is_pretrained(self) -> bool:
         """Whether the trial starts from an autoencoder."""
-        return starts_pretrained(self.strategy, self.params)
+        return folders.starts_pretrained(self.strategy, self.params)
 
     def share(self, row: Row) -> float:
         """Per cent of its steps, in all phases, that the trial has made at an evaluation."""
@@ -121,16 +113,14 @@ class Place:
 
     def prepared(self, params: Params) -> Path:
         """The folder for the prepared data of these parameters; its name is their key, before they are prepared."""
-        values = {name: value for name, value in flatten(params).items() if name.startswith(PREPARATION)}
+        values = {name: value for name, value in flatten(params).items() if name.startswith(folders.PREPARATION)}
         files = [params.data.pairs, params.data.targets, params.data.dev, params.data.test]
         raw = [_digest(self.root / file) for file in files if file] or [find_cmudict()[1]]
         return self.shared / "prepared" / joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
 
     def pretrained(self, trial: Trial) -> Path:
         """The folder of models with the autoencoder that a trial starts from."""
-        parameters = json.dumps(run_parameters(PRETRAIN, trial.params))
-        key = joined(str(trial.seed), parameters, self.prepared(trial.params).name, code())
-        return self.shared / "pretrained" / key
+        return self.shared / "pretrained" / self.key(trial.pretraining)
 
     def key(self, trial: Trial) -> str:
         """The key of a trial, the same in all sweeps."""
@@ -150,10 +140,10 @@ def save_stop(rows: Sequence[Row], folder: Path) -> None:
 def load_result(trial: Trial, folder: Path) -> Result | None:
     """Read the result of a trial from its folder; None for an unfinished one."""
     run = run_folder(trial.strategy, trial.seed, folder)
-    if (run / METADATA).exists():
-        result = Result(FINISHED, load_history(run))
+    if (run / folders.METADATA).exists():
+        result = Result(FINISHED, folders.load_history(run))
     elif (folder / STOPPED_CSV).exists():
-        result = Result(STOPPED, load_rows(folder / STOPPED_CSV, remedy="remove it"))
+        result = Result(STOPPED, folders.load_rows(folder / STOPPED_CSV, remedy="remove it"))
     else:
         return None
     if not result.rows or any({STEP, SECONDS, ACCURACY, ERROR_RATE} - row.keys() for row in result.rows):
@@ -163,7 +153,7 @@ def load_result(trial: Trial, folder: Path) -> Result | None:
 
 def code() -> str:
     """A hash that is equal on machines whose code and versions give equal results."""
-    return joined(_digest_of_code(*PREPARES, TRAINER), *map(version, COMPUTING))
+    return joined(_digest_of_code(*PREPARES, folders.TRAINER), *map(version, folders.COMPUTING))
 
 
 def plain(value: Any) -> str:

@@ -117,7 +117,7 @@ def test_all_problems_are_reported_at_once_with_lines_and_names(tmp_path: Path, 
     assert first == f"{file} has 11 problem(s):"
     assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (1, *range(4, 14))]
     assert "strategies.0 is 'supervise', but params.yaml has supervised, augmented, two_stage, " in lines[0]
-    assert lines[0].endswith("tandem, did you mean supervised?")
+    assert lines[0].endswith("tandem")
     named = "parameters.{} cannot have this name: {}"
     assert named.format("prepare.pair", "params.yaml does not have it, did you mean prepare.pairs?") in lines[1]
     assert named.format("model", "it is a section, write model.KEY") in lines[2]
@@ -155,7 +155,7 @@ def test_of_many_combinations_that_cannot_be_used_a_few_are_named(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ({"parameters": {"model.units": {"low": 8, "high": 64}}}, "is a range, which has no grid"),
+        ({"parameters": {"model.units": {"low": 8, "high": 64}}}, "a range has no grid"),
         (
             {"parameters": {"model.dropout": {"low": 0.1, "high": 0.5, "step": 2}}},
             "but step is for whole numbers",
