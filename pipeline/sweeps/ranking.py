@@ -26,14 +26,15 @@ from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, STOPPED, Result, Trial,
 
 SHOWN = 20  # rows of a table on the terminal
 WIDE = 4096  # characters: no line of params.yaml is broken
+NULL = "tag:yaml.org,2002:null"
 UNSET = "–"  # for a parameter that the strategy does not depend on
 LABELS = 12  # at most, on an axis
 TICKS = 5  # of the accuracy
 
 
 def trials_table(pairs: Iterable[tuple[Trial, Result]], parameters: Sequence[str]) -> pd.DataFrame:
-    """A row for each trial: the trial itself, its parameters as text, and what it spent and reached."""
-    return pd.DataFrame(
+    """A row for each trial, the best first: the trial, its parameters as text, and what it spent and reached."""
+    rows = (
         {
             "trial": trial,
             "strategy": trial.strategy,
@@ -48,16 +49,11 @@ def trials_table(pairs: Iterable[tuple[Trial, Result]], parameters: Sequence[str
         }
         for trial, result in pairs
     )
-
-
-def save(trials: pd.DataFrame, path: Path) -> None:
-    """Write all trials, one a line, the best first; tab-separated."""
-    ordered = trials.drop(columns="trial").sort_values(ACCURACY, ascending=False, kind="stable")
-    ordered.to_csv(path, sep="\t", index=False, lineterminator="\n")
+    return pd.DataFrame(rows).sort_values(ACCURACY, ascending=False, kind="stable", ignore_index=True)
 
 
 def ranked(trials: pd.DataFrame, parameters: Sequence[str]) -> pd.DataFrame:
-    """A row for each configuration with its first trial, the best first; of equal ones, the first in the sweep."""
+    """A row for each configuration and its best trial, by mean accuracy from the best on."""
     means = trials.groupby(["strategy", *parameters], sort=False, as_index=False).agg(
         seeds=("seed", "size"),
         stopped=("ending", lambda endings: (endings == STOPPED).sum()),
@@ -71,11 +67,9 @@ def ranked(trials: pd.DataFrame, parameters: Sequence[str]) -> pd.DataFrame:
 
 def table(ranking: pd.DataFrame) -> str:
     """A markdown table of the first `SHOWN` configurations, rows of `ranked`."""
-    accuracies = ["mean", "lowest", "highest"]
-    shown = ranking.drop(columns="trial").head(SHOWN)
-    shown[accuracies] = (100 * shown[accuracies]).map("{:.1f}".format)
-    shown = shown.rename(columns={"mean": "dev word accuracy, %"})
-    text = markdown_table(list(shown.columns), shown.astype(str).to_numpy().tolist())
+    shown = ranking.drop(columns="trial").rename(columns={"mean": "dev word accuracy, %"}).head(SHOWN)
+    cells = shown.map(lambda value: f"{100 * value:.1f}" if isinstance(value, float) else str(value))
+    text = markdown_table(list(cells.columns), cells.to_numpy().tolist())
     return f"{text}… and {len(ranking) - SHOWN:,} more\n" if len(ranking) > SHOWN else text
 
 
@@ -99,11 +93,8 @@ def apply(changes: Mapping[str, Any], path: Path) -> dict[str, tuple[Any, Any]]:
     if not different:
         return {}
     yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = WIDE
-    yaml.representer.add_representer(
-        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
+    yaml.preserve_quotes, yaml.width = True, WIDE
+    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(NULL, "null"))
     content = yaml.load(path.read_text(encoding="utf-8-sig"))
     for name, (_, value) in different.items():
         *sections, key = name.split(".")
@@ -124,12 +115,12 @@ def apply(changes: Mapping[str, Any], path: Path) -> dict[str, tuple[Any, Any]]:
 
 
 def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Figure:
-    """Draw each trial, a row of `trials_table`, as a line through its strategy, parameters and dev word accuracy.
+    """Draw each row of `trials_table` as a line through its strategy, parameters and dev word accuracy.
 
     The best one is thick, stopped ones are pale. Values lie on their axes in their order, at equal distances.
     """
     accuracy = trials[ACCURACY]
-    low, high = accuracy.min(), accuracy.max()
+    low, high = accuracy.iloc[-1], accuracy.iloc[0]
     axes = {name: _heights(trials[name]) for name in ("strategy", *parameters)}
     lines = pd.DataFrame({name: trials[name].map(heights) for name, heights in axes.items()})
     lines[ACCURACY] = (accuracy - low) / (high - low) if high > low else 0.5
@@ -141,13 +132,13 @@ def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Fig
     for strategy, ending, heights in zip(trials["strategy"], trials["ending"], lines.to_numpy(), strict=True):
         alpha = 0.25 if ending == STOPPED else 0.75
         plot.plot(range(len(axes)), heights, color=colours[strategy]["color"], alpha=alpha, linewidth=0.9, zorder=2)
-    plot.get_lines()[int(accuracy.to_numpy().argmax())].set(alpha=1.0, linewidth=2.4, zorder=3)
+    plot.get_lines()[0].set(alpha=1.0, linewidth=2.4, zorder=3)
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
+    style: Any = {"fontsize": 8, "color": figures.INK, "va": "center", "bbox": box, "zorder": 4}
     for number, labels in enumerate(axes.values()):
         plot.axvline(number, color=figures.GRID, linewidth=0.8, zorder=0)
         for text, height in list(labels.items())[:: math.ceil(len(labels) / LABELS)]:
-            label = figures.plain(text)
-            plot.text(number + 0.03, height, label, fontsize=8, color=figures.INK, va="center", bbox=box, zorder=4)
+            plot.text(number + 0.03, height, figures.plain(text), **style)
     names = [figures.plain(name).replace(".", ".\n") for name in axes]
     plot.set_xticks(range(len(axes)), names, fontsize=8, color=figures.MUTED)
     plot.set(yticks=[], xlim=(-0.1, len(axes) - 0.55), ylim=(-0.05, 1.05))

@@ -6,7 +6,7 @@ Files are the record: trials that MLflow lacks are added from their results.
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipeline.config.params import Params, flatten
 from pipeline.hashing import joined
@@ -15,9 +15,6 @@ from pipeline.runs.folders import STEP, run_parameters
 from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, Result, Trial
 from pipeline.tracking.client import KIND, PARENT_ID, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED, Connection
 from pipeline.tracking.runs import Run
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 SWEEP, TRIAL = "sweep", "trial"  # kinds of runs
 KEY, ENDING = "tandem.trial", "tandem.ending"  # tags of a trial
@@ -45,7 +42,7 @@ class SweepRuns(Connection):
         own = {PARENT_ID: self._parent.run_id, KIND: TRIAL, KEY: key}
         every = {**self._tags, **own, STRATEGY: trial.strategy, SEED: str(trial.seed), **tags}
 
-        def make(client: "MlflowClient") -> str:
+        def make(client: Any) -> str:
             for run in self._search(client, {KIND: TRIAL, KEY: key}):
                 client.delete_run(run.info.run_id)
             return str(client.create_run(self._experiment, tags=every, run_name=trial.title).info.run_id)

@@ -37,17 +37,13 @@ ELSEWHERE = {
     "seeds": "write seeds: [...] beside parameters",
     "training.threads": "it says how much of a machine a trial takes, set it in params.yaml",
 }
-# Parameters that change the development data, so that accuracies cannot be compared.
 DEV_DATA = ("data.", "prepare.dev", "prepare.test", "prepare.max_symbols", "prepare.on_bad_row", "prepare.seed")
 ONCE = unless(lambda values, _: len({json.dumps(one) for one in values}) < len(values), "must not have a value twice")
 
 
 @dataclass(frozen=True, config=STRICT)
 class _Range:
-    """Numbers from `low` to `high`, both included; if both are whole, whole ones in steps of `step` from `low`.
-
-    log: the logarithm is drawn evenly, not the number.
-    """
+    """Numbers from `low` to `high`, drawn evenly or by their logarithms; if both are whole, in whole steps of `step`."""
 
     low: int | float
     high: int | float
@@ -114,8 +110,8 @@ def _wrong(reason: str) -> PydanticCustomError:
 
 
 @dataclass(frozen=True, config=STRICT)
-class _Content:
-    """The content of sweep.yaml; a validator needs the `params` in its context."""
+class Space:
+    """The content of sweep.yaml. parameters: lists of values or ranges, by dotted name; their checks need `params`."""
 
     strategies: Annotated[list[Annotated[str, AfterValidator(_strategy)]], Field(min_length=1, max_length=12), ONCE]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=MOST), ONCE]
@@ -128,57 +124,50 @@ class _Content:
     ] = Field(default_factory=dict, description="a section of dotted names")
     stop_early: bool = True
 
+    @property
+    def incomparable(self) -> list[str]:
+        """Parameters that change the development data, so that accuracies cannot be compared."""
+        return [name for name in self.parameters if name.startswith(DEV_DATA)]
 
-@dataclass(frozen=True)
-class Space:
-    """A checked sweep.yaml. trials: all different, in the order in which they start.
 
-    is_comparable: whether all are measured on the same development data.
+def read_space(path: Path, params: Params) -> tuple[Space, list[Trial]]:
+    """Read and check a sweep and its trials, all different, in the order in which they start.
+
+    Raises `UserError` with every problem, one a line.
     """
-
-    parameters: tuple[str, ...]
-    stop_early: bool
-    is_comparable: bool
-    trials: tuple[Trial, ...]
-
-
-def read_space(path: Path, params: Params) -> Space:
-    """Read and check a sweep; raises `UserError` with every problem, one a line."""
-    try:
-        document = read_document(path)
-    except FileNotFoundError:
-        raise ConfigError(f"no {path} in {Path.cwd()}: write one, see the README") from None
+    if not path.exists():
+        raise ConfigError(f"no {path} in {Path.cwd()}: write one, see the README")
+    document = read_document(path)
     if not isinstance(document.content, dict):
         raise ConfigError(f"{path} must be a mapping with strategies, seeds and parameters")
-    content = checked(document, TypeAdapter(_Content), str(path), {}, {"params": params})
-    varied = [name for name in content.parameters if name.startswith(DEV_DATA)]
-    if not (problems := list(_contradictions(content, varied))):
-        trials, problems = _trials(content, params)
+    space = checked(document, TypeAdapter(Space), str(path), {}, {"params": params})
+    trials, problems = _trials(space, params)
     if problems:
         raise ConfigError(listed(str(path), document, problems))
-    return Space(tuple(content.parameters), content.stop_early, not varied, tuple(trials))
+    return space, trials
 
 
-def _contradictions(content: _Content, varied: Sequence[str]) -> Iterator[Problem]:
-    """varied: parameters that change the development data."""
-    if content.search == "grid":
-        if content.trials:
+def _contradictions(space: Space) -> Iterator[Problem]:
+    if space.search == "grid":
+        if space.trials:
             yield "trials", "trials is for search: random; a grid has every combination"
-        lists = [choice for choice in content.parameters.values() if isinstance(choice, list)]
-        if (number := math.prod([len(content.strategies), len(content.seeds), *map(len, lists)])) > MOST:
+        lists = [choice for choice in space.parameters.values() if isinstance(choice, list)]
+        if (number := math.prod([len(space.strategies), len(space.seeds), *map(len, lists)])) > MOST:
             yield "search", f"the grid has {number:,} combinations, at most {MOST:,} are possible: try search: random"
-    elif not content.trials:
+    elif not space.trials:
         yield "search", "search: random needs trials, their number"
-    if content.stop_early and varied:
+    for name in space.incomparable if space.stop_early else ():
         problem = "changes the development data, so that trials cannot be compared: set stop_early: false"
-        yield f"parameters.{varied[0]}", f"parameters.{varied[0]} {problem}"
+        yield f"parameters.{name}", f"parameters.{name} {problem}"
 
 
-def _trials(content: _Content, params: Params) -> tuple[list[Trial], list[Problem]]:
+def _trials(space: Space, params: Params) -> tuple[list[Trial], list[Problem]]:
     """The trials, and their problems: each problem once, with the first trial that has it."""
+    if problems := list(_contradictions(space)):
+        return [], problems
     trials: dict[str, Trial] = {}
     wrong: dict[str, list[str]] = {}
-    for strategy, seed, changes in _grid(content) if content.search == "grid" else _draws(content):
+    for strategy, seed, changes in _grid(space) if space.search == "grid" else _draws(space):
         try:
             trial = Trial.of(strategy, seed, changes, params)
         except ConfigError as error:
@@ -186,35 +175,37 @@ def _trials(content: _Content, params: Params) -> tuple[list[Trial], list[Proble
                 wrong.setdefault(sentence, []).append(Trial(strategy, seed, changes, params).title)
             continue
         trials.setdefault(trial.identity, trial)
-        if len(trials) == content.trials:
+        if len(trials) == space.trials:
             break
-    problems = []
-    for sentence, (first, *others) in itertools.islice(wrong.items(), SHOWN):
-        problems.append(("parameters", f"trial {first}{f' and {len(others)} more' if others else ''}: {sentence}"))
-    if len(wrong) > SHOWN:
-        problems.append(("parameters", f"… and {len(wrong) - SHOWN} more like these"))
-    if not wrong and content.trials and len(trials) < content.trials:
-        number = f"trials is {content.trials}, but there are only {len(trials)} different ones"
-        problems.append(("trials", f"{number}: lower it, or search: grid"))
-    if problems:
-        return [], problems
-    of_these = f"changes nothing in the training of {', '.join(content.strategies)}: leave it out"
-    unused = [name for name in content.parameters if not any(name in trial.changes for trial in trials.values())]
-    return list(trials.values()), [(f"parameters.{name}", f"parameters.{name} {of_these}") for name in unused]
+    named = [
+        f"trial {first}{f' and {len(others)} more' if others else ''}: {sentence}"
+        for sentence, (first, *others) in wrong.items()
+    ]
+    if len(named) > SHOWN:
+        named[SHOWN:] = [f"… and {len(named) - SHOWN} more like these"]
+    problems = [("parameters", sentence) for sentence in named]
+    if not wrong:
+        if space.trials and len(trials) < space.trials:
+            number = f"trials is {space.trials}, but there are only {len(trials)} different ones"
+            problems.append(("trials", f"{number}: lower it, or search: grid"))
+        of_these = f"changes nothing in the training of {', '.join(space.strategies)}: leave it out"
+        unused = [name for name in space.parameters if not any(name in trial.changes for trial in trials.values())]
+        problems += [(f"parameters.{name}", f"parameters.{name} {of_these}") for name in unused]
+    return list(trials.values()), problems
 
 
-def _grid(content: _Content) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    lists: Iterable[Any] = content.parameters.values()
-    for *changes, seed, strategy in itertools.product(*lists, content.seeds, content.strategies):
-        yield strategy, seed, dict(zip(content.parameters, changes, strict=True))
+def _grid(space: Space) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    lists: Iterable[Any] = space.parameters.values()
+    for *changes, seed, strategy in itertools.product(*lists, space.seeds, space.strategies):
+        yield strategy, seed, dict(zip(space.parameters, changes, strict=True))
 
 
-def _draws(content: _Content) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    rng = np.random.default_rng(content.search_seed)
+def _draws(space: Space) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    rng = np.random.default_rng(space.search_seed)
 
     def drawn(choice: Sequence[Any] | _Range) -> Any:
         return choice.draw(rng) if isinstance(choice, _Range) else choice[int(rng.integers(len(choice)))]
 
-    for _ in range(TRIES * (content.trials or 0)):
-        strategy, seed = drawn(content.strategies), drawn(content.seeds)
-        yield strategy, seed, {name: drawn(choice) for name, choice in content.parameters.items()}
+    for _ in range(TRIES * (space.trials or 0)):
+        strategy, seed = drawn(space.strategies), drawn(space.seeds)
+        yield strategy, seed, {name: drawn(choice) for name, choice in space.parameters.items()}

@@ -8,7 +8,7 @@ interrupted sweep continues from there. How a trial is trained is left to `train
 import logging
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,18 +29,7 @@ from pipeline.sweeps import ranking
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trainable import COMPLETE, PROBLEM, ROWS, SHARE, prepare, pretrain, train
-from pipeline.sweeps.trials import (
-    ACCURACY,
-    CHECKPOINTS,
-    FINISHED,
-    Place,
-    Result,
-    Trial,
-    code,
-    load_result,
-    plain,
-    save_stop,
-)
+from pipeline.sweeps.trials import ACCURACY, FINISHED, Place, Result, Trial, code, load_result, plain, save_stop
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
@@ -57,10 +46,11 @@ def sweep(file: Path, params: Params, root: Path, address: str | None = None, ap
     apply_to: a params.yaml that gets the parameters of the best configuration. Returns the ranking for a terminal;
     raises `UserError` for a file that cannot be used, and for trials that fail.
     """
-    space, place = read_space(file, params), Place(root, re.sub(r"[^\w-]", "-", file.stem) or "sweep")
-    if apply_to and not space.is_comparable:
+    space, every_trial = read_space(file, params)
+    if apply_to and space.incomparable:
         raise UserError(f"{file} varies the development data, so no trial is the best: --apply is not possible")
-    trials = {place.key(trial): trial for trial in space.trials}
+    place, parameters = Place(root, re.sub(r"[^\w-]", "-", file.stem) or "sweep"), list(space.parameters)
+    trials = {place.key(trial): trial for trial in every_trial}
     place.folder.mkdir(parents=True, exist_ok=True)
     place.shared.mkdir(exist_ok=True)
     table, plot = place.folder / "trials.tsv", place.folder / "parallel.png"
@@ -68,17 +58,17 @@ def sweep(file: Path, params: Params, root: Path, address: str | None = None, ap
         with FileLock(place.shared / "lock", timeout=0), ExitStack() as stack:
             runs = SweepRuns(params, trials, place.name, stack)
             results = _run_trials(trials, place, runs, address, space.stop_early)
-            rows = ranking.trials_table(((trials[key], result) for key, result in results.items()), space.parameters)
-            configurations = ranking.ranked(rows, space.parameters)
+            rows = ranking.trials_table(((trials[key], result) for key, result in results.items()), parameters)
+            configurations = ranking.ranked(rows, parameters)
             best = configurations.iloc[0]
             text = f"{ranking.table(configurations)}\n{ranking.verdict(best)}"
-            ranking.save(rows, table)
-            figures.save(ranking.parallel_coordinates(rows, space.parameters), plot)
+            rows.drop(columns="trial").to_csv(table, sep="\t", index=False, lineterminator="\n")
+            figures.save(ranking.parallel_coordinates(rows, parameters), plot)
             runs.complete(results, text, [file, table, plot])
     except Timeout:
         raise UserError(f"another sweep is running in {root}: wait for it, or end it") from None
     lines = [f"\n{text}\n", f"every trial: {table.relative_to(root)}, as a plot: {plot.relative_to(root)}"]
-    if not space.is_comparable:
+    if space.incomparable:
         lines.append("The trials have different development data: their accuracies cannot be compared")
     if apply_to:
         for name, (before, after) in ranking.apply(best["trial"].changes, apply_to).items():
@@ -109,7 +99,7 @@ def _run_trials(
         raise UserError("\n  ".join([f"{len(watcher.problems)} trial(s) failed:", *watcher.problems]))
     if left := len(trials) - watcher.ended:
         raise UserError(f"interrupted, {left} trial(s) are unfinished: the same command continues with them")
-    checkpoints.clear(place.shared / CHECKPOINTS)
+    checkpoints.clear(place.checkpoints)
     return results()
 
 
@@ -117,20 +107,18 @@ def _make_shared(trials: Sequence[Trial], place: Place) -> None:
     """Prepare missing data and pretrain missing autoencoders, each once for all trials that agree on them."""
     data = {place.prepared(trial.params): trial.params for trial in trials}
     data = {folder: params for folder, params in data.items() if not folder.is_dir()}
-    starts = {place.pretrained(trial): trial for trial in trials if trial.is_pretrained}
-    starts = {folder: trial for folder, trial in starts.items() if load_result(trial.pretraining, folder) is None}
-    _each(prepare, [(params, place) for params in data.values()], threads=1)
-    _each(pretrain, [(trial, place) for trial in starts.values()], trials[0].params.training.threads)
+    starts = {place.key(start): start for trial in trials if (start := trial.pretraining)}
+    starts = {key: start for key, start in starts.items() if load_result(start, place.trial(start)) is None}
+    threads = trials[0].params.training.threads
+    prepared, pretrained = [(params, place) for params in data.values()], [(start, place) for start in starts.values()]
+    for work, items, cores in ((prepare, prepared, 1), (pretrain, pretrained, threads)):
+        # A process for each: one that has computed with tensorflow keeps its memory.
+        task = ray.remote(num_cpus=cores, max_retries=RESTARTS, max_calls=1)(work)
+        for problem in ray.get([task.remote(*item) for item in items]):
+            if problem:
+                raise UserError(problem)
     if data or starts:
         logger.info("made for all trials: %s set(s) of prepared data, %s autoencoder(s)", len(data), len(starts))
-
-
-def _each(work: Callable[..., str], items: Sequence[tuple[Any, ...]], threads: int) -> None:
-    # A process for each: one that has computed with tensorflow keeps its memory.
-    task = ray.remote(num_cpus=threads, max_retries=RESTARTS, max_calls=1)(work)
-    for problem in ray.get([task.remote(*item) for item in items]):
-        if problem:
-            raise UserError(problem)
 
 
 def _halving(trials: Mapping[str, Trial], results: Mapping[str, Result]) -> ASHAScheduler:
@@ -158,20 +146,12 @@ def _tune(trials: dict[str, Trial], place: Place, watcher: "_Watcher", scheduler
             resources_per_trial={"cpu": next(iter(trials.values())).params.training.threads},
             scheduler=scheduler,
             callbacks=[watcher],
-            trial_name_creator=_key,
-            trial_dirname_creator=_key,
-            name="tune",
             storage_path=str(scratch),
             verbose=0,
             max_failures=RESTARTS,
             raise_on_failed_trial=False,
         )
     shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _key(trial: Any) -> str:
-    """The key of one of Tune's trials."""
-    return str(trial.config["trial"])
 
 
 class _Watcher(tune.Callback):
@@ -185,7 +165,7 @@ class _Watcher(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Log the new evaluations; a trial that was started again reports all of them once more."""
-        key = _key(trial)
+        key = trial.config["trial"]
         if key not in self._rows:
             self._rows[key] = []
             self._runs.start(key)
@@ -196,7 +176,7 @@ class _Watcher(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Keep the result of a trial that has ended."""
-        key, report = _key(trial), trial.last_result
+        key, report = trial.config["trial"], trial.last_result
         folder = self._place.trial(self._trials[key])
         if problem := report.get(PROBLEM):
             self._end(key, problem=problem)
@@ -205,15 +185,14 @@ class _Watcher(tune.Callback):
             save_stop(self._rows[key], folder)
         if result := load_result(self._trials[key], folder):
             self._runs.finish(key, result)
-            stopped = "" if result.ending == FINISHED else f", {result.ending}"
             steps = f"{result.best[STEP]:,.0f} of {result.rows[-1][STEP]:,.0f} steps"
-            self._end(key, f"{result.best[ACCURACY]:.1%} after {steps}{stopped}")
+            self._end(key, f"{result.best[ACCURACY]:.1%} after {steps}, {result.ending}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        logger.info("%s: its process or machine died; it resumes elsewhere", self._trials[_key(trial)].title)
+        logger.info("%s: its process or machine died; it resumes elsewhere", self._trials[trial.config["trial"]].title)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._end(_key(trial), problem=f"its process or machine died {RESTARTS + 1} times")
+        self._end(trial.config["trial"], problem=f"its process or machine died {RESTARTS + 1} times")
 
     def _end(self, key: str, summary: str = "failed", problem: str = "") -> None:
         title = self._trials[key].title

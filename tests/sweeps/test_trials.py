@@ -33,26 +33,20 @@ def test_trials_that_agree_on_their_data_share_what_is_prepared(place: Place, pa
 
 
 def test_trials_that_agree_on_pretraining_and_seed_share_the_autoencoder(place: Place, params: Params) -> None:
-    one = place.pretrained(trial(params))
-    assert place.pretrained(trial(params, strategies__two_stage__steps=7)) == one
-    assert place.pretrained(trial(params, "tandem", strategies__tandem__start="pretrained")) == one
+    def start(trial: Trial) -> Path | None:
+        return place.trial(trial.pretraining) if trial.pretraining else None
+
+    one = start(trial(params))
+    assert start(trial(params, strategies__two_stage__steps=7)) == one
+    assert start(trial(params, "tandem", strategies__tandem__start="pretrained")) == one
     others: list[dict[str, Any]] = [
         {"model__units": 8},
         {"pretrain__steps": 7},
         {"noise__rate": 0.5},
         {"prepare__targets": 7},
     ]
-    assert (
-        len({one, place.pretrained(trial(params, seed=1)), *(place.pretrained(trial(params, **c)) for c in others)})
-        == 6
-    )
-
-
-def test_strategies_say_whether_they_start_from_an_autoencoder(params: Params) -> None:
-    assert trial(params).is_pretrained
-    assert trial(params, "tandem", strategies__tandem__start="pretrained").is_pretrained
-    assert not trial(params, "tandem").is_pretrained
-    assert not trial(params, "supervised").is_pretrained
+    assert len({None, one, start(trial(params, seed=1)), *(start(trial(params, **other)) for other in others)}) == 7
+    assert start(trial(params, "tandem")) is start(trial(params, "supervised")) is None
 
 
 def test_the_key_of_a_trial_stands_for_all_that_it_depends_on_and_nothing_else(place: Place, params: Params) -> None:
