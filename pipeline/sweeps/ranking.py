@@ -82,10 +82,9 @@ def verdict(best: Any) -> str:
 
 
 def apply(changes: Mapping[str, Any], path: Path) -> dict[str, tuple[Any, Any]]:
-    """Write parameters by dotted name into params.yaml, comments and order kept.
+    """Write parameters into params.yaml, comments and order kept; returns changed values by name, before and after.
 
-    Returns the values that changed, before and after. Raises `ConfigError`, and leaves the file as it is, if they
-    contradict other parameters there.
+    Raises `ConfigError`, and leaves the file as it is, if they contradict other parameters there.
     """
     before = load_params(path)
     after = flatten(changed(before, changes))

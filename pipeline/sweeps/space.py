@@ -32,18 +32,13 @@ from pipeline.sweeps.trials import Trial
 MOST = 1000  # trials of a sweep
 TRIES = 100  # random draws for each trial wanted, as some give the same trial
 SHOWN = 5  # problems of trials that are listed
-DIGITS = 4  # significant ones of a drawn number
-ELSEWHERE = {
-    "seeds": "write seeds: [...] beside parameters",
-    "training.threads": "it says how much of a machine a trial takes, set it in params.yaml",
-}
 DEV_DATA = ("data.", "prepare.dev", "prepare.test", "prepare.max_symbols", "prepare.on_bad_row", "prepare.seed")
 ONCE = unless(lambda values, _: len({json.dumps(one) for one in values}) < len(values), "must not have a value twice")
 
 
 @dataclass(frozen=True, config=STRICT)
 class _Range:
-    """Numbers from `low` to `high`, drawn evenly or by their logarithms; if both are whole, in whole steps of `step`."""
+    """Numbers from `low` to `high`, drawn evenly or by logarithm; if both are whole, whole ones in steps of `step`."""
 
     low: int | float
     high: int | float
@@ -70,7 +65,7 @@ class _Range:
         drawn = unscale(rng.uniform(scale(self.low), scale(self.high)))
         if self.is_whole:
             return int(self.low) + self.step * min(round((drawn - self.low) / self.step), steps)
-        return min(max(float(f"{drawn:.{DIGITS}g}"), self.low), self.high)
+        return min(max(float(f"{drawn:.4g}"), self.low), self.high)  # few digits, to be read
 
 
 def _choices(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
@@ -93,8 +88,10 @@ def _strategy(name: str, info: ValidationInfo[dict[str, Params]]) -> str:
 
 def _parameter(name: str, info: ValidationInfo[dict[str, Params]]) -> str:
     names = flatten(info.context["params"])
-    if name in ELSEWHERE:
-        raise _wrong(ELSEWHERE[name])
+    if name == "seeds":
+        raise _wrong("write seeds: [...] beside parameters")
+    if name == "training.threads":
+        raise _wrong("it says how much of a machine a trial takes, set it in params.yaml")
     if any(known.startswith(f"{name}.") for known in names):
         raise _wrong(f"it is a section, write {name}.KEY: [...]")
     if new := renamed({name: None}).get(name):
@@ -131,10 +128,7 @@ class Space:
 
 
 def read_space(path: Path, params: Params) -> tuple[Space, list[Trial]]:
-    """Read and check a sweep and its trials, all different, in the order in which they start.
-
-    Raises `UserError` with every problem, one a line.
-    """
+    """Read a sweep and its trials, all different, in the order of their start; raises `UserError` with all problems."""
     if not path.exists():
         raise ConfigError(f"no {path} in {Path.cwd()}: write one, see the README")
     document = read_document(path)

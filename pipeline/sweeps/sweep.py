@@ -33,9 +33,6 @@ from pipeline.sweeps.trials import ACCURACY, FINISHED, Place, Result, Trial, cod
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
-# Successive halving compares a trial with the others when it has made this per cent of its steps, and again at twice as
-# many: it stops unless it is in the better half of those that came so far.
-FIRST_RUNG, HALVING = 25, 2
 
 logger = logging.getLogger(__name__)
 
@@ -107,14 +104,13 @@ def _make_shared(trials: Sequence[Trial], place: Place) -> None:
     """Prepare missing data and pretrain missing autoencoders, each once for all trials that agree on them."""
     data = {place.prepared(trial.params): trial.params for trial in trials}
     data = {folder: params for folder, params in data.items() if not folder.is_dir()}
-    starts = {place.key(start): start for trial in trials if (start := trial.pretraining)}
-    starts = {key: start for key, start in starts.items() if load_result(start, place.trial(start)) is None}
+    starts = {place.trial(start): start for trial in trials if (start := trial.pretraining)}
+    starts = {folder: start for folder, start in starts.items() if load_result(start, folder) is None}
     threads = trials[0].params.training.threads
-    prepared, pretrained = [(params, place) for params in data.values()], [(start, place) for start in starts.values()]
-    for work, items, cores in ((prepare, prepared, 1), (pretrain, pretrained, threads)):
+    for work, items, cores in ((prepare, data.values(), 1), (pretrain, starts.values(), threads)):
         # A process for each: one that has computed with tensorflow keeps its memory.
         task = ray.remote(num_cpus=cores, max_retries=RESTARTS, max_calls=1)(work)
-        for problem in ray.get([task.remote(*item) for item in items]):
+        for problem in ray.get([task.remote(item, place) for item in items]):
             if problem:
                 raise UserError(problem)
     if data or starts:
@@ -123,10 +119,11 @@ def _make_shared(trials: Sequence[Trial], place: Place) -> None:
 
 def _halving(trials: Mapping[str, Trial], results: Mapping[str, Result]) -> ASHAScheduler:
     """Asynchronous successive halving (Li et al. 2020) that also counts the trials with a result already."""
-    # Not by steps, as trials may have more or less of them: learning rates fall over all that a trial has. Finished
-    # trials are never stopped: their results are being written.
+    # A trial is compared with the others when it has made 25 per cent of its steps, and again at twice as many: it
+    # stops unless it is in the better half so far. Per cent, because learning rates fall over all steps of a trial.
+    # Finished trials are never stopped: their results are being written.
     scheduler = ASHAScheduler(
-        SHARE, ACCURACY, "max", max_t=99, grace_period=FIRST_RUNG, reduction_factor=HALVING, stop_last_trials=False
+        SHARE, ACCURACY, "max", max_t=99, grace_period=25, reduction_factor=2, stop_last_trials=False
     )
     for key, result in results.items():
         known = SimpleNamespace(trial_id=key)  # all that the scheduler reads of a trial

@@ -18,7 +18,7 @@ from ray import tune
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.parallel import THREADS
-from pipeline.runs.folders import PRETRAIN, STEP, Row
+from pipeline.runs.folders import PRETRAIN, Row
 from pipeline.sweeps.trials import ACCURACY, Place, Trial, code
 
 # Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
@@ -32,8 +32,8 @@ def prepare(params: Params, place: Place) -> str:
     from pipeline.data.prepared import write_prepared
 
     folder = place.prepared(params)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.chdir(place.root):
             corpus = read_corpus(params.data, params.prepare)
         with TemporaryDirectory(prefix=".", dir=folder.parent, ignore_cleanup_errors=True) as scratch:
@@ -60,10 +60,8 @@ def train(config: dict[str, Any], trials: Mapping[str, Trial], place: Place, exp
 
     config: the key of the `trial`. expected_code: the driver's `code`.
     """
-    last = {ACCURACY: 0.0, SHARE: 0.0, STEP: 0}  # Tune wants the metric in every report
     for report in reports(trials[config["trial"]], place, expected_code):
-        last |= report
-        tune.report(dict(last))
+        tune.report({ACCURACY: 0.0, SHARE: 0.0, **report})  # Tune wants both in every report
 
 
 def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str, Any]]:

