@@ -124,7 +124,7 @@ def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Fig
     lines = pd.DataFrame({name: trials[name].map(heights) for name, heights in axes.items()})
     lines[ACCURACY] = (accuracy - low) / (high - low) if high > low else 0.5
     shares = np.linspace(0, 1, TICKS) if high > low else [0.5]
-    axes["words right\n(dev)"] = {f"{low + (high - low) * share:.1%}": share for share in shares}
+    axes["words right (dev)"] = {f"{low + (high - low) * share:.1%}": share for share in shares}
     figure = Figure(figsize=(0.9 + 1.5 * len(axes), 4.2), dpi=figures.DOTS, layout="constrained")
     plot = figure.add_subplot()
     colours = figures.styles(list(trials["strategy"].unique()))

@@ -169,6 +169,8 @@ def labels_of(figure: Figure, axis: int) -> list[str]:
 def test_the_plot_has_a_line_for_each_trial_that_ends_at_its_accuracy(trials: pd.DataFrame, tmp_path: Path) -> None:
     figure = parallel_coordinates(trials, PARAMETERS)
     (axes,) = figure.axes
+    names = ["strategy", "prepare.\npairs", "strategies.\ntandem.\nsteps", "words right (dev)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == names
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 4]  # type: ignore[arg-type]
     assert [line.get_ydata()[-1] for line in lines] == pytest.approx([1.0, 0.6, 0.6, 0.2, 0.0])  # type: ignore[index]
     assert max(range(5), key=lambda number: lines[number].get_linewidth()) == 0
