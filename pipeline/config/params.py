@@ -7,7 +7,8 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
@@ -18,6 +19,8 @@ from pipeline.config.document import ConfigError, Document, read_document
 from pipeline.config.options import Bridge, Cell, Decay, DecoderKind, MatcherEncoder, NoiseKind, Order, Symbols
 
 PARAMS = Path("params.yaml")
+
+T = TypeVar("T")
 
 # Names of stages, of folders in models/ and of sections in metrics.json that are not strategies.
 RESERVED = (
@@ -279,17 +282,30 @@ def load_params(path: Path = PARAMS) -> Params:
 
 def parse_params(content: Any, name: str = str(PARAMS), document: Document | None = None) -> Params:
     """Check the content of a params.yaml, called `name` in errors. document: its lines and problems, if it was read."""
-    document = document or Document()
     if not isinstance(content, dict):
         raise ConfigError(f"{name} must be a mapping of sections such as `model:`, not {type(content).__name__}")
-    found = [(key, f"{key or name} {reason}") for key, reason in document.problems]
-    old_names = problems.renamed(content)
-    found += [(key, f"{key} has a new name: {new}") for key, new in old_names.items()]
     model = content.get("model")
     context = {"bridge": model.get("bridge")} if isinstance(model, dict) else {}
+    return checked(_ADAPTER, content, name, document or Document(), context, problems.renamed(content))
+
+
+def checked(
+    adapter: TypeAdapter[T],
+    content: Any,
+    name: str,
+    document: Document,
+    context: dict[str, Any],
+    old_names: Mapping[str, str] = MappingProxyType({}),
+) -> T:
+    """Convert content to the type of the adapter; raises `ConfigError` with all problems, those of `document` too.
+
+    name: of the file. context: for validators. old_names: those in the content, with their new ones.
+    """
+    found = [(key, f"{key or name} {reason}") for key, reason in document.problems]
+    found += [(key, f"{key} has a new name: {new}") for key, new in old_names.items()]
     try:
         # Through JSON, because pydantic's strict mode then takes strings for enums and lists for tuples.
-        params = _ADAPTER.validate_json(json.dumps(content, ensure_ascii=False).encode(), context=context)
+        result = adapter.validate_json(json.dumps(content, ensure_ascii=False).encode(), context=context)
     except ValidationError as invalid:
         reported, expected = [key for key, _ in found], [new.split()[0] for new in old_names.values()]
         errors = [
@@ -297,12 +313,12 @@ def parse_params(content: Any, name: str = str(PARAMS), document: Document | Non
             for error in invalid.errors(include_url=False)
             if not _concerns(problems.dotted(error["loc"]), reported + expected * (error["type"] == "missing"))
         ]
-        found += problems.sentences(errors, problems.Allowed(_ADAPTER.json_schema()))
+        found += problems.sentences(errors, problems.Allowed(adapter.json_schema()))
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name} has a value that is neither number, text, list nor mapping: {error}") from error
     if found:
         raise ConfigError(problems.listed(name, document, found))
-    return params
+    return result
 
 
 def changed(params: Params, changes: Mapping[str, Any]) -> Params:

@@ -8,8 +8,8 @@ interrupted sweep continues from there. How a trial is trained is left to `train
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,20 +22,17 @@ from ray.tune.schedulers import ASHAScheduler
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
-from pipeline.report.figures import save as save_figure
+from pipeline.report import figures
 from pipeline.runs import checkpoints
-from pipeline.runs.folders import METADATA, PRETRAIN, STEP, Row, run_folder
-from pipeline.sweeps.ranking import apply, parallel_coordinates, ranked, table, tsv, verdict
+from pipeline.runs.folders import STEP, Row
+from pipeline.sweeps import ranking
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
-from pipeline.sweeps.trainable import FINISHED, PROBLEM, ROWS, SHARE, prepare, pretrain, share_of, train
-from pipeline.sweeps.trials import ACCURACY, CHECKPOINTS, Place, Result, Trial, code, load_result, plain, save_stop
+from pipeline.sweeps.trainable import COMPLETE, PROBLEM, ROWS, SHARE, prepare, pretrain, train
+from pipeline.sweeps.trials import ACCURACY, FINISHED, Place, Result, Trial, code, load_result, plain, save_stop
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
-# Successive halving compares a trial with the others when it has made this per cent of its steps, and again at twice as
-# many: it stops unless it is in the better half of those that came so far.
-FIRST_RUNG, HALVING = 25, 2
 
 logger = logging.getLogger(__name__)
 
@@ -46,28 +43,34 @@ def sweep(file: Path, params: Params, root: Path, address: str | None = None, ap
     apply_to: a params.yaml that gets the parameters of the best configuration. Returns the ranking for a terminal;
     raises `UserError` for a file that cannot be used, and for trials that fail.
     """
-    space, place = read_space(file, params), Place(root, re.sub(r"[^\w-]", "-", file.stem) or "sweep")
-    if apply_to and not space.is_comparable:
+    space, every_trial = read_space(file, params)
+    if apply_to and space.incomparable:
         raise UserError(f"{file} varies the development data, so no trial is the best: --apply is not possible")
-    trials = {place.key(trial): trial for trial in space.trials}
-    with _only_sweep(place):
-        with SweepRuns(params, trials, place.name) as runs:
+    place, parameters = Place(root, re.sub(r"[^\w-]", "-", file.stem) or "sweep"), list(space.parameters)
+    trials = {place.key(trial): trial for trial in every_trial}
+    place.folder.mkdir(parents=True, exist_ok=True)
+    place.shared.mkdir(exist_ok=True)
+    table, plot = place.folder / "trials.tsv", place.folder / "parallel.png"
+    try:
+        with FileLock(place.shared / "lock", timeout=0), ExitStack() as stack:
+            runs = SweepRuns(params, trials, place.name, stack)
             results = _run_trials(trials, place, runs, address, space.stop_early)
-        pairs = [(trials[key], result) for key, result in results.items()]
-        ranking = ranked(pairs)
-        text = f"{table(ranking, space.parameters)}\n{verdict(ranking[0])}"
-        place.folder.mkdir(parents=True, exist_ok=True)
-        files = [place.folder / "trials.tsv", place.folder / "parallel.png"]
-        files[0].write_text(tsv(pairs, space.parameters), encoding="utf-8")
-        save_figure(parallel_coordinates(pairs, space.parameters), files[1])
-        runs.complete(results, text, [file, *files])
-    lines = [f"\n{text}\n", f"every trial: {files[0].relative_to(root)}, as a plot: {files[1].relative_to(root)}"]
-    if not space.is_comparable:
+            rows = ranking.trials_table(((trials[key], result) for key, result in results.items()), parameters)
+            configurations = ranking.ranked(rows, parameters)
+            best = configurations.iloc[0]
+            text = f"{ranking.table(configurations)}\n{ranking.verdict(best)}"
+            rows.drop(columns="trial").to_csv(table, sep="\t", index=False, lineterminator="\n")
+            figures.save(ranking.parallel_coordinates(rows, parameters), plot)
+            runs.complete(results, text, [file, table, plot])
+    except Timeout:
+        raise UserError(f"another sweep is running in {root}: wait for it, or end it") from None
+    lines = [f"\n{text}\n", f"every trial: {table.relative_to(root)}, as a plot: {plot.relative_to(root)}"]
+    if space.incomparable:
         lines.append("The trials have different development data: their accuracies cannot be compared")
     if apply_to:
-        for name, (before, after) in apply(ranking[0], apply_to).items():
+        for name, (before, after) in ranking.apply(best["trial"].changes, apply_to).items():
             lines.append(f"{apply_to}: {name} is {plain(after)} now, was {plain(before)}")
-        lines.append(f"`dvc repro` trains all strategies; {ranking[0].strategy} was the best")
+        lines.append(f"`dvc repro` trains all strategies; {best['strategy']} was the best")
     return "\n".join(lines)
 
 
@@ -78,173 +81,121 @@ def _run_trials(
 
     def results() -> dict[str, Result]:
         every = {key: load_result(trial, place.trial(trial)) for key, trial in trials.items()}
-        return {key: one for key, one in every.items() if one and (stop_early or one.is_finished)}
+        return {key: one for key, one in every.items() if one and (stop_early or one.ending == FINISHED)}
 
     existing = results()
     waiting = {key: trial for key, trial in trials.items() if key not in existing}
     logger.info("%s trials, %s of them have a result already", f"{len(trials):,}", f"{len(existing):,}")
     if not waiting:
         return existing
+    watcher = _Watcher(waiting, place, runs, len(trials))
     with connected(address, OBJECTS):
         _make_shared(list(waiting.values()), place)
-        watcher = _Watcher(waiting, place, runs, len(existing), len(trials))
-        with suppress(KeyboardInterrupt):  # reported below
-            _tune(waiting, place, watcher, _halving(trials, place) if stop_early else None)
+        _tune(waiting, place, watcher, _halving(trials, existing) if stop_early else None)
     if watcher.problems:
         raise UserError("\n  ".join([f"{len(watcher.problems)} trial(s) failed:", *watcher.problems]))
-    if watcher.left:
-        raise UserError(f"interrupted, {watcher.left} trial(s) are unfinished: the same command continues with them")
-    checkpoints.clear(place.shared / CHECKPOINTS)
+    if left := len(trials) - watcher.ended:
+        raise UserError(f"interrupted, {left} trial(s) are unfinished: the same command continues with them")
+    checkpoints.clear(place.checkpoints)
     return results()
-
-
-@contextmanager
-def _only_sweep(place: Place) -> Iterator[None]:
-    """Hold the lock that keeps other sweeps of the project from running; raises `UserError` if one is."""
-    place.shared.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(place.shared / "lock", timeout=0):
-            yield
-    except Timeout:
-        raise UserError(f"another sweep is running in {place.root}: wait for it, or end it") from None
 
 
 def _make_shared(trials: Sequence[Trial], place: Place) -> None:
     """Prepare missing data and pretrain missing autoencoders, each once for all trials that agree on them."""
-    data = {place.prepared(trial.params): trial for trial in trials}
-    starts = {place.pretrained(trial): trial for trial in trials if trial.is_pretrained}
-    data = {folder: trial for folder, trial in data.items() if not folder.is_dir()}
-    starts = {
-        folder: trial
-        for folder, trial in starts.items()
-        if not (run_folder(PRETRAIN, trial.seed, folder) / METADATA).exists()
-    }
-    place.shared.joinpath("prepared").mkdir(parents=True, exist_ok=True)
-    _each(prepare, [(trial.params, place) for trial in data.values()], threads=1)
-    _each(pretrain, [(trial, place) for trial in starts.values()], trials[0].params.training.threads)
+    data = {place.prepared(trial.params): trial.params for trial in trials}
+    data = {folder: params for folder, params in data.items() if not folder.is_dir()}
+    starts = {place.trial(start): start for trial in trials if (start := trial.pretraining)}
+    starts = {folder: start for folder, start in starts.items() if load_result(start, folder) is None}
+    threads = trials[0].params.training.threads
+    for work, items, cores in ((prepare, data.values(), 1), (pretrain, starts.values(), threads)):
+        # A process for each: one that has computed with tensorflow keeps its memory.
+        task = ray.remote(num_cpus=cores, max_retries=RESTARTS, max_calls=1)(work)
+        for problem in ray.get([task.remote(item, place) for item in items]):
+            if problem:
+                raise UserError(problem)
     if data or starts:
         logger.info("made for all trials: %s set(s) of prepared data, %s autoencoder(s)", len(data), len(starts))
 
 
-def _each(work: Callable[..., str], items: Sequence[tuple[Any, ...]], threads: int) -> None:
-    # A process for each: one that has computed with tensorflow keeps its memory.
-    task = ray.remote(num_cpus=threads, max_retries=RESTARTS, max_calls=1)(work)
-    for problem in ray.get([task.remote(*item) for item in items]):
-        if problem:
-            raise UserError(problem)
-
-
-def _halving(trials: Mapping[str, Trial], place: Place) -> ASHAScheduler:
+def _halving(trials: Mapping[str, Trial], results: Mapping[str, Result]) -> ASHAScheduler:
     """Asynchronous successive halving (Li et al. 2020) that also counts the trials with a result already."""
+    # A trial is compared with the others when it has made 25 per cent of its steps, and again at twice as many: it
+    # stops unless it is in the better half so far. Per cent, because learning rates fall over all steps of a trial.
+    # Finished trials are never stopped: their results are being written.
     scheduler = ASHAScheduler(
-        # Not steps, as trials may have more or less of them: learning rates fall over all that a trial has. Finished
-        # trials are never stopped: their results are being written.
-        time_attr=SHARE,
-        metric=ACCURACY,
-        mode="max",
-        grace_period=FIRST_RUNG,
-        max_t=99,
-        reduction_factor=HALVING,
-        stop_last_trials=False,
+        SHARE, ACCURACY, "max", max_t=99, grace_period=25, reduction_factor=2, stop_last_trials=False
     )
-    for key, trial in trials.items():
-        if result := load_result(trial, place.trial(trial)):
-            known: Any = SimpleNamespace(trial_id=key)  # all that the scheduler reads of a trial
-            scheduler.on_trial_add(None, known)
-            for row in result.rows:
-                scheduler.on_trial_result(None, known, {SHARE: share_of(trial, row), ACCURACY: row[ACCURACY]})
+    for key, result in results.items():
+        known = SimpleNamespace(trial_id=key)  # all that the scheduler reads of a trial
+        scheduler.on_trial_add(None, known)
+        for row in result.rows:
+            scheduler.on_trial_result(None, known, {SHARE: trials[key].share(row), ACCURACY: row[ACCURACY]})
     return scheduler
 
 
 def _tune(trials: dict[str, Trial], place: Place, watcher: "_Watcher", scheduler: ASHAScheduler | None) -> None:
-    threads = next(iter(trials.values())).params.training.threads
     scratch = place.folder / "ray"  # Tune's own files, of no use afterwards
     shutil.rmtree(scratch, ignore_errors=True)
-    training = tune.with_parameters(train, trials=trials, place=place, expected_code=code())
-    tuner = tune.Tuner(
-        tune.with_resources(training, {"cpu": threads}),
-        param_space={"trial": tune.grid_search(list(trials))},
-        tune_config=tune.TuneConfig(
+    with suppress(KeyboardInterrupt):  # the caller sees that trials are unfinished
+        tune.run(
+            tune.with_parameters(train, trials=trials, place=place, expected_code=code()),
+            config={"trial": tune.grid_search(list(trials))},
+            resources_per_trial={"cpu": next(iter(trials.values())).params.training.threads},
             scheduler=scheduler,
-            trial_name_creator=lambda trial: trial.config["trial"],
-            trial_dirname_creator=lambda trial: trial.config["trial"],
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch),
             callbacks=[watcher],
+            storage_path=str(scratch),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
-        ),
-    )
-    try:
-        tuner.fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            max_failures=RESTARTS,
+            raise_on_failed_trial=False,
+        )
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _Watcher(tune.Callback):
     """Logs what trials report, passes it to MLflow, and saves the evaluations of those that are stopped."""
 
-    def __init__(self, trials: dict[str, Trial], place: Place, runs: SweepRuns, ended: int, total: int) -> None:
-        self._trials, self._place, self._runs = trials, place, runs
-        self._ended, self._total = ended, total
+    def __init__(self, trials: dict[str, Trial], place: Place, runs: SweepRuns, total: int) -> None:
+        self._trials, self._place, self._runs, self._total = trials, place, runs, total
         self._rows: dict[str, list[Row]] = {}
+        self.ended = total - len(trials)
         self.problems: list[str] = []
-
-    @property
-    def left(self) -> int:
-        """The number of trials that have not ended."""
-        return self._total - self._ended
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune saves its callbacks to resume a sweep by itself, which is not used."""
-        return {}
-
-    def __deepcopy__(self, _: Any) -> "_Watcher":
-        """Return the watcher itself, because a copy would see nothing."""
-        return self
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Log the new evaluations; a trial that was started again reports all of them once more."""
         key = trial.config["trial"]
         if key not in self._rows:
             self._rows[key] = []
-            self._runs.start(self._trials[key], key)
+            self._runs.start(key)
         known = self._rows[key]
         new = [row for row in result[ROWS] if not known or row[STEP] > known[-1][STEP]]
         known += new
-        self._runs.log(key, new)
+        self._runs.open[key].log_history(new)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Keep the result of a trial that has ended."""
         key, report = trial.config["trial"], trial.last_result
-        if problem := report.get(PROBLEM):
-            self._fail(key, problem)
-            return
         folder = self._place.trial(self._trials[key])
-        if not report.get(FINISHED):
+        if problem := report.get(PROBLEM):
+            self._end(key, problem=problem)
+            return
+        if not report.get(COMPLETE):
             save_stop(self._rows[key], folder)
         if result := load_result(self._trials[key], folder):
             self._runs.finish(key, result)
-            stopped = "" if result.is_finished else ", stopped early"
-            steps = f"{result.best_step:,} of {result.steps:,} steps"
-            self._log_end(key, f"{result.dev_word_accuracy:.1%} after {steps}{stopped}")
+            steps = f"{result.best[STEP]:,.0f} of {result.rows[-1][STEP]:,.0f} steps"
+            self._end(key, f"{result.best[ACCURACY]:.1%} after {steps}, {result.ending}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Log that a trial will be started again."""
         logger.info("%s: its process or machine died; it resumes elsewhere", self._trials[trial.config["trial"]].title)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Give up a trial whose process died again and again."""
-        self._fail(trial.config["trial"], f"its process or machine died {RESTARTS + 1} times")
+        self._end(trial.config["trial"], problem=f"its process or machine died {RESTARTS + 1} times")
 
-    def _fail(self, key: str, problem: str) -> None:
-        self.problems.append(f"{self._trials[key].title}: {problem}")
-        self._runs.fail(key)
-        self._log_end(key, "failed")
-
-    def _log_end(self, key: str, summary: str) -> None:
-        self._ended += 1
-        number = f"{self._ended:{len(str(self._total))}}"
-        logger.info("[%s/%s] %s: %s", number, self._total, self._trials[key].title, summary)
+    def _end(self, key: str, summary: str = "failed", problem: str = "") -> None:
+        title = self._trials[key].title
+        if problem:
+            self.problems.append(f"{title}: {problem}")
+            if key in self._runs.open:
+                self._runs.open.pop(key).finish("FAILED")
+        self.ended += 1
+        logger.info("[%s/%s] %s: %s", f"{self.ended:{len(str(self._total))}}", self._total, title, summary)

@@ -6,11 +6,11 @@ started again, because its process or machine died, resumes from its last checkp
 
 import contextlib
 import os
-import shutil
 import traceback
-import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune
@@ -18,17 +18,12 @@ from ray import tune
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.parallel import THREADS
-from pipeline.runs.folders import PRETRAIN, STEP, Row
-from pipeline.sweeps.trials import ACCURACY, CHECKPOINTS, Place, Trial, code
+from pipeline.runs.folders import PRETRAIN, Row
+from pipeline.sweeps.trials import ACCURACY, Place, Trial, code
 
 # Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
 # its run folder is complete, and why it failed.
-ROWS, SHARE, FINISHED, PROBLEM = "rows", "share", "finished", "problem"
-
-
-def share_of(trial: Trial, row: Row) -> float:
-    """Per cent of its steps that a trial has made at an evaluation."""
-    return 100 * row[STEP] / trial.steps
+ROWS, SHARE, COMPLETE, PROBLEM = "rows", "share", "complete", "problem"
 
 
 def prepare(params: Params, place: Place) -> str:
@@ -37,28 +32,27 @@ def prepare(params: Params, place: Place) -> str:
     from pipeline.data.prepared import write_prepared
 
     folder = place.prepared(params)
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.chdir(place.root):
             corpus = read_corpus(params.data, params.prepare)
-        write_prepared(new, corpus, params.data.source_symbols, params.data.target_symbols)
-        with contextlib.suppress(FileExistsError, OSError):
-            new.rename(folder)  # fails if another process was first, which wrote the same
+        with TemporaryDirectory(prefix=".", dir=folder.parent, ignore_cleanup_errors=True) as scratch:
+            new = Path(scratch) / folder.name
+            write_prepared(new, corpus, params.data.source_symbols, params.data.target_symbols)
+            with contextlib.suppress(OSError):
+                new.rename(folder)  # fails if another process was first, which wrote the same
         return "" if folder.is_dir() else f"{folder} cannot be written"
     except (UserError, OSError) as error:
         return str(error)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
-def pretrain(trial: Trial, place: Place) -> str:
-    """Train the autoencoder that a trial starts from; returns the problem, if any."""
+def pretrain(start: Trial, place: Place) -> str:
+    """Train an autoencoder that trials start from; returns the problem, if any."""
     try:
-        for _ in _training(PRETRAIN, trial, place, place.pretrained(trial)):
-            pass
+        deque(_training(start, place), maxlen=0)
+        return ""
     except UserError as error:
         return str(error)
-    return ""
 
 
 def train(config: dict[str, Any], trials: Mapping[str, Trial], place: Place, expected_code: str) -> None:
@@ -66,40 +60,36 @@ def train(config: dict[str, Any], trials: Mapping[str, Trial], place: Place, exp
 
     config: the key of the `trial`. expected_code: the driver's `code`.
     """
-    last = {ACCURACY: 0.0, SHARE: 0.0, STEP: 0}  # Tune wants the metric in every report
     for report in reports(trials[config["trial"]], place, expected_code):
-        last |= report
-        tune.report(dict(last))
+        tune.report({ACCURACY: 0.0, SHARE: 0.0, **report})  # Tune wants both in every report
 
 
 def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str, Any]]:
-    """Train a trial; the last report has `FINISHED`, or `PROBLEM` if trying again is of no use."""
+    """Train a trial; the last report has `COMPLETE`, or `PROBLEM` if trying again is of no use."""
     try:
         if code() != expected_code:
-            raise UserError(
-                "the code differs from the code that the sweep started with: install the same on all machines, or "
-                "start the sweep again if it was changed since"
-            )
+            differs = "the code differs from the code that the sweep started with"
+            raise UserError(f"{differs}: install the same on all machines, or, if it was changed since, start again")
         folder = place.trial(trial)
         folder.mkdir(parents=True, exist_ok=True)
-        if trial.is_pretrained:
+        if start := trial.pretraining:
             with contextlib.suppress(FileExistsError):
-                (folder / PRETRAIN).symlink_to(os.path.relpath(place.pretrained(trial) / PRETRAIN, folder))
-        for rows in _training(trial.strategy, trial, place, folder):
+                (folder / PRETRAIN).symlink_to(os.path.relpath(place.trial(start) / PRETRAIN, folder))
+        for rows in _training(trial, place):
             if rows:
-                yield {ROWS: rows, SHARE: share_of(trial, rows[-1]), **rows[-1]}
-        yield {ROWS: [], FINISHED: True}
+                yield {ROWS: rows, SHARE: trial.share(rows[-1]), **rows[-1]}
+        yield {ROWS: [], COMPLETE: True}
     except UserError as error:
         yield {ROWS: [], PROBLEM: str(error)}
     except Exception:
         yield {ROWS: [], PROBLEM: traceback.format_exc()}
 
 
-def _training(strategy: str, trial: Trial, place: Place, models: Path) -> Iterator[list[Row]]:
+def _training(trial: Trial, place: Place) -> Iterator[list[Row]]:
     # Tensorflow reads these when it is imported, in a process that Ray has just started.
     os.environ.update(dict.fromkeys(THREADS, str(trial.params.training.threads)))
     from pipeline.data.prepared import Prepared
     from pipeline.training.trainer import run_training
 
-    prepared = Prepared.open(place.prepared(trial.params))
-    yield from run_training(strategy, trial.params, prepared, trial.seed, models, place.shared / CHECKPOINTS)
+    prepared, models = Prepared.open(place.prepared(trial.params)), place.trial(trial)
+    yield from run_training(trial.strategy, trial.params, prepared, trial.seed, models, place.checkpoints)

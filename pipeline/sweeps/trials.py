@@ -9,7 +9,7 @@ versions of the packages that compute.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -22,28 +22,12 @@ from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
 from pipeline.graph import code_digest
 from pipeline.hashing import file_digest, joined
+from pipeline.runs import folders
 from pipeline.runs.checkpoints import write_whole
-from pipeline.runs.folders import (
-    COMPUTING,
-    METADATA,
-    PREPARATION,
-    PRETRAIN,
-    SECONDS,
-    STEP,
-    TRAINER,
-    Row,
-    RunMetadata,
-    load_history,
-    load_rows,
-    load_seconds,
-    run_folder,
-    run_parameters,
-    starts_pretrained,
-)
+from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, run_folder, run_parameters
 
-SWEEPS = "sweeps"  # in the project
-CHECKPOINTS = "checkpoints"  # of unfinished trials and autoencoders, in the shared folder
-STOPPED = "stopped.csv"  # the evaluations of a trial that was stopped early
+STOPPED_CSV = "stopped.csv"  # the evaluations of a trial that was stopped early
+FINISHED, STOPPED = "finished", "stopped early"  # how trials end
 PREPARES = ("pipeline.data.corpus", "pipeline.data.prepared")  # the modules that prepare data
 ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"
 
@@ -71,19 +55,14 @@ class Trial:
         return ", ".join([self.strategy, f"seed {self.seed}", *changes])
 
     @property
-    def configuration(self) -> tuple[str, str]:
-        """A key that is equal for trials that differ in their seed alone."""
-        return self.strategy, json.dumps(dict(self.changes))
+    def pretraining(self) -> Self | None:
+        """The training of the autoencoder that the trial starts from, if any."""
+        starts = folders.starts_pretrained(self.strategy, self.params)
+        return replace(self, strategy=PRETRAIN, changes={}) if starts else None
 
-    @property
-    def is_pretrained(self) -> bool:
-        """Whether the trial starts from an autoencoder."""
-        return starts_pretrained(self.strategy, self.params)
-
-    @property
-    def steps(self) -> int:
-        """The steps of all phases, which early stopping may cut short."""
-        return self.params.strategies[self.strategy].total_steps
+    def share(self, row: Row) -> float:
+        """Per cent of its steps, in all phases, that the trial has made at an evaluation."""
+        return 100 * row[STEP] / self.params.strategies[self.strategy].total_steps
 
     @cached_property
     def identity(self) -> str:
@@ -93,20 +72,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a trial. steps: those that it made. rows: its evaluations on the development data."""
+    """The result of a trial. ending: `FINISHED` or `STOPPED`. rows: its evaluations on the development data."""
 
-    is_finished: bool
-    dev_word_accuracy: float
-    dev_character_error_rate: float
-    steps: int
-    best_step: int
-    seconds: float
-    rows: Sequence[Row] = field(repr=False)
+    ending: str
+    rows: list[Row] = field(repr=False)
 
-    @property
-    def ending(self) -> str:
-        """Whether the trial finished, in words."""
-        return "finished" if self.is_finished else "stopped early"
+    @cached_property
+    def best(self) -> Row:
+        """The evaluation of the weights that were kept: as in training, of equal accuracies that with fewer errors."""
+        return max(self.rows, key=lambda row: (row[ACCURACY], -row[ERROR_RATE]))
 
     @property
     def digest(self) -> str:
@@ -124,68 +98,61 @@ class Place:
     @property
     def folder(self) -> Path:
         """The folder of this sweep alone."""
-        return self.root / SWEEPS / self.name
+        return self.root / "sweeps" / self.name
 
     @property
     def shared(self) -> Path:
         """The folder that all sweeps of the project share."""
-        return self.root / SWEEPS / "shared"
+        return self.root / "sweeps" / "shared"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder with the checkpoints of unfinished trials and autoencoders."""
+        return self.shared / "checkpoints"
 
     def prepared(self, params: Params) -> Path:
-        """The folder for the prepared data of these parameters."""
-        return self.shared / "prepared" / data_key(params, self.root)
-
-    def pretrained(self, trial: Trial) -> Path:
-        """The folder of models with the autoencoder that a trial starts from."""
-        parameters = json.dumps(run_parameters(PRETRAIN, trial.params))
-        return (
-            self.shared / "pretrained" / joined(str(trial.seed), parameters, data_key(trial.params, self.root), code())
-        )
+        """The folder for the prepared data of these parameters; its name is their key, before they are prepared."""
+        values = {name: value for name, value in flatten(params).items() if name.startswith(folders.PREPARATION)}
+        files = [params.data.pairs, params.data.targets, params.data.dev, params.data.test]
+        try:
+            raw = [_digest(self.root / file) for file in files if file] or [find_cmudict()[1]]
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read ({error.strerror}): see `data` in params.yaml") from error
+        return self.shared / "prepared" / joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
 
     def key(self, trial: Trial) -> str:
         """The key of a trial, the same in all sweeps."""
-        return joined(trial.identity, data_key(trial.params, self.root), code())
+        return joined(trial.identity, self.prepared(trial.params).name, code())
 
     def trial(self, trial: Trial) -> Path:
-        """The folder of a trial, which its training uses as its folder of models."""
-        return self.folder / "trials" / self.key(trial)
+        """The folder of a trial or of a shared autoencoder, which its training uses as its folder of models."""
+        folder = self.shared / "pretrained" if trial.strategy == PRETRAIN else self.folder / "trials"
+        return folder / self.key(trial)
 
 
 def save_stop(rows: Sequence[Row], folder: Path) -> None:
     """Write the evaluations of a trial that was stopped early."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / STOPPED, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
+    write_whole(folder / STOPPED_CSV, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
 
 
 def load_result(trial: Trial, folder: Path) -> Result | None:
     """Read the result of a trial from its folder; None for an unfinished one."""
     run = run_folder(trial.strategy, trial.seed, folder)
-    if (run / METADATA).exists():
-        metadata, seconds = RunMetadata.load(run), load_seconds(trial.strategy, trial.seed, folder)
-        reached = metadata.dev_word_accuracy, metadata.dev_character_error_rate
-        return Result(True, *reached, metadata.steps, metadata.best_step, seconds, load_history(run))
-    if not (folder / STOPPED).exists():
+    if (run / folders.METADATA).exists():
+        result = Result(FINISHED, folders.load_history(run))
+    elif (folder / STOPPED_CSV).exists():
+        result = Result(STOPPED, folders.load_rows(folder / STOPPED_CSV, remedy="remove it"))
+    else:
         return None
-    try:
-        rows = load_rows(folder / STOPPED, remedy="remove it")
-        best, last = max(rows, key=lambda row: row[ACCURACY]), rows[-1]
-        reached = best[ACCURACY], best[ERROR_RATE]
-        return Result(False, *reached, int(last[STEP]), int(best[STEP]), last[SECONDS], rows)
-    except (ValueError, LookupError) as error:
-        raise UserError(f"{folder / STOPPED} cannot be used ({error}): remove it") from error
-
-
-def data_key(params: Params, root: Path) -> str:
-    """The key of prepared data, known before they are prepared."""
-    values = {name: value for name, value in flatten(params).items() if name.startswith(PREPARATION)}
-    files = [params.data.pairs, params.data.targets, params.data.dev, params.data.test]
-    raw = [_digest(root / file) for file in files if file] or [find_cmudict()[1]]
-    return joined(json.dumps(values), *raw, _digest_of_code(*PREPARES))
+    if not result.rows or any({STEP, SECONDS, ACCURACY, ERROR_RATE} - row.keys() for row in result.rows):
+        raise UserError(f"the evaluations in {folder} are damaged: remove that folder")
+    return result
 
 
 def code() -> str:
     """A hash that is equal on machines whose code and versions give equal results."""
-    return joined(_digest_of_code(*PREPARES, TRAINER), *map(version, COMPUTING))
+    return joined(_digest_of_code(*PREPARES, folders.TRAINER), *map(version, folders.COMPUTING))
 
 
 def plain(value: Any) -> str:
@@ -193,12 +160,4 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
-@cache
-def _digest(path: Path) -> str:
-    try:
-        return file_digest(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): see `data` in params.yaml") from error
-
-
-_digest_of_code = cache(code_digest)
+_digest, _digest_of_code = cache(file_digest), cache(code_digest)

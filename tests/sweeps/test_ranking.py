@@ -1,53 +1,61 @@
 """Results of a sweep as tables and plot, and the best configuration in params.yaml."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from pipeline.config.params import ConfigError, Params, load_params
-from pipeline.report.figures import save
-from pipeline.sweeps.ranking import Axis, Configuration, apply, parallel_coordinates, ranked, table, tsv, verdict
-from pipeline.sweeps.trials import Result, Trial
+from pipeline.report import figures
+from pipeline.sweeps.ranking import apply, parallel_coordinates, ranked, table, trials_table, verdict
+from pipeline.sweeps.trials import FINISHED, STOPPED, Result, Trial
 from tests.conftest import PROJECT
 
 PARAMETERS = ("prepare.pairs", "strategies.tandem.steps")
 
 
 def one(
-    params: Params, strategy: str, seed: int, accuracy: float, finished: bool = True, **changes: Any
+    params: Params, strategy: str, seed: int, accuracy: float, ending: str = FINISHED, **changes: Any
 ) -> tuple[Trial, Result]:
     named = {name.replace("__", "."): value for name, value in changes.items()}
-    return Trial.of(strategy, seed, named, params), Result(finished, accuracy, 0.5, 100, 80, 1.5, [])
+    best = {"step": 80, "seconds": 1.25, "dev_word_accuracy": accuracy, "dev_character_error_rate": 0.5}
+    last = {"step": 100, "seconds": 1.5, "dev_word_accuracy": 0.0, "dev_character_error_rate": 0.5}
+    return Trial.of(strategy, seed, named, params), Result(ending, [best, last])
 
 
 @pytest.fixture
-def pairs(params: Params) -> list[tuple[Trial, Result]]:
-    return [
+def trials(params: Params) -> pd.DataFrame:
+    pairs = [
         one(params, "supervised", 0, 0.5, prepare__pairs=250, strategies__tandem__steps=10),
-        one(params, "tandem", 0, 0.25, False, prepare__pairs=250, strategies__tandem__steps=10),
+        one(params, "tandem", 0, 0.25, STOPPED, prepare__pairs=250, strategies__tandem__steps=10),
         one(params, "tandem", 0, 0.5, prepare__pairs=500, strategies__tandem__steps=20),
         one(params, "supervised", 1, 0.125, prepare__pairs=250, strategies__tandem__steps=10),
         one(params, "tandem", 1, 0.75, prepare__pairs=500, strategies__tandem__steps=20),
     ]
+    return trials_table(pairs, PARAMETERS)
 
 
-def test_configurations_are_ranked_by_the_mean_over_their_seeds(pairs: list[tuple[Trial, Result]]) -> None:
-    ranking = ranked(pairs)
-    assert [(group.strategy, group.accuracy, len(group.trials)) for group in ranking] == [
-        ("tandem", 0.625, 2),
-        ("supervised", 0.3125, 2),
-        ("tandem", 0.25, 1),
+def test_configurations_are_ranked_by_the_mean_over_their_seeds(trials: pd.DataFrame) -> None:
+    ranking = ranked(trials, PARAMETERS)
+    assert ranking[["strategy", "mean", "seeds"]].to_numpy().tolist() == [
+        ["tandem", 0.625, 2],
+        ["supervised", 0.3125, 2],
+        ["tandem", 0.25, 1],
     ]
-    assert verdict(ranking[0]) == (
+    assert ranking["trial"][0].changes == {"prepare.pairs": 500, "strategies.tandem.steps": 20}
+    assert verdict(ranking.iloc[0]) == (
         "best: tandem with prepare.pairs: 500, strategies.tandem.steps: 20, 62.5% of dev words right (mean of 2 seeds)"
     )
-    assert verdict(ranking[2]).endswith("25.0% of dev words right (one seed)")
+    assert verdict(ranking.iloc[2]).endswith("25.0% of dev words right (one seed)")
 
 
-def test_the_table_has_a_row_for_each_configuration(pairs: list[tuple[Trial, Result]]) -> None:
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(ranked(pairs), PARAMETERS).splitlines()]
+def test_the_table_has_a_row_for_each_configuration(trials: pd.DataFrame) -> None:
+    lines = table(ranked(trials, PARAMETERS)).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert rows[0] == [
         *("strategy", "prepare.pairs", "strategies.tandem.steps"),
         *("seeds", "stopped", "dev word accuracy, %", "lowest", "highest"),
@@ -58,18 +66,18 @@ def test_the_table_has_a_row_for_each_configuration(pairs: list[tuple[Trial, Res
 
 
 def test_a_long_table_says_how_much_of_it_is_not_shown(params: Params) -> None:
-    many = ranked([one(params, "tandem", 0, 0.5, prepare__pairs=number) for number in range(1, 24)])
-    lines = table(many, PARAMETERS[:1]).splitlines()
+    many = [one(params, "tandem", 0, 0.5, prepare__pairs=number) for number in range(1, 24)]
+    lines = table(ranked(trials_table(many, PARAMETERS[:1]), PARAMETERS[:1])).splitlines()
     assert len(lines) == 2 + 20 + 1
     assert lines[-1] == "… and 3 more"
 
 
-def test_the_file_has_a_line_for_each_trial_the_best_first(pairs: list[tuple[Trial, Result]]) -> None:
-    header, *lines = [line.split("\t") for line in tsv(pairs, PARAMETERS).splitlines()]
-    assert len(lines) == 5
-    assert lines[0] == ["tandem", "1", "500", "20", "finished", "100", "80", "1.5", "0.75", "0.5"]
-    assert dict(zip(header, lines[3], strict=True))["ending"] == "stopped early"
-    assert dict(zip(header, lines[4], strict=True))["strategies.tandem.steps"] == "–"
+def test_the_best_trial_comes_first(trials: pd.DataFrame) -> None:
+    assert trials.drop(columns="trial").to_numpy().tolist()[0] == [
+        *("tandem", 1, "500", "20", "finished", 100, 80, 1.5, 0.75, 0.5)
+    ]
+    assert trials["ending"][3] == "stopped early"
+    assert trials["strategies.tandem.steps"][4] == "–"
 
 
 @pytest.fixture
@@ -77,16 +85,10 @@ def file(tmp_path: Path) -> Path:
     return Path(shutil.copy(PROJECT / "params.yaml", tmp_path))
 
 
-def best(params: Params, **changes: Any) -> Configuration:
-    return Configuration([one(params, "tandem", 0, 0.5, **changes)])
-
-
-def test_the_best_is_written_into_params_and_every_other_line_stays(file: Path, params: Params) -> None:
+def test_the_best_is_written_into_params_and_every_other_line_stays(file: Path) -> None:
     before = file.read_text(encoding="utf-8").splitlines()
-    best_of_all = best(
-        params, prepare__pairs=500, strategies__tandem__tasks=["paired", "autoencode"], model__dropout=0.25
-    )
-    assert apply(best_of_all, file) == {
+    best = {"prepare.pairs": 500, "strategies.tandem.tasks": ["paired", "autoencode"], "model.dropout": 0.25}
+    assert apply(best, file) == {
         "prepare.pairs": (2000, 500),
         "model.dropout": (0.3, 0.25),
         "strategies.tandem.tasks": (["paired", "autoencode", "synthetic"], ["paired", "autoencode"]),
@@ -103,9 +105,9 @@ def test_the_best_is_written_into_params_and_every_other_line_stays(file: Path, 
     assert (again.prepare.pairs, again.model.dropout, len(again.strategies["tandem"].tasks)) == (500, 0.25, 2)
 
 
-def test_a_default_that_is_missing_in_the_file_is_added_to_its_section(file: Path, params: Params) -> None:
+def test_a_default_that_is_missing_in_the_file_is_added_to_its_section(file: Path) -> None:
     before = file.read_text(encoding="utf-8").splitlines()
-    assert apply(best(params, strategies__tandem__start="pretrained"), file) == {
+    assert apply({"strategies.tandem.start": "pretrained"}, file) == {
         "strategies.tandem.start": ("scratch", "pretrained")
     }
     after = file.read_text(encoding="utf-8").splitlines()
@@ -114,55 +116,65 @@ def test_a_default_that_is_missing_in_the_file_is_added_to_its_section(file: Pat
     assert load_params(file).strategies["tandem"].is_pretrained
 
 
-def test_null_can_be_the_best_too(file: Path, params: Params) -> None:
-    assert apply(best(params, prepare__pairs=None), file) == {"prepare.pairs": (2000, None)}
+def test_null_can_be_the_best_too(file: Path) -> None:
+    assert apply({"prepare.pairs": None}, file) == {"prepare.pairs": (2000, None)}
     assert load_params(file).prepare.pairs is None
 
 
-def test_without_changes_the_file_is_not_touched(file: Path, params: Params) -> None:
+def test_without_changes_the_file_is_not_touched(file: Path) -> None:
     before = file.stat().st_mtime_ns
-    assert apply(best(params, prepare__pairs=2000), file) == {}
+    assert apply({"prepare.pairs": 2000}, file) == {}
     assert file.stat().st_mtime_ns == before
 
 
-def test_parameters_that_contradict_others_in_the_file_are_not_written(file: Path, params: Params) -> None:
-    best_of_all = best(params, model__units=65, model__bidirectional=False)
+def test_parameters_that_contradict_others_in_the_file_are_not_written(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    odd = Configuration(
-        [(Trial("tandem", 0, {"model.units": 65}, best_of_all.trials[0][0].params), best_of_all.trials[0][1])]
-    )
     with pytest.raises(ConfigError, match=r"model\.units is 65"):
-        apply(odd, file)
+        apply({"model.units": 65}, file)
     assert file.read_text(encoding="utf-8") == text
 
 
-def test_an_axis_has_few_numbers_side_by_side_and_others_on_a_scale() -> None:
-    few = Axis("prepare.pairs", [500, 250, 1000, 250])
-    assert [few.place(value) for value in (250, 500, 1000)] == [0.0, 0.5, 1.0]
-    assert few.labels() == [(0.0, "250"), (0.5, "500"), (1.0, "1000")]
-    even = Axis("model.dropout", [value / 10 for value in range(11)])
-    assert even.place(0.5) == pytest.approx(0.5)
-    logarithmic = Axis("training.learning_rate", [1e-4 * 10 ** (step / 4) for step in range(9)])
-    assert logarithmic.place(1e-3) == pytest.approx(0.5)
-    assert [text for _, text in logarithmic.labels()] == ["0.0001", "0.000316", "0.001", "0.00316", "0.01"]
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([500, 250, 1000, 250], ["250", "500", "1000"]),
+        ([0.5, 1e-05, 0.25], ["1e-05", "0.25", "0.5"]),
+        ([None, 9, 10], ["null", "9", "10"]),
+        (["gru", "lstm"], ["gru", "lstm"]),
+        (range(25), ["0", "3", "6", "9", "12", "15", "18", "21", "24"]),
+    ],
+)
+def test_an_axis_has_its_values_in_their_order(params: Params, values: list[Any], labels: list[str]) -> None:
+    name = "model.cell" if "gru" in values else "prepare.pairs"
+    trial, result = one(params, "tandem", 0, 0.5)
+    pairs = [(replace(trial, changes={name: value}), result) for value in values]
+    assert labels_of(parallel_coordinates(trials_table(pairs, [name]), [name]), 1) == labels
 
 
-def test_a_parameter_without_a_value_lies_below_all_values() -> None:
-    axis = Axis("strategies.tandem.start", ["scratch", None, "pretrained"])
-    assert axis.place(None) == 0.0 < axis.place("scratch") < axis.place("pretrained") == 1.0
-    assert [text for _, text in axis.labels()] == ["–", "scratch", "pretrained"]
-    assert Axis("model.cell", ["gru", "gru"]).place("gru") == 0.5
+def test_a_parameter_without_a_value_lies_below_all_values(params: Params) -> None:
+    name, pairs = "strategies.tandem.start", [one(params, "tandem", 0, 0.5, strategies__tandem__start="scratch")]
+    pairs += [one(params, "supervised", 0, 0.5), one(params, "tandem", 0, 0.5, strategies__tandem__start="pretrained")]
+    figure = parallel_coordinates(trials_table(pairs, [name]), [name])
+    assert labels_of(figure, 1) == ["–", "scratch", "pretrained"]
+    assert labels_of(figure, 2) == ["50.0%"]
 
 
-def test_the_plot_has_a_line_for_each_trial_that_ends_at_its_accuracy(
-    pairs: list[tuple[Trial, Result]], tmp_path: Path
-) -> None:
-    figure = parallel_coordinates(pairs, PARAMETERS)
+def labels_of(figure: Figure, axis: int) -> list[str]:
+    """What is written beside an axis, from below."""
     (axes,) = figure.axes
+    texts = [text for text in axes.texts if int(text.get_position()[0]) == axis]
+    return [text.get_text() for text in sorted(texts, key=lambda text: text.get_position()[1])]
+
+
+def test_the_plot_has_a_line_for_each_trial_that_ends_at_its_accuracy(trials: pd.DataFrame, tmp_path: Path) -> None:
+    figure = parallel_coordinates(trials, PARAMETERS)
+    (axes,) = figure.axes
+    names = ["strategy", "prepare.\npairs", "strategies.\ntandem.\nsteps", "words right (dev)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == names
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 4]  # type: ignore[arg-type]
-    assert [line.get_ydata()[-1] for line in lines] == pytest.approx([0.6, 0.2, 0.6, 0.0, 1.0])  # type: ignore[index]
-    assert max(range(5), key=lambda number: lines[number].get_linewidth()) == 4
-    assert min(range(5), key=lambda number: lines[number].get_alpha() or 1.0) == 1  # the one that was stopped
+    assert [line.get_ydata()[-1] for line in lines] == pytest.approx([1.0, 0.6, 0.6, 0.2, 0.0])  # type: ignore[index]
+    assert max(range(5), key=lambda number: lines[number].get_linewidth()) == 0
+    assert min(range(5), key=lambda number: lines[number].get_alpha() or 1.0) == 3  # the one that was stopped
     for name in ("first.png", "second.png"):
-        save(parallel_coordinates(pairs, PARAMETERS), tmp_path / name)
+        figures.save(parallel_coordinates(trials, PARAMETERS), tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()

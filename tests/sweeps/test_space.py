@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from pipeline.config.params import ConfigError, Params
-from pipeline.sweeps.space import Space, read_space
+from pipeline.sweeps.space import read_space
+from pipeline.sweeps.trials import Trial
 
 SMALL: dict[str, Any] = {"strategies": ["supervised", "tandem"], "seeds": [0, 1]}
 
 
-def read(tmp_path: Path, params: Params, content: dict[str, Any]) -> Space:
+def read(tmp_path: Path, params: Params, content: dict[str, Any]) -> list[Trial]:
     file = tmp_path / "sweep.yaml"
     file.write_text(json.dumps(content), encoding="utf-8")  # which YAML contains
-    return read_space(file, params)
+    return read_space(file, params)[1]
 
 
 def problems(tmp_path: Path, params: Params, **content: Any) -> list[str]:
@@ -27,30 +28,30 @@ def problems(tmp_path: Path, params: Params, **content: Any) -> list[str]:
 
 
 def test_a_grid_has_every_combination_once_in_the_order_of_the_file(tmp_path: Path, params: Params) -> None:
-    space = read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [250, 500], "model.units": [64, 32]}})
-    assert len(space.trials) == len({trial.identity for trial in space.trials}) == 2 * 2 * 2 * 2
-    assert [trial.title for trial in space.trials[:3]] == [
+    trials = read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [250, 500], "model.units": [64, 32]}})
+    assert len(trials) == len({trial.identity for trial in trials}) == 2 * 2 * 2 * 2
+    assert [trial.title for trial in trials[:3]] == [
         "supervised, seed 0, prepare.pairs 250, model.units 64",
         "tandem, seed 0, prepare.pairs 250, model.units 64",
         "supervised, seed 1, prepare.pairs 250, model.units 64",
     ]
-    last = space.trials[-1]
+    last = trials[-1]
     assert (last.strategy, last.seed, last.params.prepare.pairs, last.params.model.units) == ("tandem", 1, 500, 32)
 
 
 def test_a_parameter_that_a_strategy_does_not_depend_on_adds_no_trials_of_it(tmp_path: Path, params: Params) -> None:
-    space = read(tmp_path, params, SMALL | {"parameters": {"strategies.tandem.steps": [100, 200, 300]}})
-    assert [trial.strategy for trial in space.trials].count("supervised") == 2
-    assert [trial.strategy for trial in space.trials].count("tandem") == 6
-    assert all(not trial.changes for trial in space.trials if trial.strategy == "supervised")
+    trials = read(tmp_path, params, SMALL | {"parameters": {"strategies.tandem.steps": [100, 200, 300]}})
+    assert [trial.strategy for trial in trials].count("supervised") == 2
+    assert [trial.strategy for trial in trials].count("tandem") == 6
+    assert all(not trial.changes for trial in trials if trial.strategy == "supervised")
 
 
 def test_tasks_of_a_strategy_can_be_varied(tmp_path: Path, params: Params) -> None:
     tasks = [["paired"], ["paired", "autoencode"]]
-    space = read(
+    trials = read(
         tmp_path, params, {"strategies": ["tandem"], "seeds": [0], "parameters": {"strategies.tandem.tasks": tasks}}
     )
-    assert [trial.title for trial in space.trials] == [
+    assert [trial.title for trial in trials] == [
         "tandem, seed 0, strategies.tandem.tasks [paired]",
         "tandem, seed 0, strategies.tandem.tasks [paired,autoencode]",
     ]
@@ -69,20 +70,20 @@ RANDOM: dict[str, Any] = {
 
 
 def test_a_random_search_draws_so_many_different_trials_and_the_same_ones_again(tmp_path: Path, params: Params) -> None:
-    first, again = (read(tmp_path, params, SMALL | RANDOM).trials for _ in range(2))
+    first, again = (read(tmp_path, params, SMALL | RANDOM) for _ in range(2))
     assert len({trial.identity for trial in first}) == 40
     assert [trial.identity for trial in first] == [trial.identity for trial in again]
-    other = read(tmp_path, params, SMALL | RANDOM | {"search_seed": 1}).trials
+    other = read(tmp_path, params, SMALL | RANDOM | {"search_seed": 1})
     assert {trial.identity for trial in first}.isdisjoint(trial.identity for trial in other)
 
 
 def test_a_longer_random_search_begins_with_the_trials_of_a_shorter_one(tmp_path: Path, params: Params) -> None:
-    short, long = (read(tmp_path, params, SMALL | RANDOM | {"trials": count}).trials for count in (10, 40))
+    short, long = (read(tmp_path, params, SMALL | RANDOM | {"trials": count}) for count in (10, 40))
     assert [trial.identity for trial in short] == [trial.identity for trial in long][:10]
 
 
 def test_drawn_numbers_lie_within_their_range_and_are_whole_if_its_ends_are(tmp_path: Path, params: Params) -> None:
-    trials = read(tmp_path, params, SMALL | RANDOM).trials
+    trials = read(tmp_path, params, SMALL | RANDOM)
     rates = [trial.params.training.learning_rate for trial in trials]
     assert all(0.0001 <= rate <= 0.01 for rate in rates)
     below = sum(rate < math.sqrt(0.0001 * 0.01) for rate in rates)
@@ -117,16 +118,17 @@ def test_all_problems_are_reported_at_once_with_lines_and_names(tmp_path: Path, 
     assert first == f"{file} has 11 problem(s):"
     assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (1, *range(4, 14))]
     assert "strategies.0 is 'supervise', but params.yaml has supervised, augmented, two_stage, " in lines[0]
-    assert lines[0].endswith("tandem: did you mean supervised?")
-    assert "parameters.prepare.pair is not in params.yaml: did you mean prepare.pairs?" in lines[1]
-    assert "parameters.model is a section" in lines[2]
-    assert "write seeds: [...] beside parameters" in lines[3]
-    assert "set it in params.yaml" in lines[4]
-    assert "parameters.model.units is 64, but must be a list of values, or low and high" in lines[5]
-    assert "parameters.model.layers is an empty list" in lines[6]
-    assert "has low 0.5, which must be below high, 0.1" in lines[7]
-    assert "parameters.tandem.steps has a new name: strategies.tandem.steps" in lines[8]
-    assert "parameters.strategies.tandem is a section: write strategies.tandem.KEY" in lines[9]
+    assert lines[0].endswith("tandem")
+    named = "parameters.{} cannot have this name: {}"
+    assert named.format("prepare.pair", "params.yaml does not have it, did you mean prepare.pairs?") in lines[1]
+    assert named.format("model", "it is a section, write model.KEY") in lines[2]
+    assert named.format("seeds", "write seeds: [...] beside parameters") in lines[3]
+    assert named.format("training.threads", "it says how much of a machine a trial takes") in lines[4]
+    assert "parameters.model.units is 64, but must be a list of values, or numbers low and high" in lines[5]
+    assert "parameters.model.layers is [], but must be a list of values" in lines[6]
+    assert lines[7].endswith("parameters.model.dropout is {'low': 0.5, 'high': 0.1}, but low must be below high")
+    assert named.format("tandem.steps", "it is strategies.tandem.steps now") in lines[8]
+    assert named.format("strategies.tandem", "it is a section, write strategies.tandem.KEY") in lines[9]
     assert "serach is unknown: did you mean search?" in lines[10]
 
 
@@ -134,8 +136,8 @@ def test_strategies_of_the_user_are_swept_like_the_shipped_ones(tmp_path: Path, 
     mine = replace(params.strategies["tandem"], steps=50)
     params = replace(params, strategies={**params.strategies, "mine": mine})
     content = {"strategies": ["mine"], "seeds": [0], "parameters": {"strategies.mine.finetune_steps": [0, 20]}}
-    space = read(tmp_path, params, content)
-    assert [(trial.strategy, trial.steps) for trial in space.trials] == [("mine", 50), ("mine", 70)]
+    trials = read(tmp_path, params, content)
+    assert [trial.share({"step": 35}) for trial in trials] == [70, 50]
 
 
 def test_a_combination_that_cannot_be_used_is_named_with_its_trial(tmp_path: Path, params: Params) -> None:
@@ -154,12 +156,12 @@ def test_of_many_combinations_that_cannot_be_used_a_few_are_named(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ({"parameters": {"model.units": {"low": 8, "high": 64}}}, "is a range, which has no grid"),
+        ({"parameters": {"model.units": {"low": 8, "high": 64}}}, "a range has no grid"),
         (
             {"parameters": {"model.dropout": {"low": 0.1, "high": 0.5, "step": 2}}},
-            "has a step, which is for whole numbers",
+            "but step is for whole numbers",
         ),
-        ({"parameters": {"model.units": [8, 8]}}, "has a value twice"),
+        ({"parameters": {"model.units": [8, 8]}}, "parameters.model.units is [8, 8], but must not have a value twice"),
         (
             {"parameters": {"strategies.tandem.steps": [1, 2]}, "strategies": ["supervised"]},
             "changes nothing in the training of",
@@ -168,7 +170,7 @@ def test_of_many_combinations_that_cannot_be_used_a_few_are_named(tmp_path: Path
         ({"trials": 5}, "trials is for search: random"),
         ({"search": "random"}, "search: random needs trials"),
         ({"search": "random", "trials": 5}, "trials is 5, but there are only 4 different ones"),
-        ({"seeds": [1, 1]}, "seeds has a value twice"),
+        ({"seeds": [1, 1]}, "seeds is [1, 1], but must not have a value twice"),
         ({"seeds": list(range(501))}, "the grid has 1,002 combinations, at most 1,000 are possible"),
         ({"parameters": {"prepare.dev": [10, 20]}}, "changes the development data"),
         ({"parameters": {"model.units": {"low": 0, "high": 4, "log": True}}}, "must be above 0"),
@@ -181,9 +183,11 @@ def test_a_file_that_makes_no_sweep_is_refused(
 
 
 def test_other_development_data_are_allowed_where_nothing_is_stopped_early(tmp_path: Path, params: Params) -> None:
+    file = tmp_path / "sweep.yaml"
     varied = {"parameters": {"prepare.dev": [10, 20]}, "stop_early": False}
-    assert not read(tmp_path, params, SMALL | varied).is_comparable
-    assert read(tmp_path, params, SMALL | {"parameters": {"prepare.pairs": [10, 20]}}).is_comparable
+    for content, incomparable in ((varied, ["prepare.dev"]), ({"parameters": {"prepare.pairs": [10, 20]}}, [])):
+        file.write_text(json.dumps(SMALL | content), encoding="utf-8")
+        assert read_space(file, params)[0].incomparable == incomparable
 
 
 def test_a_file_that_is_missing_or_no_mapping_is_an_error_in_a_sentence(tmp_path: Path, params: Params) -> None:

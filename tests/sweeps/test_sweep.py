@@ -137,7 +137,7 @@ def finished(place: Place) -> list[Path]:
 
 
 def assert_every_trial_is_once_in_mlflow(place: Place, params: Params) -> None:
-    trials = read_space(place.root / "sweep.yaml", params).trials
+    _, trials = read_space(place.root / "sweep.yaml", params)
     (parent,) = runs(place.root, "sweep")
     shown = runs(place.root, "trial")
     assert sorted(run.data.tags["tandem.trial"] for run in shown) == sorted(map(place.key, trials))
@@ -150,7 +150,7 @@ def assert_every_trial_is_once_in_mlflow(place: Place, params: Params) -> None:
         run, result = by_key[place.key(trial)], load_result(trial, place.trial(trial))
         assert result
         assert run.info.run_name == trial.title
-        assert run.data.metrics["best_dev_word_accuracy"] == result.dev_word_accuracy
+        assert run.data.metrics["best_dev_word_accuracy"] == result.best["dev_word_accuracy"]
         assert run.data.metrics["dev_word_accuracy"] == result.rows[-1]["dev_word_accuracy"]
 
 
@@ -212,15 +212,15 @@ def test_an_interrupted_and_killed_sweep_continues_and_hopeless_trials_stop_earl
     assert log.startswith("4 trials, ")
     assert not log.startswith("4 trials, 0 of them")
     assert_every_trial_is_once_in_mlflow(place, params)
-    trials = {trial.title: trial for trial in read_space(place.root / "sweep.yaml", params).trials}
+    trials = {trial.title: trial for trial in read_space(place.root / "sweep.yaml", params)[1]}
     results = {title: load_result(trial, place.trial(trial)) for title, trial in trials.items()}
     good = [result for title, result in results.items() if "0.05" in title and result]
     bad = [result for title, result in results.items() if "1e-09" in title and result]
-    assert [result.dev_word_accuracy for result in good] == [1.0, 1.0]
-    assert all(result.is_finished for result in good)
-    assert [result.dev_word_accuracy for result in bad] == [0.0, 0.0]
-    assert not any(result.is_finished for result in bad)
-    assert [result.steps for result in bad] == [24, 24]  # of 80: the first evaluation after a quarter
+    assert [result.best["dev_word_accuracy"] for result in good] == [1.0, 1.0]
+    assert all(result.ending == "finished" for result in good)
+    assert [result.best["dev_word_accuracy"] for result in bad] == [0.0, 0.0]
+    assert not any(result.ending == "finished" for result in bad)
+    assert [result.rows[-1]["step"] for result in bad] == [24, 24]  # of 80: the first evaluation after a quarter
     assert len((place.folder / "trials.tsv").read_text(encoding="utf-8").splitlines()) == 5
 
 
@@ -234,21 +234,23 @@ def test_a_trial_that_is_started_again_resumes_from_its_checkpoint_and_gives_ide
     monkeypatch.chdir(place.root)
     (place.root / "sweep.yaml").write_text("strategies: [two_stage]\nseeds: [1]\n", encoding="utf-8")
     params = changed_params(SMALL | {"strategies.two_stage.finetune_steps": 10})
-    (trial,) = read_space(place.root / "sweep.yaml", params).trials
+    _, (trial,) = read_space(place.root / "sweep.yaml", params)
+    start = trial.pretraining
+    assert start
     for _ in range(2):  # the second time there is nothing to do, and no harm in it
-        assert prepare(params, place) == pretrain(trial, place) == ""
+        assert prepare(params, place) == pretrain(start, place) == ""
     first = reports(trial, place, code())
     rows = [row for _ in range(3) for row in next(first)["rows"]]
     first.close()  # type: ignore[attr-defined]  # a generator
     report, *others = reports(trial, place, code())
     assert report["rows"] == rows[:-1]  # the last evaluation was after the last checkpoint
     rows = [row for some in (report, *others) for row in some["rows"]]
-    assert others[-1]["finished"]
+    assert others[-1]["complete"]
     result = load_result(trial, place.trial(trial))
     assert result
     assert result.rows == rows
     models = place.root / "without a sweep"
-    shutil.copytree(place.pretrained(trial), models)
+    shutil.copytree(place.trial(start), models)
     prepared = Prepared.open(place.prepared(params))
     for _ in run_training("two_stage", params, prepared, 1, models):
         pass
@@ -303,7 +305,7 @@ def test_a_trial_that_fails_reports_the_problem(place: Place) -> None:
     from pipeline.sweeps.trials import code
 
     (place.root / "sweep.yaml").write_text("strategies: [tandem]\nseeds: [1]\n", encoding="utf-8")
-    (trial,) = read_space(place.root / "sweep.yaml", changed_params(SMALL)).trials
+    _, (trial,) = read_space(place.root / "sweep.yaml", changed_params(SMALL))
     (report,) = reports(trial, place, code())
     assert "run `dvc repro prepare`" in report["problem"] or "cannot be read" in report["problem"]
     (other,) = reports(trial, place, "of another machine")

@@ -7,13 +7,8 @@ import pytest
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
-from pipeline.runs.folders import HISTORY, TIMINGS, RunMetadata, run_folder, timings_folder
-from pipeline.sweeps.trials import (
-    Place,
-    Trial,
-    load_result,
-    save_stop,
-)
+from pipeline.runs.folders import HISTORY, TIMINGS, RunMetadata, run_folder, save_metadata, timings_folder
+from pipeline.sweeps.trials import Place, Result, Trial, load_result, save_stop
 
 ROWS: list[dict[str, Any]] = [
     {"step": 10, "seconds": 1.5, "dev_word_accuracy": 0.25, "dev_character_error_rate": 0.5, "loss_paired": 2.0},
@@ -38,26 +33,20 @@ def test_trials_that_agree_on_their_data_share_what_is_prepared(place: Place, pa
 
 
 def test_trials_that_agree_on_pretraining_and_seed_share_the_autoencoder(place: Place, params: Params) -> None:
-    one = place.pretrained(trial(params))
-    assert place.pretrained(trial(params, strategies__two_stage__steps=7)) == one
-    assert place.pretrained(trial(params, "tandem", strategies__tandem__start="pretrained")) == one
+    def start(trial: Trial) -> Path | None:
+        return place.trial(trial.pretraining) if trial.pretraining else None
+
+    one = start(trial(params))
+    assert start(trial(params, strategies__two_stage__steps=7)) == one
+    assert start(trial(params, "tandem", strategies__tandem__start="pretrained")) == one
     others: list[dict[str, Any]] = [
         {"model__units": 8},
         {"pretrain__steps": 7},
         {"noise__rate": 0.5},
         {"prepare__targets": 7},
     ]
-    assert (
-        len({one, place.pretrained(trial(params, seed=1)), *(place.pretrained(trial(params, **c)) for c in others)})
-        == 6
-    )
-
-
-def test_strategies_say_whether_they_start_from_an_autoencoder(params: Params) -> None:
-    assert trial(params).is_pretrained
-    assert trial(params, "tandem", strategies__tandem__start="pretrained").is_pretrained
-    assert not trial(params, "tandem").is_pretrained
-    assert not trial(params, "supervised").is_pretrained
+    assert len({None, one, start(trial(params, seed=1)), *(start(trial(params, **other)) for other in others)}) == 7
+    assert start(trial(params, "tandem")) is start(trial(params, "supervised")) is None
 
 
 def test_the_key_of_a_trial_stands_for_all_that_it_depends_on_and_nothing_else(place: Place, params: Params) -> None:
@@ -100,10 +89,13 @@ def test_a_stopped_trial_counts_with_its_best_evaluation(tmp_path: Path, params:
     save_stop(ROWS, tmp_path)
     result = load_result(trial(params), tmp_path)
     assert result
-    assert (result.is_finished, result.dev_word_accuracy, result.dev_character_error_rate) == (False, 0.25, 0.5)
-    assert (result.steps, result.best_step, result.seconds) == (20, 10, 3.0)
-    assert result.rows == ROWS
-    assert result.ending == "stopped early"
+    assert (result.ending, result.best, result.rows) == ("stopped early", ROWS[0], ROWS)
+
+
+def test_of_equal_accuracies_the_first_with_the_fewest_errors_is_the_best(params: Params) -> None:
+    errors = [0.5, 0.25, 0.25]
+    rows = [{"step": step, "dev_word_accuracy": 0.5, "dev_character_error_rate": e} for step, e in enumerate(errors)]
+    assert Result("finished", rows).best["step"] == 1
 
 
 def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path, params: Params) -> None:
@@ -111,19 +103,29 @@ def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path,
     stopped = load_result(trial(params), tmp_path)
     run = run_folder("two_stage", 0, tmp_path)
     run.mkdir(parents=True)
-    (run / HISTORY).write_text("step,dev_word_accuracy\n10,0.25\n30,0.5\n", encoding="utf-8")
+    (run / HISTORY).write_text(
+        "step,dev_word_accuracy,dev_character_error_rate\n10,0.25,0.5\n30,0.5,0.25\n", encoding="utf-8"
+    )
     timings = timings_folder("two_stage", 0, tmp_path)
     timings.mkdir(parents=True)
     (timings / TIMINGS).write_text("step,seconds\n10,1.5\n30,4.5\n", encoding="utf-8")
-    RunMetadata("two_stage", 0, "key", "content", "data", 99, 30, 30, 200, 30, 0.5, 0.25).save(run)
+    save_metadata(RunMetadata("two_stage", 0, "key", "content", "data", 99, 30, 30, 200, 30, 0.5, 0.25), run)
     result = load_result(trial(params), tmp_path)
     assert result
     assert stopped
-    assert (result.is_finished, result.dev_word_accuracy, result.steps, result.seconds) == (True, 0.5, 30, 4.5)
+    assert (result.ending, result.best["dev_word_accuracy"], result.rows[-1]["seconds"]) == ("finished", 0.5, 4.5)
     assert result.digest != stopped.digest
 
 
-def test_a_damaged_stopped_csv_is_named(tmp_path: Path, params: Params) -> None:
-    (tmp_path / "stopped.csv").write_text("step\nx\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"stopped\.csv cannot be used"):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("step\nx\n", r"stopped\.csv cannot be used .*: remove it"),
+        ("step\n1\n", "are damaged: remove that folder"),
+        ("", "are damaged: remove that folder"),
+    ],
+)
+def test_a_damaged_stopped_csv_is_named(tmp_path: Path, params: Params, text: str, problem: str) -> None:
+    (tmp_path / "stopped.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=problem):
         load_result(trial(params), tmp_path)
