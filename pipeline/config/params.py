@@ -19,10 +19,10 @@ from pipeline.config.problems import CONTRADICTION, ConfigError, checked, leaves
 
 PARAMS = Path("params.yaml")
 
-# Names of stages, of folders in models/ and of sections in metrics.json that are not strategies.
+# Names of stages, of folders in models/, of sections in metrics.json and of a column in curves.csv: not of strategies.
 RESERVED = (
     *("pretrain", "rerank", "features", "matcher", "timings", "prepare", "evaluate", "report", "publish", "own"),
-    *("ensembles", "controls", "comparisons", "ingredients", "verdict", "lookup", "identity"),
+    *("ensembles", "controls", "comparisons", "ingredients", "verdict", "lookup", "identity", "step"),
 )
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

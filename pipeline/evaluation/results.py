@@ -7,10 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -18,6 +17,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from pipeline.errors import UserError
 from pipeline.hashing import digest_of, joined
 from pipeline.runs.folders import RunMetadata, content_digest, run_folder
+
+if TYPE_CHECKING:  # what only reads metrics and runs is quick to import
+    import pandas as pd
 
 # Sections of the metrics beside those of the strategies.
 COMPARISONS, ENSEMBLES, CONTROLS, INGREDIENTS, VERDICT = (
@@ -92,12 +94,12 @@ class EvaluationResults:
     """
 
     metrics: Metrics
-    curves: pd.DataFrame
-    histories: pd.DataFrame
-    calibration: pd.DataFrame
-    confusions: pd.DataFrame
-    noise: pd.DataFrame
-    examples: pd.DataFrame
+    curves: "pd.DataFrame"
+    histories: "pd.DataFrame"
+    calibration: "pd.DataFrame"
+    confusions: "pd.DataFrame"
+    noise: "pd.DataFrame"
+    examples: "pd.DataFrame"
     attention: Sequence[AttentionMap] = ()
 
     def save(self, folder: Path = EVALUATION, summary: Path = SUMMARY) -> None:
@@ -142,12 +144,16 @@ def load_metrics(folder: Path = EVALUATION) -> Metrics:
     return metrics
 
 
-def accuracy_table(metrics: Metrics) -> pd.DataFrame:
+def accuracy_table(metrics: Metrics) -> "pd.DataFrame":
     """One row per strategy, ensemble and control: word accuracy as a fraction, and its interval."""
+    import pandas as pd
+
     return pd.DataFrame([{"strategy": name} | _flat(row) for name, row in rows(metrics).items()])
 
 
-def _tables(metrics: Metrics) -> dict[str, pd.DataFrame]:
+def _tables(metrics: Metrics) -> dict[str, "pd.DataFrame"]:
+    import pandas as pd
+
     by_length = [
         {"strategy": name, "from": bucket["from"], "to": bucket["to"], "items": bucket["items"]} | _flat(bucket)
         for name in strategies(metrics)
@@ -161,8 +167,10 @@ def _flat(part: dict[str, Any]) -> dict[str, float]:
     return {"word_accuracy": interval["mean"], "low": interval["low"], "high": interval["high"]}
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path) -> "pd.DataFrame":
     """A table in which text stays text, though it may look like a number or a missing value."""
+    import pandas as pd
+
     if path.stem == "curves":  # any column may be a strategy there, whatever its name
         return pd.read_csv(path, float_precision="round_trip")
     columns = pd.read_csv(path, nrows=0).columns

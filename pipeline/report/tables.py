@@ -7,9 +7,7 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
 from pipeline.evaluation.results import (
@@ -28,6 +26,9 @@ from pipeline.evaluation.results import (
 )
 from pipeline.runs.folders import PRETRAIN, load_seconds
 from pipeline.text import printable
+
+if TYPE_CHECKING:  # the verdict is quick to import
+    import pandas as pd
 
 ABSENT = "–"
 NOTHING = "\N{EMPTY SET}"
@@ -241,7 +242,7 @@ def training_seconds(metrics: Metrics) -> dict[str, float]:
     return seconds
 
 
-def sizes_table(rows: pd.DataFrame) -> str:
+def sizes_table(rows: "pd.DataFrame") -> str:
     """A markdown table of accuracies: a row for each strategy, a column for each number of pairs."""
     sizes = sorted(set(rows["pairs"]))
     cells = {
