@@ -11,8 +11,6 @@ from pipeline.data.alphabet import split
 from pipeline.evaluation.comparison import RunResult, by_strategy
 from pipeline.text import printable
 
-COLUMNS = ["strategy", "target", "written", "count", "occurrences"]
-
 
 def confusions(results: Iterable[RunResult], accepted: Sequence[Collection[str]], symbols: Symbols) -> pd.DataFrame:
     """How often each strategy writes one symbol where the target has another, the most frequent confusion first.
@@ -31,28 +29,21 @@ def confusions(results: Iterable[RunResult], accepted: Sequence[Collection[str]]
                 written = split(prediction, symbols)
                 wanted = written if prediction in choices else _closest(written, target, choices, symbols)
                 occurrences.update(wanted)
-                edits.update(differences(wanted, written))
+                edits.update(
+                    (
+                        "" if edit.tag == "insert" else wanted[edit.src_pos],
+                        "" if edit.tag == "delete" else written[edit.dest_pos],
+                    )
+                    for edit in Levenshtein.editops(wanted, written)
+                )
         occurrences[""] = occurrences.total()
         rows += [
             (strategy, printable(target), printable(written), count, occurrences[target])
             for (target, written), count in sorted(edits.items(), key=lambda item: (-item[1], item[0]))
         ]
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def differences(wanted: Sequence[str], written: Sequence[str]) -> list[tuple[str, str]]:
-    """The edits that turn `wanted` into `written`: pairs of symbols, "" for an insertion or deletion."""
-    return [
-        (
-            "" if edit.tag == "insert" else wanted[edit.src_pos],
-            "" if edit.tag == "delete" else written[edit.dest_pos],
-        )
-        for edit in Levenshtein.editops(wanted, written)
-    ]
+    return pd.DataFrame(rows, columns=["strategy", "target", "written", "count", "occurrences"])
 
 
 def _closest(written: Sequence[str], target: str, choices: Collection[str], symbols: Symbols) -> list[str]:
-    if not choices:
-        raise ValueError(f"nothing is accepted for the target {target!r}")
     split_choices = ((choice != target, choice, split(choice, symbols)) for choice in choices)
     return min(split_choices, key=lambda choice: (Levenshtein.distance(written, choice[2]), *choice[:2]))[2]

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from pipeline.evaluation.comparison import RunResult, by_strategy, stacked
@@ -21,27 +20,23 @@ def examples(results: Iterable[RunResult], focus: str, limit: int = 40) -> pd.Da
     groups = by_strategy(results)
     accuracy = pd.DataFrame({name: stacked(runs, "correct").mean(axis=0) for name, runs in groups.items()})
     others = accuracy.drop(columns=focus)
-    right, right_others = accuracy[focus] > 0.5, others > 0.5
     first = groups[focus][0]
-    pairs = list(zip(first.sources, first.targets, strict=True))
-    first_place = dict(zip(reversed(pairs), reversed(range(len(pairs))), strict=True))
-    repeated = np.array([first_place[pair] != item for item, pair in enumerate(pairs)])
-    won = (accuracy[focus] - others.min(axis=1))[right & ~right_others.all(axis=1) & ~repeated]
-    lost = (others.max(axis=1) - accuracy[focus])[~right & right_others.any(axis=1) & ~repeated]
-    half = limit // 2
-    most_won = max(limit - half, limit - len(lost))
-    chosen_won = won.sort_values(ascending=False, kind="stable").index[:most_won]
-    chosen_lost = lost.sort_values(ascending=False, kind="stable").index[: limit - len(chosen_won)]
-    columns = ["item", "result", "source", "target"]
-    columns += [f"{name}_{column}" for name in groups for column in ("prediction", "accuracy")]
-    rows = []
-    for result, chosen in (("won", chosen_won), ("lost", chosen_lost)):
-        for item in chosen:
-            row = [item, result, printable(first.sources[item]), printable(first.targets[item])]
-            for name, runs in groups.items():
-                row += [printable(_typical_prediction(runs, item)), accuracy.loc[item, name]]
-            rows.append(row)
-    return pd.DataFrame(rows, columns=columns)
+    is_right, is_new = (
+        accuracy[focus] > 0.5,
+        ~pd.Series(list(zip(first.sources, first.targets, strict=True))).duplicated(),
+    )
+    won = (accuracy[focus] - others.min(axis=1))[is_right & (others <= 0.5).any(axis=1) & is_new]
+    lost = (others.max(axis=1) - accuracy[focus])[~is_right & (others > 0.5).any(axis=1) & is_new]
+    won = won.sort_values(ascending=False, kind="stable").head(max(limit - limit // 2, limit - len(lost)))
+    lost = lost.sort_values(ascending=False, kind="stable").head(limit - len(won))
+    items = [*won.index, *lost.index]
+    table = pd.DataFrame({"item": items, "result": ["won"] * len(won) + ["lost"] * len(lost)})
+    table["source"] = [printable(first.sources[item]) for item in items]
+    table["target"] = [printable(first.targets[item]) for item in items]
+    for name, runs in groups.items():
+        table[f"{name}_prediction"] = [printable(_typical_prediction(runs, item)) for item in items]
+        table[f"{name}_accuracy"] = accuracy.loc[items, name].to_numpy()
+    return table
 
 
 def _typical_prediction(runs: Sequence[RunResult], item: int) -> str:

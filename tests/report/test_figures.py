@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.evaluation.comparison import calibration_table, compare
 from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.metrics import Resampling
 from pipeline.report.figures import (
     accuracy_by_pairs,
     calibration,
@@ -38,7 +39,7 @@ def test_legend_lies_above_the_data(tmp_path: Path) -> None:
 
 def test_accuracy_plot_shows_interval_mean_and_seeds(tmp_path: Path) -> None:
     results = several(("supervised",), [f"word{n}" for n in range(10)])
-    metrics = compare(results, [False] * 10, [5] * 10, resamples=100)
+    metrics = compare(results, [False] * 10, [5] * 10, resampling=Resampling(resamples=100))
     axes = word_accuracy(metrics).axes[0]
     assert [text.get_text() for text in axes.texts] == ["50.0%"]
     seeds = axes.lines[-1].get_xdata()
@@ -47,7 +48,7 @@ def test_accuracy_plot_shows_interval_mean_and_seeds(tmp_path: Path) -> None:
 
 def test_accuracy_plot_shows_ensembles_in_the_colour_of_their_strategy() -> None:
     results = several(("supervised", "tandem"), [f"word{n}" for n in range(10)])
-    metrics = compare(results, [False] * 10, [5] * 10, resamples=100, ensembles=results[-1:])
+    metrics = compare(results, [False] * 10, [5] * 10, resampling=Resampling(resamples=100), ensembles=results[-1:])
     axes = word_accuracy(metrics).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["supervised", "tandem", "tandem, ensemble"]
     marks = [line for line in axes.lines if line.get_marker() in ("o", "s") and line.get_markersize() == 6]
