@@ -4,7 +4,7 @@ Stage `evaluate` writes it; the report and what MLflow shows are made from it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,9 @@ if TYPE_CHECKING:  # what only reads metrics and runs is quick to import
     import pandas as pd
 
 # Sections of the metrics beside those of the strategies.
-COMPARISONS, ENSEMBLES, CONTROLS, INGREDIENTS, VERDICT = (
-    "comparisons",
-    "ensembles",
-    "controls",
-    "ingredients",
-    "verdict",
-)
-SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, INGREDIENTS, VERDICT)
+COMPARISONS, ENSEMBLES, CONTROLS = "comparisons", "ensembles", "controls"
+SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, "ingredients", "verdict")
 LISTED, UNLISTED = "listed_targets", "unlisted_targets"  # parts of the test set, by whether a target is unpaired, too
-GREEDY, BEAM = "greedy", "beam"  # orders of candidates beside the one that is evaluated
 Metrics = dict[str, Any]
 
 REPORTS = Path("reports")
@@ -62,7 +55,7 @@ def ensemble_title(strategy: str) -> str:
 
 def focus_of(metrics: Metrics) -> str:
     """The strategy that the verdict, examples, confusions and attention maps are about."""
-    return str(metrics[VERDICT]["focus"])
+    return str(metrics["verdict"]["focus"])
 
 
 def difference(metrics: Metrics, name: str, other: str) -> dict[str, float]:
@@ -108,28 +101,40 @@ class EvaluationResults:
         accuracy.csv and by_length.csv repeat numbers of the metrics for `dvc plots`.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        accuracies = {name: round(self.metrics[name]["word_accuracy"]["mean"], 4) for name in strategies(self.metrics)}
-        for path, content in ((folder / METRICS, self.metrics), (summary, accuracies)):
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            path.write_text(text + "\n", encoding="utf-8", newline="\n")
+        names = strategies(self.metrics)
+        accuracies = {name: round(self.metrics[name]["word_accuracy"]["mean"], 4) for name in names}
         maps = [asdict(one) | {"weights": one.weights.round(4).astype(float).tolist()} for one in self.attention]
-        (folder / ATTENTION).write_text(json.dumps(maps) + "\n", encoding="utf-8")  # ASCII, as any symbol may occur
+        for path, content in ((folder / METRICS, self.metrics), (summary, accuracies), (folder / ATTENTION, maps)):
+            text = json.dumps(content, indent=None if content is maps else 2, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8", newline="\n")
+        buckets = [(name, bucket) for name in names for bucket in self.metrics[name]["by_source_length"]]
         tables = {name: getattr(self, name) for name in TABLES}
-        for name, table in (tables | _tables(self.metrics)).items():
+        tables |= {"accuracy": accuracy_table(self.metrics), "by_length": _flat(buckets, "from", "to", "items")}
+        for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
     @classmethod
     def load(cls, folder: Path = EVALUATION) -> "EvaluationResults":
         """Read what `save` wrote; raises `UserError` for anything else."""
+        import pandas as pd
+
         metrics = load_metrics(folder)
+        # Text stays text, though it may look like a number or a missing value. In curves.csv a strategy may have the
+        # name of a column of text, and means may be missing.
+        text = dict.fromkeys([*TEXT, *(f"{name}_prediction" for name in strategies(metrics))], str)
+        kinds: dict[str, Any] = {name: {"dtype": text, "keep_default_na": False} for name in TABLES if name != "curves"}
         try:
+            tables = {
+                name: pd.read_csv(folder / f"{name}.csv", float_precision="round_trip", **kinds.get(name, {}))
+                for name in TABLES
+            }
             maps = [
                 AttentionMap(tuple(one["source"]), tuple(one["written"]), np.array(one["weights"], np.float32))
                 for one in json.loads((folder / ATTENTION).read_text(encoding="utf-8"))
             ]
-            return cls(metrics, **{name: _read(folder / f"{name}.csv") for name in TABLES}, attention=maps)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder} cannot be used ({error}): run `dvc repro`") from error
+        return cls(metrics, **tables, attention=maps)
 
 
 def load_metrics(folder: Path = EVALUATION) -> Metrics:
@@ -146,36 +151,19 @@ def load_metrics(folder: Path = EVALUATION) -> Metrics:
 
 def accuracy_table(metrics: Metrics) -> "pd.DataFrame":
     """One row per strategy, ensemble and control: word accuracy as a fraction, and its interval."""
+    return _flat(rows(metrics).items())
+
+
+def _flat(parts: Iterable[tuple[str, Metrics]], *columns: str) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.DataFrame([{"strategy": name} | _flat(row) for name, row in rows(metrics).items()])
-
-
-def _tables(metrics: Metrics) -> dict[str, "pd.DataFrame"]:
-    import pandas as pd
-
-    by_length = [
-        {"strategy": name, "from": bucket["from"], "to": bucket["to"], "items": bucket["items"]} | _flat(bucket)
-        for name in strategies(metrics)
-        for bucket in metrics[name]["by_source_length"]
-    ]
-    return {"accuracy": accuracy_table(metrics), "by_length": pd.DataFrame(by_length)}
-
-
-def _flat(part: dict[str, Any]) -> dict[str, float]:
-    interval = part["word_accuracy"]
-    return {"word_accuracy": interval["mean"], "low": interval["low"], "high": interval["high"]}
-
-
-def _read(path: Path) -> "pd.DataFrame":
-    """A table in which text stays text, though it may look like a number or a missing value."""
-    import pandas as pd
-
-    if path.stem == "curves":  # any column may be a strategy there, whatever its name
-        return pd.read_csv(path, float_precision="round_trip")
-    columns = pd.read_csv(path, nrows=0).columns
-    types = {name: str for name in columns if name in TEXT or name.endswith("_prediction")}
-    return pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
+    accuracies = {"word_accuracy": "mean", "low": "low", "high": "high"}
+    return pd.DataFrame(
+        {"strategy": name}
+        | {column: part[column] for column in columns}
+        | {column: part["word_accuracy"][key] for column, key in accuracies.items()}
+        for name, part in parts
+    )
 
 
 @dataclass(frozen=True)
@@ -232,8 +220,7 @@ class EvaluatedRuns:
     def save(self, folder: Path = EVALUATION) -> None:
         """Write runs.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = TypeAdapter(EvaluatedRuns).dump_python(self, mode="json")
-        (folder / RUNS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (folder / RUNS).write_bytes(TypeAdapter(EvaluatedRuns).dump_json(self, indent=1) + b"\n")
 
     def check(self, parameters: Mapping[str, Any], data: str) -> None:
         """Raise `UserError` unless these are the deciding parameters, the prepared data and the models of now."""

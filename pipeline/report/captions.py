@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from pipeline.evaluation.results import VERDICT, Metrics, difference, focus_of, strategies
+from pipeline.evaluation.results import Metrics, difference, focus_of, strategies
 from pipeline.report.tables import how_often, in_words, is_decided, length_range, visible
 
 MISTAKES = 3  # that are named
@@ -13,7 +13,7 @@ _ISOLATE, _END = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"  # ar
 
 def headline(metrics: Metrics) -> str:
     """The answer in a line: the strategy in focus against its only rival, or else the most accurate one."""
-    focus, rivals = focus_of(metrics), metrics[VERDICT]["rivals"]
+    focus, rivals = focus_of(metrics), metrics["verdict"]["rivals"]
     if len(rivals) == 1:
         (rival,) = rivals
         gain = difference(metrics, focus, rival)["difference"]

@@ -11,8 +11,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pipeline.evaluation.results import (
-    CONTROLS,
-    INGREDIENTS,
     AttentionMap,
     difference,
     ensemble_title,
@@ -62,7 +60,7 @@ def page(report: Report) -> str:
         marks=_marks(report),
         rows=rows(metrics),
         ingredients=[
-            (f"{BOUGHT[row['ingredient']]}: {row['with']} − {row['without']}", row) for row in metrics[INGREDIENTS]
+            (f"{BOUGHT[row['ingredient']]}: {row['with']} − {row['without']}", row) for row in metrics["ingredients"]
         ],
         differences=[
             (f"{name} − {other}", difference(metrics, name, other))
@@ -129,7 +127,7 @@ def _plots(report: Report) -> dict[str, tuple[str, Markup]]:
 
 def _marks(report: Report) -> dict[str, tuple[str, str]]:
     """The sign and the colour of each row, as in the figures."""
-    marks = dict.fromkeys(report.metrics[CONTROLS], (FULL[0], "muted"))
+    marks = dict.fromkeys(report.metrics["controls"], (FULL[0], "muted"))
     for number, name in enumerate(report.strategies):
         place = number % len(PALETTE)
         marks |= {name: (FULL[place], f"series-{place}"), ensemble_title(name): (HOLLOW[place], f"series-{place}")}

@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
 from pipeline.evaluation.results import (
-    ENSEMBLES,
-    GREEDY,
-    INGREDIENTS,
     LISTED,
     UNLISTED,
-    VERDICT,
     Metrics,
     difference,
     ensemble_title,
@@ -131,7 +127,7 @@ def verdict(metrics: Metrics) -> str:
     if len(names) == 1:
         return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
     ranked = sorted([focus, *(name for name in names if name != focus)], key=lambda name: -_accuracy(metrics, name))
-    best, compared = ranked[0], [focus, *metrics[VERDICT]["rivals"]]
+    best, compared = ranked[0], [focus, *metrics["verdict"]["rivals"]]
     if len(compared) == 1:
         compared = ranked[:3]
     clauses = [f"{compared[0]} {_against(metrics, compared[0], rival)}" for rival in compared[1:]]
@@ -203,7 +199,7 @@ def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
         [
             name,
             percent(row["word_accuracy"]),
-            f"{100 * row['by_order'][GREEDY]['mean']:.1f}" if GREEDY in row["by_order"] else ABSENT,
+            f"{100 * row['by_order']['greedy']['mean']:.1f}" if "greedy" in row["by_order"] else ABSENT,
             percent(row["character_error_rate"]),
             *(f"{row[key]:,.0f}" for key in ("paired_steps", "steps")),
             *([f"{seconds[name]:,.0f}" if name in seconds else ABSENT] if seconds else []),
@@ -211,7 +207,7 @@ def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
         for name, row in rows(metrics).items()
     ]
     text = markdown_table(header, lines)
-    if not metrics[INGREDIENTS]:
+    if not metrics["ingredients"]:
         return text
     bought = [
         [
@@ -220,7 +216,7 @@ def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
             f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})",
             p_value_text(row["p_value"]),
         ]
-        for row in metrics[INGREDIENTS]
+        for row in metrics["ingredients"]
     ]
     return f"{text}\n{markdown_table(['ingredient', 'difference', f'points ({interval})', 'p'], bought, left=2)}"
 
@@ -237,7 +233,7 @@ def training_seconds(metrics: Metrics) -> dict[str, float]:
         with contextlib.suppress(UserError, IndexError, KeyError):
             total = sum(load_seconds(part, int(seed)) for part in parts for seed in seeds)
             seconds[name] = total / len(seeds)
-            if name in metrics[ENSEMBLES]:
+            if name in metrics["ensembles"]:
                 seconds[ensemble_title(name)] = total
     return seconds
 

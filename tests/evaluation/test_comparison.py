@@ -169,7 +169,9 @@ def test_length_buckets_never_split_a_length() -> None:
 
 def test_accuracy_by_source_length_covers_every_item_once() -> None:
     lengths = [1, 1, 2, 2, 3, 3, 4, 4, 9, 9]
-    metrics = compare([run("tandem", 0, [1, 1, 1, 0, 1, 0, 1, 0, 0, 0])], [False] * 10, lengths, resampling=Resampling(resamples=100))
+    metrics = compare(
+        [run("tandem", 0, [1, 1, 1, 0, 1, 0, 1, 0, 0, 0])], [False] * 10, lengths, resampling=Resampling(resamples=100)
+    )
     buckets = metrics["tandem"]["by_source_length"]
     assert [(bucket["from"], bucket["to"], bucket["items"]) for bucket in buckets] == [
         (1, 1, 2),

@@ -77,7 +77,7 @@ def evaluation(results: Sequence[RunResult], metrics: Metrics | None = None, **c
     targets = results[0].targets
     if metrics is None:
         lengths = list(map(len, targets))
-        metrics = compare(results, [False] * len(targets), lengths, shipped(results), resampling=Resampling(resamples=100))
+        metrics = compare(results, [False] * len(targets), lengths, shipped(results), Resampling(100))
     values: dict[str, Any] = {
         "curves": curves_table(results),
         "histories": histories_table(results),

@@ -43,7 +43,7 @@ def report() -> None:
         write_predictions(REPORTS / group.predictions, result, prepared.test)
     (REPORTS / "predictions" / "tandem-ensemble.tsv").write_text("of no single run\n", encoding="utf-8")
     runs, strategies = list(results.values()), load_params().strategies
-    metrics = compare(runs, listed=[False], source_lengths=[1], settings=strategies, resampling=Resampling(resamples=100))
+    metrics = compare(runs, listed=[False], source_lengths=[1], settings=strategies, resampling=Resampling(100))
     evaluation(runs, metrics).save()
     for name, content in (
         ("matcher.json", json.dumps({"encoder": "conv", "test": {"roc_auc": 0.75}})),
