@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.config.params import Strategy
 from pipeline.evaluation.metrics import Resampling, expected_calibration_error, reliability_curve
-from pipeline.evaluation.results import LISTED, SECTIONS, UNLISTED, Metrics, difference
+from pipeline.evaluation.results import SECTIONS, Metrics, difference
 
 BUCKETS = 5  # of source lengths
 KNOWN_INGREDIENTS = ("synthetic", "autoencode", "pretrained")
@@ -122,8 +122,8 @@ def compare(
             "by_source_length": [
                 {"from": low, "to": high, **part(name, (lengths >= low) & (lengths <= high))} for low, high in buckets
             ],
-            LISTED: part(name, is_listed) if is_listed.any() else None,
-            UNLISTED: part(name, ~is_listed) if not is_listed.all() else None,
+            "listed_targets": part(name, is_listed) if is_listed.any() else None,
+            "unlisted_targets": part(name, ~is_listed) if not is_listed.all() else None,
         }
     metrics["ensembles"] = {result.strategy: row([result]) for result in ensembles}
     metrics["controls"] = {result.strategy: row([result]) for result in controls}

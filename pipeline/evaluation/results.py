@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # what only reads metrics and runs is quick to import
 # Sections of the metrics beside those of the strategies.
 COMPARISONS, ENSEMBLES, CONTROLS = "comparisons", "ensembles", "controls"
 SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, "ingredients", "verdict")
-LISTED, UNLISTED = "listed_targets", "unlisted_targets"  # parts of the test set, by whether a target is unpaired, too
 Metrics = dict[str, Any]
 
 REPORTS = Path("reports")

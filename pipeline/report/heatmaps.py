@@ -6,7 +6,6 @@ Cells have one colour, more or less opaque, so that a map reads on a light page 
 import textwrap
 from collections.abc import Sequence
 from math import ceil
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -92,8 +91,8 @@ def _note(text: str) -> Figure:
 def _cells(axes: Axes, shares: NDArray[np.floating], down: Sequence[str], across: Sequence[str], colour: str) -> None:
     """Draw shares in [0, 1] as squares with symbols along both sides."""
     opacities = LinearSegmentedColormap.from_list("", [to_rgba(colour, 0), to_rgba(colour, 1)])
-    lines: dict[str, Any] = {"edgecolors": GRID, "linewidth": 0.4}
-    axes.pcolormesh(range(len(across)), range(len(down)), shares, cmap=opacities, vmin=0, vmax=1, **lines)
+    edges = (np.arange(len(symbols) + 1) - 0.5 for symbols in (across, down))
+    axes.pcolormesh(*edges, shares, cmap=opacities, vmin=0, vmax=1, edgecolors=GRID, linewidth=0.4)
     axes.invert_yaxis()
     axes.set_aspect("equal")
     down, across = ([plain(visible(symbol), LABEL) for symbol in symbols] for symbols in (down, across))

@@ -71,7 +71,7 @@ def _plots(report: Report) -> dict[str, tuple[str, Markup]]:
     sentences = {
         "word_accuracy": "",
         "learning_curves": captions.learning_curves(results.curves, results.histories),
-        "accuracy_by_length": captions.by_length(metrics),
+        "accuracy_by_length": "",
     }
     if (results.confusions["strategy"] == report.focus).any():
         sentences["confusions"] = captions.confusions(results.confusions, report.focus, metrics[report.focus]["seeds"])
@@ -80,7 +80,7 @@ def _plots(report: Report) -> dict[str, tuple[str, Markup]]:
     plots = {}
     for name, sentence in sentences.items():
         title, draw = PLOTS[name]
-        plots[name] = sentence, inline_svg(draw(results), name, f"{title}. {sentence}")
+        plots[name] = sentence, inline_svg(draw(results), name, f"{title}. {sentence}".strip())
     if report.by_pairs["pairs"].nunique() > 1:
         sentence = captions.by_pairs(report.by_pairs)
         confidence = metrics[report.focus]["confidence"]

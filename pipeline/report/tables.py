@@ -4,22 +4,14 @@ All text is safe in markdown and readable on a terminal.
 """
 
 import contextlib
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
-from pipeline.evaluation.results import (
-    LISTED,
-    UNLISTED,
-    Metrics,
-    difference,
-    ensemble_title,
-    focus_of,
-    rows,
-    strategies,
-)
+from pipeline.evaluation.results import Metrics, difference, ensemble_title, focus_of, rows, strategies
 from pipeline.runs.folders import PRETRAIN, load_seconds
 from pipeline.text import printable
 
@@ -28,15 +20,11 @@ if TYPE_CHECKING:  # the verdict is quick to import
 
 ABSENT = "–"
 NOTHING = "\N{EMPTY SET}"
-SPACE = "\N{OPEN BOX}"
-BASE = "\N{DOTTED CIRCLE}"  # carries a combining mark
 BOUGHT = {"synthetic": "made-up pairs", "autoencode": "autoencoding", "pretrained": "the pretrained decoder"}
-PARTS = {LISTED: "listed", UNLISTED: "not listed"}
 
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
 # What looks like an address would become a link.
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]|@(?=[\w-]+\.)|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def percent(interval: Mapping[str, float]) -> str:
@@ -77,8 +65,8 @@ def visible(symbol: str) -> str:
     if not symbol:
         return NOTHING
     if symbol.isspace():
-        return SPACE * len(symbol)
-    return printable(BASE + symbol if unicodedata.category(symbol[0]).startswith("M") else symbol)
+        return "\N{OPEN BOX}" * len(symbol)
+    return printable("\N{DOTTED CIRCLE}" + symbol if unicodedata.category(symbol[0]).startswith("M") else symbol)
 
 
 def how_often(mean: float) -> str:
@@ -93,8 +81,7 @@ def escape(text: str) -> str:
     """
     if not text:
         return "*(empty)*"
-    text = _SPECIAL.sub(lambda match: "\\" + match[0], printable(text))
-    return "".join(_ENTITIES.get(character, character) for character in text)
+    return html.escape(_SPECIAL.sub(lambda match: "\\" + match[0], printable(text)), quote=False)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -164,7 +151,7 @@ def _against(metrics: Metrics, name: str, rival: str) -> str:
 def listed_share(metrics: Metrics) -> str:
     """How many test items the accuracies are of, and for how many of them the target is in the list."""
     row = metrics[focus_of(metrics)]
-    listed = row[LISTED]["items"] if row[LISTED] else 0
+    listed = row["listed_targets"]["items"] if row["listed_targets"] else 0
     return (
         f"Accuracies are those on all {row['items']:,} test items, of which {listed / row['items']:.0%} have a target "
         "that is listed among the unpaired targets."
@@ -178,7 +165,7 @@ def by_listed(metrics: Metrics) -> dict[str, dict[str, str]]:
         f"{title} ({metrics[names[0]][key]['items']:,} items)": {
             name: percent(metrics[name][key]["word_accuracy"]) for name in names
         }
-        for key, title in PARTS.items()
+        for key, title in (("listed_targets", "listed"), ("unlisted_targets", "not listed"))
         if metrics[names[0]][key]
     }
 

@@ -70,5 +70,11 @@ def test_an_attention_map_has_the_source_across_and_what_is_written_down() -> No
     assert cells(figure.axes[0]) == pytest.approx({(0, 0): 1, (1, 0): 0.25, (1, 1): 0.75, (2, 1): 1})
 
 
+def test_a_single_symbol_has_a_whole_square() -> None:
+    one = AttentionMap(("a",), ("b",), np.ones((1, 1), np.float32))
+    axes = attention(evaluation([run("tandem", 0, [1])], attention=[one])).axes[0]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 0.5), (0.5, -0.5))
+
+
 def test_without_maps_a_figure_says_so() -> None:
     assert "no map" in attention(evaluation([run("tandem", 0, [1])])).texts[0].get_text()
