@@ -1,7 +1,7 @@
 """The comparison of strategies: from the scores of single runs to the content of metrics.json.
 
-How one number is computed is left to `metrics`, learning curves to `curves`, files to `results`. Any number of
-strategies can be compared, each with all before it in order of appearance.
+How one number is computed is left to `metrics`, files to `results`. Any number of strategies can be compared, each with
+all before it in order of appearance.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.config.params import Strategy
 from pipeline.evaluation.metrics import Resampling, expected_calibration_error, reliability_curve
-from pipeline.evaluation.results import SECTIONS, Metrics, difference
+from pipeline.evaluation.results import Metrics, difference
 
 BUCKETS = 5  # of source lengths
-KNOWN_INGREDIENTS = ("synthetic", "autoencode", "pretrained")
+INGREDIENTS = ("synthetic", "autoencode", "pretrained")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +51,15 @@ def by_strategy(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     Raises ValueError if there are no runs, a run occurs twice, or runs have predictions for different items.
     """
     groups: dict[str, list[RunResult]] = {}
-    for result in results:
-        groups.setdefault(result.strategy, []).append(result)
+    for run in (results := list(results)):
+        if list(run.sources) != list(results[0].sources) or list(run.targets) != list(results[0].targets):
+            raise ValueError(f"{run.strategy!r} with seed {run.seed} has other test items than {results[0].strategy!r}")
+        groups.setdefault(run.strategy, []).append(run)
     if not groups:
         raise ValueError("there are no runs to compare")
-    if reserved := set(SECTIONS).intersection(groups):
-        raise ValueError(f"a strategy cannot be named {reserved.pop()!r}")
-    first = next(iter(groups.values()))[0]
     for strategy, runs in groups.items():
         if len({run.seed for run in runs}) < len(runs):
             raise ValueError(f"strategy {strategy!r} has two runs of one seed")
-        for run in runs:
-            if list(run.sources) != list(first.sources) or list(run.targets) != list(first.targets):
-                raise ValueError(f"{strategy!r} with seed {run.seed} has other test items than {first.strategy!r}")
-            if not len(run.sources) == len(run.predictions) == len(run.scores) > 0:
-                raise ValueError(f"{strategy!r} with seed {run.seed} lacks predictions or scores of some items")
     return {name: sorted(runs, key=lambda run: run.seed) for name, runs in groups.items()}
 
 
@@ -78,7 +72,7 @@ def compare(
     ensembles: Iterable[RunResult] = (),
     controls: Iterable[RunResult] = (),
 ) -> Metrics:
-    """The content of metrics.json: every strategy by its name, and the `SECTIONS` beside them.
+    """The content of metrics.json: every strategy by its name, and `results.SECTIONS` beside them.
 
     listed: per test item, whether its target is among the unpaired ones. source_lengths: in symbols. settings: of each
     strategy, for what the ingredients buy and which strategies the verdict compares. Accuracies, rates and the expected
@@ -148,7 +142,7 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
         and settings[name].ingredients > settings[other].ingredients
         and settings[name].total_steps == settings[other].total_steps
     ]
-    return sorted(bought, key=lambda row: KNOWN_INGREDIENTS.index(row["ingredient"]))
+    return sorted(bought, key=lambda row: INGREDIENTS.index(row["ingredient"]))
 
 
 def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> dict[str, Any]:
@@ -156,20 +150,17 @@ def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> 
 
     The focus is the last strategy that has a rival with other ingredients, or else any rival, or else the last one.
     """
+    ingredients = {name: strategy.ingredients for name, strategy in settings.items()}
     # Whether each learns from made-up pairs, and whether from unpaired targets by copying them.
     materials = {
-        name: ("synthetic" in strategy.ingredients, not strategy.ingredients.isdisjoint(("autoencode", "pretrained")))
-        for name, strategy in settings.items()
+        name: ("synthetic" in used, not used.isdisjoint(("autoencode", "pretrained")))
+        for name, used in ingredients.items()
     }
     rivals = {
         name: [other for other in settings if other != name and materials[other] == materials[name]] for name in names
     }
-
-    def rank(name: str) -> tuple[bool, bool]:
-        others = [settings[other].ingredients != settings[name].ingredients for other in rivals[name]]
-        return any(others), bool(others)
-
-    focus = max(reversed(names), key=rank)
+    mixed = [name for name in names for other in rivals[name] if ingredients[other] != ingredients[name]]
+    focus = (mixed or [name for name in names if rivals[name]] or names)[-1]
     return {"focus": focus, "rivals": rivals[focus]}
 
 
@@ -193,6 +184,36 @@ def _pooled(runs: Sequence[RunResult]) -> tuple[NDArray[np.float64], NDArray[np.
     if len(confidences) < len(runs):
         return None
     return np.concatenate(confidences).astype(np.float64), stacked(runs, "correct").ravel()
+
+
+def histories_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """Every evaluation of every run: columns strategy, seed, step and dev_word_accuracy."""
+    columns = ["strategy", "seed", "step", "dev_word_accuracy"]
+    parts = [
+        run.history.reindex(columns=columns)
+        .assign(strategy=name, seed=run.seed)
+        .dropna()
+        .drop_duplicates("step", keep="last")
+        for name, runs in by_strategy(results).items()
+        for run in runs
+    ]
+    return pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=columns)], ignore_index=True)
+
+
+def curves_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """Column `step` and, per strategy, the mean dev word accuracy of its seeds.
+
+    A seed that stopped early continues with its best value, that of the weights it keeps, to the end of the table. At a
+    step without an evaluation of a seed its last value counts. NaN before all seeds were evaluated once.
+    """
+    histories = histories_table(results)
+    runs = histories.pivot_table(index="step", columns=["strategy", "seed"], values="dev_word_accuracy")
+    for name in runs:
+        curve = runs[name]
+        runs[name] = curve.ffill().where(runs.index <= curve.last_valid_index(), curve.max())
+    means = pd.DataFrame({name: runs[name].T.mean(skipna=False) for name in by_strategy(results) if name in runs})
+    means = means.reindex(columns=list(by_strategy(results)))
+    return means.set_axis(runs.index.astype(int)).rename_axis("step").reset_index()
 
 
 def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int, int]]:

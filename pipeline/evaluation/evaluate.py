@@ -33,9 +33,8 @@ def lookup(
     pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
 ) -> list[str]:
     """The most frequent target of each source in the pairs, the earliest of several; an unseen source is copied."""
-    best: dict[str, str] = {}
-    for (source, target), _ in Counter((pair.source, pair.target) for pair in pairs).most_common():
-        best.setdefault(source, target)
+    counts = Counter((pair.source, pair.target) for pair in pairs)
+    best = {source: target for (source, target), _ in reversed(counts.most_common())}
     copies = identity(sources, source_alphabet, target_alphabet)
     return [best.get(source, copy) for source, copy in zip(sources, copies, strict=True)]
 
@@ -105,9 +104,8 @@ def write_predictions(path: Path, result: RunResult, test: Sequence[Example]) ->
         "confidence": result.confidences,
         **result.scores,
     }
-    pd.DataFrame(columns).to_csv(
-        path, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE, float_format="%.6g"
-    )
+    table = pd.DataFrame(columns)
+    table.to_csv(path, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE, float_format="%.6g")
 
 
 def score(predictions: Sequence[str], prepared: Prepared) -> pd.DataFrame:

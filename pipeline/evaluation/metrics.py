@@ -59,8 +59,6 @@ class Resampling:
 
         edits, lengths: int [seeds, items], as `score` counts them.
         """
-        if np.shape(edits) != np.shape(lengths):
-            raise ValueError(f"edits are {np.shape(edits)}, but lengths are {np.shape(lengths)}")
         return self._rate(_by_item(edits), _by_item(lengths), np.random.default_rng(self.seed))
 
     def paired_difference(self, correct: ArrayLike, baseline: ArrayLike) -> Difference:

@@ -6,6 +6,7 @@ Stage `evaluate` writes it; the report and what MLflow shows are made from it.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,8 @@ class EvaluationResults:
 
     metrics: as `comparison.compare` computes them. curves and histories: dev word accuracy by step, the mean of each
     strategy (a column each) and that of each run (columns strategy, seed, step, dev_word_accuracy). calibration,
-    confusions, noise, examples: the tables of `comparison.calibration_table`, `confusions.confusions`,
-    `LearnedNoise.rewrites` and `examples.examples`. attention: maps of the strategy in focus; empty if the bridge is a
+    confusions, noise, examples: the tables of `comparison.calibration_table`, `mistakes.confusions`,
+    `LearnedNoise.rewrites` and `mistakes.examples`. attention: maps of the strategy in focus; empty if the bridge is a
     vector.
     """
 
@@ -95,10 +96,7 @@ class EvaluationResults:
     attention: Sequence[AttentionMap] = ()
 
     def save(self, folder: Path = EVALUATION, summary: Path = SUMMARY) -> None:
-        """Write metrics.json, attention.json and a CSV file for each table, and the small metrics for DVC beside it.
-
-        accuracy.csv and by_length.csv repeat numbers of the metrics for `dvc plots`.
-        """
+        """Write the results, parts of the metrics as tables for `dvc plots`, and a summary for `dvc metrics`."""
         folder.mkdir(parents=True, exist_ok=True)
         names = strategies(self.metrics)
         accuracies = {name: round(self.metrics[name]["word_accuracy"]["mean"], 4) for name in names}
@@ -121,12 +119,10 @@ class EvaluationResults:
         # Text stays text, though it may look like a number or a missing value. In curves.csv a strategy may have the
         # name of a column of text, and means may be missing.
         text = dict.fromkeys([*TEXT, *(f"{name}_prediction" for name in strategies(metrics))], str)
-        kinds: dict[str, Any] = {name: {"dtype": text, "keep_default_na": False} for name in TABLES if name != "curves"}
+        kinds: dict[str, Any] = {name: {"dtype": text, "keep_default_na": False} for name in TABLES} | {"curves": {}}
         try:
-            tables = {
-                name: pd.read_csv(folder / f"{name}.csv", float_precision="round_trip", **kinds.get(name, {}))
-                for name in TABLES
-            }
+            read: Any = partial(pd.read_csv, float_precision="round_trip")
+            tables = {name: read(folder / f"{name}.csv", **options) for name, options in kinds.items()}
             maps = [
                 AttentionMap(tuple(one["source"]), tuple(one["written"]), np.array(one["weights"], np.float32))
                 for one in json.loads((folder / ATTENTION).read_text(encoding="utf-8"))
@@ -156,13 +152,9 @@ def accuracy_table(metrics: Metrics) -> "pd.DataFrame":
 def _flat(parts: Iterable[tuple[str, Metrics]], *columns: str) -> "pd.DataFrame":
     import pandas as pd
 
-    accuracies = {"word_accuracy": "mean", "low": "low", "high": "high"}
-    return pd.DataFrame(
-        {"strategy": name}
-        | {column: part[column] for column in columns}
-        | {column: part["word_accuracy"][key] for column, key in accuracies.items()}
-        for name, part in parts
-    )
+    interval = {"word_accuracy.mean": "word_accuracy", "word_accuracy.low": "low", "word_accuracy.high": "high"}
+    table = pd.json_normalize([{"strategy": name, **part} for name, part in parts]).rename(columns=interval)
+    return table[["strategy", *columns, *interval.values()]]
 
 
 @dataclass(frozen=True)
@@ -180,18 +172,14 @@ class EvaluatedRun:
     models: str
 
     @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return run_folder(self.metadata.strategy, self.metadata.seed)
-
-    @property
     def dev_accuracy(self) -> float:
         """Word accuracy on dev: with the reranker, cross-validated, or greedy if there is none."""
         return self.metrics.get(RERANKED, self.metadata.dev_word_accuracy)
 
     def digest_now(self) -> str:
         """The digest of the training's results and of the reranker as they are now."""
-        return joined(content_digest(self.folder), digest_of([self.reranker]))
+        metadata = self.metadata
+        return joined(content_digest(run_folder(metadata.strategy, metadata.seed)), digest_of([self.reranker]))
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -226,12 +214,11 @@ class EvaluatedRuns:
         for name in dict.fromkeys([*parameters, *self.parameters]):
             before, now = self.parameters.get(name), parameters.get(name)
             if before != now and not name.startswith("matcher."):
-                raise UserError(
-                    f"reports was made with {name}: {json.dumps(before)}, but params.yaml says {json.dumps(now)}: "
-                    "run `dvc repro`"
-                )
+                change = f"{name}: {json.dumps(before)}, but params.yaml says {json.dumps(now)}"
+                raise UserError(f"reports was made with {change}: run `dvc repro`")
         if self.data != data:
             raise UserError("reports was made with other data than data/prepared now holds: run `dvc repro`")
         for run in self.runs:
             if run.digest_now() != run.models:
-                raise UserError(f"{run.folder} or {run.reranker} changed since reports was made: run `dvc repro`")
+                folder = run_folder(run.metadata.strategy, run.metadata.seed)
+                raise UserError(f"{folder} or {run.reranker} changed since reports was made: run `dvc repro`")

@@ -6,12 +6,10 @@ from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.evaluation.attention import attention_maps, sources_to_map
-from pipeline.evaluation.comparison import calibration_table, compare
-from pipeline.evaluation.confusions import confusions
-from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.comparison import calibration_table, compare, curves_table, histories_table
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
-from pipeline.evaluation.examples import examples
 from pipeline.evaluation.metrics import Resampling
+from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns, EvaluationResults, focus_of
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs

@@ -189,8 +189,6 @@ def test_accuracy_by_source_length_covers_every_item_once() -> None:
         ([], "no runs"),
         ([run("tandem", 0, HALF), run("tandem", 0, HALF)], "two runs of one seed"),
         ([run("tandem", 0, HALF), run("tandem", 1, [1])], "other test items"),
-        ([run("comparisons", 0, HALF)], "cannot be named"),
-        ([run("verdict", 0, HALF)], "cannot be named"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(results: list[RunResult], message: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pipeline.config.options import Symbols
 from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult
-from pipeline.evaluation.confusions import confusions
+from pipeline.evaluation.mistakes import confusions
 from tests.support.made_up import run
 
 CHARACTERS = Symbols.CHARACTERS

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from pipeline.evaluation.comparison import RunResult
-from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.comparison import RunResult, curves_table, histories_table
 from pipeline.report import captions
 from tests.support.made_up import HALF, MOST, compared, history, run
 

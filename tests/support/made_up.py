@@ -9,11 +9,9 @@ import pandas as pd
 from pipeline.config.options import Symbols
 from pipeline.config.params import Strategy, load_params
 from pipeline.data.scoring import score
-from pipeline.evaluation.comparison import RunResult, calibration_table, compare
-from pipeline.evaluation.confusions import confusions
-from pipeline.evaluation.curves import curves_table, histories_table
-from pipeline.evaluation.examples import examples
+from pipeline.evaluation.comparison import RunResult, calibration_table, compare, curves_table, histories_table
 from pipeline.evaluation.metrics import Resampling
+from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EvaluationResults, Metrics, focus_of, strategies
 from pipeline.report.report import Report
 from tests.conftest import PROJECT
