@@ -57,12 +57,11 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
 def sources_to_map(examples: pd.DataFrame, sources: Sequence[str], symbols: Symbols, limit: int = 4) -> list[str]:
     """Sources of the test set that are worth a map: won and lost examples in turn, then those of a common length.
 
-    examples: as returned by `examples.examples`. Sources of more than `LONGEST` symbols are left out, and each source
+    examples: as returned by `mistakes.examples`. Sources of more than `LONGEST` symbols are left out, and each source
     occurs once.
     """
-    won, lost = (examples.loc[examples["result"] == result, "item"].tolist() for result in ("won", "lost"))
-    turns = [item for pair in zip(won, lost, strict=False) for item in pair]
+    turns = examples.groupby("result").cumcount().argsort(kind="stable")
     lengths = [len(split(source, symbols)) for source in sources]
     rest = sorted(range(len(sources)), key=lambda item: abs(lengths[item] - COMMON))
-    fitting = (sources[item] for item in [*turns, *won, *lost, *rest] if 0 < lengths[item] <= LONGEST)
+    fitting = (sources[item] for item in [*examples["item"].iloc[turns], *rest] if 0 < lengths[item] <= LONGEST)
     return list(dict.fromkeys(fitting))[:limit]

@@ -1,12 +1,11 @@
 """The comparison of strategies: from the scores of single runs to the content of metrics.json.
 
-How one number is computed is left to `metrics`, learning curves to `curves`, files to `results`. Any number of
-strategies can be compared, each with all before it in order of appearance.
+How one number is computed is left to `metrics`, files to `results`. Any number of strategies can be compared, each with
+all before it in order of appearance.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import combinations, permutations
 from typing import Any
 
@@ -15,30 +14,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.config.params import Strategy
-from pipeline.evaluation.metrics import (
-    CONFIDENCE,
-    RESAMPLES,
-    character_error_rate,
-    expected_calibration_error,
-    paired_difference,
-    reliability_curve,
-    word_accuracy,
-)
-from pipeline.evaluation.results import (
-    COMPARISONS,
-    CONTROLS,
-    ENSEMBLES,
-    INGREDIENTS,
-    LISTED,
-    SECTIONS,
-    UNLISTED,
-    VERDICT,
-    Metrics,
-    difference,
-)
+from pipeline.evaluation.metrics import Resampling, expected_calibration_error, reliability_curve
+from pipeline.evaluation.results import Metrics, difference
 
 BUCKETS = 5  # of source lengths
-KNOWN_INGREDIENTS = ("synthetic", "autoencode", "pretrained")
+INGREDIENTS = ("synthetic", "autoencode", "pretrained")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,21 +51,15 @@ def by_strategy(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     Raises ValueError if there are no runs, a run occurs twice, or runs have predictions for different items.
     """
     groups: dict[str, list[RunResult]] = {}
-    for result in results:
-        groups.setdefault(result.strategy, []).append(result)
+    for run in (results := list(results)):
+        if list(run.sources) != list(results[0].sources) or list(run.targets) != list(results[0].targets):
+            raise ValueError(f"{run.strategy!r} with seed {run.seed} has other test items than {results[0].strategy!r}")
+        groups.setdefault(run.strategy, []).append(run)
     if not groups:
         raise ValueError("there are no runs to compare")
-    if reserved := set(SECTIONS).intersection(groups):
-        raise ValueError(f"a strategy cannot be named {reserved.pop()!r}")
-    first = next(iter(groups.values()))[0]
     for strategy, runs in groups.items():
         if len({run.seed for run in runs}) < len(runs):
             raise ValueError(f"strategy {strategy!r} has two runs of one seed")
-        for run in runs:
-            if list(run.sources) != list(first.sources) or list(run.targets) != list(first.targets):
-                raise ValueError(f"{strategy!r} with seed {run.seed} has other test items than {first.strategy!r}")
-            if not len(run.sources) == len(run.predictions) == len(run.scores) > 0:
-                raise ValueError(f"{strategy!r} with seed {run.seed} lacks predictions or scores of some items")
     return {name: sorted(runs, key=lambda run: run.seed) for name, runs in groups.items()}
 
 
@@ -94,23 +68,20 @@ def compare(
     listed: Sequence[bool],
     source_lengths: Sequence[int],
     settings: Mapping[str, Strategy] | None = None,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    resampling: Resampling | None = None,
     ensembles: Iterable[RunResult] = (),
     controls: Iterable[RunResult] = (),
 ) -> Metrics:
-    """The content of metrics.json: every strategy by its name, and the `SECTIONS` beside them.
+    """The content of metrics.json: every strategy by its name, and `results.SECTIONS` beside them.
 
     listed: per test item, whether its target is among the unpaired ones. source_lengths: in symbols. settings: of each
     strategy, for what the ingredients buy and which strategies the verdict compares. Accuracies, rates and the expected
-    calibration error (seeds pooled) are fractions; steps are means over seeds. Every number is resampled with a fresh
-    generator of `seed`, so that one more strategy leaves the numbers of the others as they are.
+    calibration error (seeds pooled) are fractions; steps are means over seeds. One more strategy leaves the numbers of
+    the others as they are.
     """
-    groups = by_strategy(results)
+    groups, resampling = by_strategy(results), resampling or Resampling()
     settings = {name: settings[name] for name in groups} if settings else {}
-    is_listed = np.asarray(listed, dtype=bool)
-    lengths = np.asarray(source_lengths, dtype=np.int64)
+    is_listed, lengths = np.asarray(listed, dtype=bool), np.asarray(source_lengths, dtype=np.int64)
     items = len(next(iter(groups.values()))[0].targets)
     if not len(is_listed) == len(lengths) == items:
         raise ValueError(f"{items} test items, but {len(is_listed)} marks of listed ones and {len(lengths)} lengths")
@@ -118,17 +89,17 @@ def compare(
     correct = {name: stacked(runs, "correct") for name, runs in groups.items()}
 
     def accuracy(scores: ArrayLike) -> dict[str, float]:
-        return asdict(word_accuracy(scores, np.random.default_rng(seed), resamples, confidence))
+        return asdict(resampling.word_accuracy(scores))
 
     def part(name: str, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         return {"items": int(chosen.sum()), "word_accuracy": accuracy(correct[name][:, chosen])}
 
     def row(runs: Sequence[RunResult]) -> dict[str, Any]:
-        rate = partial(character_error_rate, stacked(runs, "edits"), stacked(runs, "length"))
+        error_rate = resampling.character_error_rate(stacked(runs, "edits"), stacked(runs, "length"))
         return {
             "word_accuracy": accuracy(stacked(runs, "correct")),
             "by_order": {order: accuracy([run.orders[order] for run in runs]) for order in runs[0].orders},
-            "character_error_rate": asdict(rate(np.random.default_rng(seed), resamples, confidence)),
+            "character_error_rate": asdict(error_rate),
             "calibration_error": calibration_error(runs),
             "steps": float(np.mean([run.steps for run in runs])),
             "paired_steps": float(np.mean([run.paired_steps for run in runs])),
@@ -139,25 +110,23 @@ def compare(
     for name, runs in groups.items():
         metrics[name] = row(runs) | {
             "seeds": len(runs),
-            "confidence": confidence,
+            "confidence": resampling.confidence,
             "ingredients": sorted(settings[name].ingredients) if settings else [],
             "by_seed": {str(run.seed): float(run.scores["correct"].mean()) for run in runs},
             "by_source_length": [
                 {"from": low, "to": high, **part(name, (lengths >= low) & (lengths <= high))} for low, high in buckets
             ],
-            LISTED: part(name, is_listed) if is_listed.any() else None,
-            UNLISTED: part(name, ~is_listed) if not is_listed.all() else None,
+            "listed_targets": part(name, is_listed) if is_listed.any() else None,
+            "unlisted_targets": part(name, ~is_listed) if not is_listed.all() else None,
         }
-    metrics[ENSEMBLES] = {result.strategy: row([result]) for result in ensembles}
-    metrics[CONTROLS] = {result.strategy: row([result]) for result in controls}
-    metrics[COMPARISONS] = {
-        f"{name}_vs_{baseline}": asdict(
-            paired_difference(correct[name], correct[baseline], np.random.default_rng(seed), resamples, confidence)
-        )
+    metrics["ensembles"] = {result.strategy: row([result]) for result in ensembles}
+    metrics["controls"] = {result.strategy: row([result]) for result in controls}
+    metrics["comparisons"] = {
+        f"{name}_vs_{baseline}": asdict(resampling.paired_difference(correct[name], correct[baseline]))
         for baseline, name in combinations(groups, 2)
     }
-    metrics[INGREDIENTS] = what_ingredients_buy(metrics, settings)
-    metrics[VERDICT] = focus_and_rivals(list(groups), settings)
+    metrics["ingredients"] = what_ingredients_buy(metrics, settings)
+    metrics["verdict"] = focus_and_rivals(list(groups), settings)
     return metrics
 
 
@@ -166,17 +135,14 @@ def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> 
 
     Columns: ingredient, with, without (the names of the two), and those of `difference`.
     """
-    pairs = [
-        (min(settings[name].ingredients - settings[other].ingredients), name, other)
+    bought = [
+        {"ingredient": min(more), "with": name, "without": other, **difference(metrics, name, other)}
         for other, name in permutations(settings, 2)
-        if settings[name].ingredients > settings[other].ingredients
-        and len(settings[name].ingredients) == len(settings[other].ingredients) + 1
+        if len(more := settings[name].ingredients - settings[other].ingredients) == 1
+        and settings[name].ingredients > settings[other].ingredients
         and settings[name].total_steps == settings[other].total_steps
     ]
-    return [
-        {"ingredient": ingredient, "with": name, "without": other, **difference(metrics, name, other)}
-        for ingredient, name, other in sorted(pairs, key=lambda row: KNOWN_INGREDIENTS.index(row[0]))
-    ]
+    return sorted(bought, key=lambda row: INGREDIENTS.index(row["ingredient"]))
 
 
 def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> dict[str, Any]:
@@ -184,24 +150,18 @@ def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> 
 
     The focus is the last strategy that has a rival with other ingredients, or else any rival, or else the last one.
     """
-    rivals = {
-        name: [
-            other for other in settings if other != name and _materials(settings[other]) == _materials(settings[name])
-        ]
-        for name in names
+    ingredients = {name: strategy.ingredients for name, strategy in settings.items()}
+    # Whether each learns from made-up pairs, and whether from unpaired targets by copying them.
+    materials = {
+        name: ("synthetic" in used, not used.isdisjoint(("autoencode", "pretrained")))
+        for name, used in ingredients.items()
     }
-
-    def rank(name: str) -> tuple[bool, bool]:
-        clean = any(settings[other].ingredients != settings[name].ingredients for other in rivals[name])
-        return clean, bool(rivals[name])
-
-    focus = max(reversed(names), key=rank)
+    rivals = {
+        name: [other for other in settings if other != name and materials[other] == materials[name]] for name in names
+    }
+    mixed = [name for name in names for other in rivals[name] if ingredients[other] != ingredients[name]]
+    focus = (mixed or [name for name in names if rivals[name]] or names)[-1]
     return {"focus": focus, "rivals": rivals[focus]}
-
-
-def _materials(strategy: Strategy) -> tuple[bool, bool]:
-    """Whether a strategy learns from made-up pairs, and whether from unpaired targets by copying them."""
-    return "synthetic" in strategy.ingredients, not strategy.ingredients.isdisjoint(("autoencode", "pretrained"))
 
 
 def calibration_error(runs: Sequence[RunResult]) -> float | None:
@@ -224,6 +184,36 @@ def _pooled(runs: Sequence[RunResult]) -> tuple[NDArray[np.float64], NDArray[np.
     if len(confidences) < len(runs):
         return None
     return np.concatenate(confidences).astype(np.float64), stacked(runs, "correct").ravel()
+
+
+def histories_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """Every evaluation of every run: columns strategy, seed, step and dev_word_accuracy."""
+    columns = ["strategy", "seed", "step", "dev_word_accuracy"]
+    parts = [
+        run.history.reindex(columns=columns)
+        .assign(strategy=name, seed=run.seed)
+        .dropna()
+        .drop_duplicates("step", keep="last")
+        for name, runs in by_strategy(results).items()
+        for run in runs
+    ]
+    return pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=columns)], ignore_index=True)
+
+
+def curves_table(results: Iterable[RunResult]) -> pd.DataFrame:
+    """Column `step` and, per strategy, the mean dev word accuracy of its seeds.
+
+    A seed that stopped early continues with its best value, that of the weights it keeps, to the end of the table. At a
+    step without an evaluation of a seed its last value counts. NaN before all seeds were evaluated once.
+    """
+    histories = histories_table(results)
+    runs = histories.pivot_table(index="step", columns=["strategy", "seed"], values="dev_word_accuracy")
+    for name in runs:
+        curve = runs[name]
+        runs[name] = curve.ffill().where(runs.index <= curve.last_valid_index(), curve.max())
+    means = pd.DataFrame({name: runs[name].T.mean(skipna=False) for name in by_strategy(results) if name in runs})
+    means = means.reindex(columns=list(by_strategy(results)))
+    return means.set_axis(runs.index.astype(int)).rename_axis("step").reset_index()
 
 
 def length_buckets(lengths: ArrayLike, buckets: int = BUCKETS) -> list[tuple[int, int]]:

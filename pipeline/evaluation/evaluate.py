@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from pipeline.data.alphabet import Alphabet, join, split
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
-from pipeline.evaluation.results import BEAM, GREEDY, REPORTS, RERANKED, EvaluatedRun
+from pipeline.evaluation.results import REPORTS, RERANKED, EvaluatedRun
 from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
@@ -32,21 +33,10 @@ def lookup(
     pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
 ) -> list[str]:
     """The most frequent target of each source in the pairs, the earliest of several; an unseen source is copied."""
-    best: dict[str, str] = {}
-    for (source, target), _ in Counter((pair.source, pair.target) for pair in pairs).most_common():
-        best.setdefault(source, target)
+    counts = Counter((pair.source, pair.target) for pair in pairs)
+    best = {source: target for (source, target), _ in reversed(counts.most_common())}
     copies = identity(sources, source_alphabet, target_alphabet)
     return [best.get(source, copy) for source, copy in zip(sources, copies, strict=True)]
-
-
-def controls(
-    pairs: Iterable[Example], sources: Sequence[str], source_alphabet: Alphabet, target_alphabet: Alphabet
-) -> dict[str, list[str]]:
-    """The predictions of each control by its name; no `identity` if the alphabets have no symbol in common."""
-    looked_up = {LOOKUP: lookup(pairs, sources, source_alphabet, target_alphabet)}
-    if set(source_alphabet.symbols).isdisjoint(target_alphabet.symbols):
-        return looked_up
-    return {IDENTITY: identity(sources, source_alphabet, target_alphabet), **looked_up}
 
 
 def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Prepared) -> RunResult:
@@ -56,25 +46,27 @@ def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Pr
         spent = trained + [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
     by_order = predictor.predict_in_each_order([example.source for example in prepared.test])
     first = by_order[params.decoding.order]
-    names = {Order.GREEDY: GREEDY, Order.BEAM: BEAM}
-    orders = {name: [one.text for one in by_order[order]] for order, name in names.items() if order in by_order}
-    result = _scored(group.strategy, [one.text for one in first], prepared)
-    return replace(
-        result,
+    orders = {order: [one.text for one in by_order[order]] for order in (Order.GREEDY, Order.BEAM) if order in by_order}
+    return _scored(
+        group.strategy,
+        [one.text for one in first],
+        prepared,
         seed=group.seeds[0],
         steps=sum(metadata.batches for metadata in spent),
         paired_steps=sum(metadata.steps for metadata in trained),
         history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
         log_probabilities=[one.log_probability for one in first],
         confidences=[one.confidence for one in first],
-        orders={name: score(texts, prepared)["correct"].to_numpy() for name, texts in orders.items()},
+        orders={order.value: score(texts, prepared)["correct"].to_numpy() for order, texts in orders.items()},
     )
 
 
 def evaluate_controls(prepared: Prepared) -> list[RunResult]:
-    """Score the test set as each control predicts it."""
-    sources = [example.source for example in prepared.test]
-    predicted = controls(prepared.train, sources, prepared.source_alphabet, prepared.target_alphabet)
+    """Score the test set as each control predicts it; no `identity` if the alphabets have no symbol in common."""
+    sources, alphabets = [item.source for item in prepared.test], (prepared.source_alphabet, prepared.target_alphabet)
+    predicted = {IDENTITY: identity(sources, *alphabets), LOOKUP: lookup(prepared.train, sources, *alphabets)}
+    if set(prepared.source_alphabet.symbols).isdisjoint(prepared.target_alphabet.symbols):
+        del predicted[IDENTITY]
     return [_scored(name, predictions, prepared) for name, predictions in predicted.items()]
 
 
@@ -112,9 +104,8 @@ def write_predictions(path: Path, result: RunResult, test: Sequence[Example]) ->
         "confidence": result.confidences,
         **result.scores,
     }
-    pd.DataFrame(columns).to_csv(
-        path, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE, float_format="%.6g"
-    )
+    table = pd.DataFrame(columns)
+    table.to_csv(path, sep="\t", index=False, lineterminator="\n", quoting=csv.QUOTE_NONE, float_format="%.6g")
 
 
 def score(predictions: Sequence[str], prepared: Prepared) -> pd.DataFrame:
@@ -123,8 +114,7 @@ def score(predictions: Sequence[str], prepared: Prepared) -> pd.DataFrame:
     return scoring.score(predictions, targets, accepted, prepared.target_alphabet.kind)
 
 
-def _scored(strategy: str, predictions: Sequence[str], prepared: Prepared) -> RunResult:
-    """Scored predictions that took no step."""
+def _scored(strategy: str, predictions: Sequence[str], prepared: Prepared, **known: Any) -> RunResult:
     sources, targets = ([getattr(item, side) for item in prepared.test] for side in ("source", "target"))
-    scores = score(predictions, prepared)
-    return RunResult(strategy, 0, sources, targets, predictions, scores, steps=0, paired_steps=0)
+    values = {"seed": 0, "steps": 0, "paired_steps": 0, "scores": score(predictions, prepared), **known}
+    return RunResult(strategy, sources=sources, targets=targets, predictions=predictions, **values)

@@ -1,4 +1,4 @@
-"""Accuracies and error rates over seeds, their intervals and paired tests: pure functions over arrays of scores.
+"""Accuracies and error rates over seeds, their intervals and paired tests, computed from arrays of scores.
 
 Which numbers a comparison has is left to `comparison`, how they are shown to the report.
 
@@ -17,6 +17,7 @@ from scipy import stats
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 RESAMPLED_AT_ONCE = 2_000_000  # items; keeps the memory of resampling near 100 MB, whatever the size of the test set
+BINS = 10  # of confidences
 
 Counts = NDArray[np.int64]
 
@@ -40,64 +41,80 @@ class Difference:
     p_value: float
 
 
-def word_accuracy(
-    correct: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Fraction of items that are right, with its bootstrap interval.
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals and p-values are computed; every number is drawn with a fresh generator of `seed`."""
 
-    correct: bool [seeds, items].
-    """
-    right = _by_item(correct)
-    models = np.full_like(right, np.shape(correct)[0])
-    return _rate(right, models, rng, resamples, confidence)
+    resamples: int = RESAMPLES
+    confidence: float = CONFIDENCE
+    seed: int = 0
 
+    def word_accuracy(self, correct: ArrayLike) -> Interval:
+        """Fraction of items that are right, with its bootstrap interval. correct: bool [seeds, items]."""
+        right = _by_item(correct)
+        return self._rate(right, np.full_like(right, len(np.asarray(correct))), np.random.default_rng(self.seed))
 
-def character_error_rate(
-    edits: ArrayLike,
-    lengths: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Edits per symbol of the targets, with its bootstrap interval; above 1 if predictions are much too long.
+    def character_error_rate(self, edits: ArrayLike, lengths: ArrayLike) -> Interval:
+        """Edits per symbol of the targets, with its bootstrap interval; above 1 if predictions are much too long.
 
-    edits, lengths: int [seeds, items], as `score` counts them.
-    """
-    if np.shape(edits) != np.shape(lengths):
-        raise ValueError(f"edits are {np.shape(edits)}, but lengths are {np.shape(lengths)}")
-    return _rate(_by_item(edits), _by_item(lengths), rng, resamples, confidence)
+        edits, lengths: int [seeds, items], as `score` counts them.
+        """
+        return self._rate(_by_item(edits), _by_item(lengths), np.random.default_rng(self.seed))
 
+    def paired_difference(self, correct: ArrayLike, baseline: ArrayLike) -> Difference:
+        """By how much the mean accuracy of `correct` exceeds that of `baseline` on the same items.
 
-def paired_difference(
-    correct: ArrayLike,
-    baseline: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> Difference:
-    """By how much the mean accuracy of `correct` exceeds that of `baseline` on the same items.
+        correct, baseline: bool [seeds, items], with the same items and any numbers of seeds.
 
-    correct, baseline: bool [seeds, items], with the same items and any numbers of seeds.
+        The interval is a bootstrap over items. The p-value is that of the paired randomization test: if the strategies
+        were equally good, the results of an item could as well have been swapped, all seeds together. It is the share
+        of random swaps, the one observed counted in, whose difference is at least as large in either direction:
+        (k + 1) / (resamples + 1), never 0.
 
-    The interval is a bootstrap over items. The p-value is that of the paired randomization test: if the strategies
-    were equally good, the results of an item could as well have been swapped, all seeds together. It is the share of
-    random swaps, the one observed counted in, whose difference is at least as large in either direction:
-    (k + 1) / (resamples + 1), never 0.
+        Source: Noreen (1989), Computer-Intensive Methods for Testing Hypotheses (approximate randomization).
+        """
+        right, right_of_baseline = _by_item(correct), _by_item(baseline)
+        if len(right) != len(right_of_baseline):
+            raise ValueError(f"{len(right)} items cannot be paired with {len(right_of_baseline)}")
+        models, models_of_baseline = len(np.asarray(correct)), len(np.asarray(baseline))
+        # Differences of means times both numbers of models: whole numbers, so that equal sums are equal to the bit.
+        differences = right * models_of_baseline - right_of_baseline * models
+        rng = np.random.default_rng(self.seed)
+        interval = self._rate(differences, np.full_like(differences, models * models_of_baseline), rng)
+        # Items that differ by equally much are swapped by one binomial draw. That has the distribution of
+        # `scipy.stats.permutation_test` with `permutation_type="samples"`, in milliseconds instead of minutes.
+        sizes, items = np.unique(np.abs(differences), return_counts=True)
+        swapped = (2 * rng.binomial(items, 0.5, size=(self.resamples, len(items))) - items) @ sizes
+        as_large = np.count_nonzero(np.abs(swapped) >= abs(differences.sum()))
+        return Difference(interval.mean, interval.low, interval.high, (as_large + 1) / (self.resamples + 1))
 
-    Source: Noreen (1989), Computer-Intensive Methods for Testing Hypotheses (approximate randomization).
-    """
-    right, right_of_baseline = _by_item(correct), _by_item(baseline)
-    if len(right) != len(right_of_baseline):
-        raise ValueError(f"{len(right)} items cannot be paired with {len(right_of_baseline)}")
-    models, models_of_baseline = np.shape(correct)[0], np.shape(baseline)[0]
-    # Differences of means times both numbers of models: whole numbers, so that equal sums are equal to the bit.
-    differences = right * models_of_baseline - right_of_baseline * models
-    scale = np.full_like(differences, models * models_of_baseline)
-    interval = _rate(differences, scale, rng, resamples, confidence)
-    return Difference(interval.mean, interval.low, interval.high, _randomization_test(differences, rng, resamples))
+    def _rate(self, numerators: Counts, denominators: Counts, rng: np.random.Generator) -> Interval:
+        """Sum of numerators over sum of denominators, with the percentile bootstrap interval over items.
+
+        Percentile and not BCa: with hundreds of items or more the two agree, while BCa needs one more estimate per
+        item, time quadratic in the items, and is undefined where all items agree. There this interval has no width.
+
+        Source: Efron (1979), Bootstrap Methods: Another Look at the Jackknife; Efron & Tibshirani (1993), chapter 13.
+        """
+
+        def rate(numerator: Counts, denominator: Counts, axis: int = -1) -> NDArray[np.float64]:
+            return numerator.sum(axis=axis) / np.maximum(denominator.sum(axis=axis), 1)
+
+        mean = float(rate(numerators, denominators))
+        if len(numerators) == 1:  # every resample is the one item again
+            return Interval(mean, mean, mean)
+        interval = stats.bootstrap(
+            (numerators, denominators),
+            rate,
+            paired=True,
+            vectorized=True,
+            method="percentile",
+            n_resamples=self.resamples,
+            confidence_level=self.confidence,
+            batch=max(1, RESAMPLED_AT_ONCE // len(numerators)),
+            rng=rng,
+        ).confidence_interval
+        return Interval(mean, float(interval.low), float(interval.high))
 
 
 def _by_item(scores: ArrayLike) -> Counts:
@@ -106,54 +123,6 @@ def _by_item(scores: ArrayLike) -> Counts:
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"scores must be [seeds, items] with at least one of each, not {list(array.shape)}")
     return array.sum(axis=0, dtype=np.int64)
-
-
-def _rate(
-    numerators: Counts, denominators: Counts, rng: np.random.Generator, resamples: int, confidence: float
-) -> Interval:
-    """Sum of numerators over sum of denominators, with the percentile bootstrap interval over items.
-
-    Percentile and not BCa: with hundreds of items or more the two agree, while BCa needs one more estimate per item,
-    time quadratic in the items, and is undefined where all items agree. There the percentile interval has no width.
-
-    Source: Efron (1979), Bootstrap Methods: Another Look at the Jackknife; Efron & Tibshirani (1993), chapter 13.
-    """
-
-    def rate(numerator: Counts, denominator: Counts, axis: int = -1) -> NDArray[np.float64]:
-        return numerator.sum(axis=axis) / np.maximum(denominator.sum(axis=axis), 1)
-
-    mean = float(rate(numerators, denominators))
-    if len(numerators) == 1:  # every resample is the one item again
-        return Interval(mean, mean, mean)
-    interval = stats.bootstrap(
-        (numerators, denominators),
-        rate,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=resamples,
-        confidence_level=confidence,
-        batch=max(1, RESAMPLED_AT_ONCE // len(numerators)),
-        rng=rng,
-    ).confidence_interval
-    return Interval(mean, float(interval.low), float(interval.high))
-
-
-def _randomization_test(differences: Counts, rng: np.random.Generator, resamples: int) -> float:
-    """The p-value of random swaps: each turns the sign of an item's difference with probability 1/2.
-
-    Items that differ by equally much are swapped by one binomial draw. That has the distribution of
-    `scipy.stats.permutation_test` with `permutation_type="samples"`, in milliseconds instead of minutes for 100,000
-    items.
-    """
-    sizes, items = np.unique(np.abs(differences), return_counts=True)
-    kept = rng.binomial(items, 0.5, size=(resamples, len(items)))
-    swapped = (2 * kept - items) @ sizes
-    as_large = np.count_nonzero(np.abs(swapped) >= abs(differences.sum()))
-    return (as_large + 1) / (resamples + 1)
-
-
-BINS = 10
 
 
 def reliability_curve(confidences: ArrayLike, correct: ArrayLike, bins: int = BINS) -> pd.DataFrame:
@@ -169,15 +138,9 @@ def reliability_curve(confidences: ArrayLike, correct: ArrayLike, bins: int = BI
     number = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
     items = np.bincount(number, minlength=bins)
     filled = np.flatnonzero(items)
-    return pd.DataFrame(
-        {
-            "low": filled / bins,
-            "high": (filled + 1) / bins,
-            "confidence": np.bincount(number, sure, bins)[filled] / items[filled],
-            "accuracy": np.bincount(number, right, bins)[filled] / items[filled],
-            "items": items[filled],
-        }
-    )
+    confidence, accuracy = (np.bincount(number, values, bins)[filled] / items[filled] for values in (sure, right))
+    columns = {"low": filled / bins, "high": (filled + 1) / bins, "confidence": confidence, "accuracy": accuracy}
+    return pd.DataFrame(columns | {"items": items[filled]})
 
 
 def expected_calibration_error(confidences: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float:

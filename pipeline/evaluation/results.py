@@ -4,13 +4,13 @@ Stage `evaluate` writes it; the report and what MLflow shows are made from it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -19,17 +19,12 @@ from pipeline.errors import UserError
 from pipeline.hashing import digest_of, joined
 from pipeline.runs.folders import RunMetadata, content_digest, run_folder
 
+if TYPE_CHECKING:  # what only reads metrics and runs is quick to import
+    import pandas as pd
+
 # Sections of the metrics beside those of the strategies.
-COMPARISONS, ENSEMBLES, CONTROLS, INGREDIENTS, VERDICT = (
-    "comparisons",
-    "ensembles",
-    "controls",
-    "ingredients",
-    "verdict",
-)
-SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, INGREDIENTS, VERDICT)
-LISTED, UNLISTED = "listed_targets", "unlisted_targets"  # parts of the test set, by whether a target is unpaired, too
-GREEDY, BEAM = "greedy", "beam"  # orders of candidates beside the one that is evaluated
+COMPARISONS, ENSEMBLES, CONTROLS = "comparisons", "ensembles", "controls"
+SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, "ingredients", "verdict")
 Metrics = dict[str, Any]
 
 REPORTS = Path("reports")
@@ -60,7 +55,7 @@ def ensemble_title(strategy: str) -> str:
 
 def focus_of(metrics: Metrics) -> str:
     """The strategy that the verdict, examples, confusions and attention maps are about."""
-    return str(metrics[VERDICT]["focus"])
+    return str(metrics["verdict"]["focus"])
 
 
 def difference(metrics: Metrics, name: str, other: str) -> dict[str, float]:
@@ -86,48 +81,55 @@ class EvaluationResults:
 
     metrics: as `comparison.compare` computes them. curves and histories: dev word accuracy by step, the mean of each
     strategy (a column each) and that of each run (columns strategy, seed, step, dev_word_accuracy). calibration,
-    confusions, noise, examples: the tables of `comparison.calibration_table`, `confusions.confusions`,
-    `LearnedNoise.rewrites` and `examples.examples`. attention: maps of the strategy in focus; empty if the bridge is a
+    confusions, noise, examples: the tables of `comparison.calibration_table`, `mistakes.confusions`,
+    `LearnedNoise.rewrites` and `mistakes.examples`. attention: maps of the strategy in focus; empty if the bridge is a
     vector.
     """
 
     metrics: Metrics
-    curves: pd.DataFrame
-    histories: pd.DataFrame
-    calibration: pd.DataFrame
-    confusions: pd.DataFrame
-    noise: pd.DataFrame
-    examples: pd.DataFrame
+    curves: "pd.DataFrame"
+    histories: "pd.DataFrame"
+    calibration: "pd.DataFrame"
+    confusions: "pd.DataFrame"
+    noise: "pd.DataFrame"
+    examples: "pd.DataFrame"
     attention: Sequence[AttentionMap] = ()
 
     def save(self, folder: Path = EVALUATION, summary: Path = SUMMARY) -> None:
-        """Write metrics.json, attention.json and a CSV file for each table, and the small metrics for DVC beside it.
-
-        accuracy.csv and by_length.csv repeat numbers of the metrics for `dvc plots`.
-        """
+        """Write the results, parts of the metrics as tables for `dvc plots`, and a summary for `dvc metrics`."""
         folder.mkdir(parents=True, exist_ok=True)
-        accuracies = {name: round(self.metrics[name]["word_accuracy"]["mean"], 4) for name in strategies(self.metrics)}
-        for path, content in ((folder / METRICS, self.metrics), (summary, accuracies)):
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            path.write_text(text + "\n", encoding="utf-8", newline="\n")
+        names = strategies(self.metrics)
+        accuracies = {name: round(self.metrics[name]["word_accuracy"]["mean"], 4) for name in names}
         maps = [asdict(one) | {"weights": one.weights.round(4).astype(float).tolist()} for one in self.attention]
-        (folder / ATTENTION).write_text(json.dumps(maps) + "\n", encoding="utf-8")  # ASCII, as any symbol may occur
+        for path, content in ((folder / METRICS, self.metrics), (summary, accuracies), (folder / ATTENTION, maps)):
+            text = json.dumps(content, indent=None if content is maps else 2, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8", newline="\n")
+        buckets = [(name, bucket) for name in names for bucket in self.metrics[name]["by_source_length"]]
         tables = {name: getattr(self, name) for name in TABLES}
-        for name, table in (tables | _tables(self.metrics)).items():
+        tables |= {"accuracy": accuracy_table(self.metrics), "by_length": _flat(buckets, "from", "to", "items")}
+        for name, table in tables.items():
             table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
     @classmethod
     def load(cls, folder: Path = EVALUATION) -> "EvaluationResults":
         """Read what `save` wrote; raises `UserError` for anything else."""
+        import pandas as pd
+
         metrics = load_metrics(folder)
+        # Text stays text, though it may look like a number or a missing value. In curves.csv a strategy may have the
+        # name of a column of text, and means may be missing.
+        text = dict.fromkeys([*TEXT, *(f"{name}_prediction" for name in strategies(metrics))], str)
+        kinds: dict[str, Any] = {name: {"dtype": text, "keep_default_na": False} for name in TABLES} | {"curves": {}}
         try:
+            read: Any = partial(pd.read_csv, float_precision="round_trip")
+            tables = {name: read(folder / f"{name}.csv", **options) for name, options in kinds.items()}
             maps = [
                 AttentionMap(tuple(one["source"]), tuple(one["written"]), np.array(one["weights"], np.float32))
                 for one in json.loads((folder / ATTENTION).read_text(encoding="utf-8"))
             ]
-            return cls(metrics, **{name: _read(folder / f"{name}.csv") for name in TABLES}, attention=maps)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{folder} cannot be used ({error}): run `dvc repro`") from error
+        return cls(metrics, **tables, attention=maps)
 
 
 def load_metrics(folder: Path = EVALUATION) -> Metrics:
@@ -142,32 +144,17 @@ def load_metrics(folder: Path = EVALUATION) -> Metrics:
     return metrics
 
 
-def accuracy_table(metrics: Metrics) -> pd.DataFrame:
+def accuracy_table(metrics: Metrics) -> "pd.DataFrame":
     """One row per strategy, ensemble and control: word accuracy as a fraction, and its interval."""
-    return pd.DataFrame([{"strategy": name} | _flat(row) for name, row in rows(metrics).items()])
+    return _flat(rows(metrics).items())
 
 
-def _tables(metrics: Metrics) -> dict[str, pd.DataFrame]:
-    by_length = [
-        {"strategy": name, "from": bucket["from"], "to": bucket["to"], "items": bucket["items"]} | _flat(bucket)
-        for name in strategies(metrics)
-        for bucket in metrics[name]["by_source_length"]
-    ]
-    return {"accuracy": accuracy_table(metrics), "by_length": pd.DataFrame(by_length)}
+def _flat(parts: Iterable[tuple[str, Metrics]], *columns: str) -> "pd.DataFrame":
+    import pandas as pd
 
-
-def _flat(part: dict[str, Any]) -> dict[str, float]:
-    interval = part["word_accuracy"]
-    return {"word_accuracy": interval["mean"], "low": interval["low"], "high": interval["high"]}
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """A table in which text stays text, though it may look like a number or a missing value."""
-    if path.stem == "curves":  # any column may be a strategy there, whatever its name
-        return pd.read_csv(path, float_precision="round_trip")
-    columns = pd.read_csv(path, nrows=0).columns
-    types = {name: str for name in columns if name in TEXT or name.endswith("_prediction")}
-    return pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
+    interval = {"word_accuracy.mean": "word_accuracy", "word_accuracy.low": "low", "word_accuracy.high": "high"}
+    table = pd.json_normalize([{"strategy": name, **part} for name, part in parts]).rename(columns=interval)
+    return table[["strategy", *columns, *interval.values()]]
 
 
 @dataclass(frozen=True)
@@ -185,18 +172,14 @@ class EvaluatedRun:
     models: str
 
     @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return run_folder(self.metadata.strategy, self.metadata.seed)
-
-    @property
     def dev_accuracy(self) -> float:
         """Word accuracy on dev: with the reranker, cross-validated, or greedy if there is none."""
         return self.metrics.get(RERANKED, self.metadata.dev_word_accuracy)
 
     def digest_now(self) -> str:
         """The digest of the training's results and of the reranker as they are now."""
-        return joined(content_digest(self.folder), digest_of([self.reranker]))
+        metadata = self.metadata
+        return joined(content_digest(run_folder(metadata.strategy, metadata.seed)), digest_of([self.reranker]))
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -224,20 +207,18 @@ class EvaluatedRuns:
     def save(self, folder: Path = EVALUATION) -> None:
         """Write runs.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = TypeAdapter(EvaluatedRuns).dump_python(self, mode="json")
-        (folder / RUNS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (folder / RUNS).write_bytes(TypeAdapter(EvaluatedRuns).dump_json(self, indent=1) + b"\n")
 
     def check(self, parameters: Mapping[str, Any], data: str) -> None:
         """Raise `UserError` unless these are the deciding parameters, the prepared data and the models of now."""
         for name in dict.fromkeys([*parameters, *self.parameters]):
             before, now = self.parameters.get(name), parameters.get(name)
             if before != now and not name.startswith("matcher."):
-                raise UserError(
-                    f"reports was made with {name}: {json.dumps(before)}, but params.yaml says {json.dumps(now)}: "
-                    "run `dvc repro`"
-                )
+                change = f"{name}: {json.dumps(before)}, but params.yaml says {json.dumps(now)}"
+                raise UserError(f"reports was made with {change}: run `dvc repro`")
         if self.data != data:
             raise UserError("reports was made with other data than data/prepared now holds: run `dvc repro`")
         for run in self.runs:
             if run.digest_now() != run.models:
-                raise UserError(f"{run.folder} or {run.reranker} changed since reports was made: run `dvc repro`")
+                folder = run_folder(run.metadata.strategy, run.metadata.seed)
+                raise UserError(f"{folder} or {run.reranker} changed since reports was made: run `dvc repro`")

@@ -5,17 +5,17 @@ import io
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.config.params import Params, flatten, load_params, parse_params
 from pipeline.errors import UserError
-from pipeline.evaluation.results import CONTROLS, EVALUATION, METRICS, accuracy_table
+from pipeline.evaluation.results import EVALUATION, METRICS, accuracy_table
 
 PARAMS, SUMMARY = "params.yaml", "reports/prepare.json"
 SIZE = "prepare.pairs"
 UNRELATED = ("checkpoints.", "matcher.", "tracking.")  # parameters that change no accuracy of a strategy
-WORKSPACE = "workspace"
 FOLDER, TABLE = Path("data/sizes"), "sizes.csv"
 METADATA = "params.json"  # the parameters that the comparisons in the table have in common
 BY_PAIRS = ["strategy", "pairs", "word_accuracy", "low", "high"]
@@ -28,18 +28,19 @@ def collect(root: Path = Path()) -> pd.DataFrame:
     `prepare.pairs`; of several with the same number of pairs the newest counts. Experiments of older versions, without
     reports/evaluation, are skipped. Raises `UserError` if DVC cannot list experiments.
     """
+    import dvc.api
     from dvc.exceptions import DvcException
 
     wanted = _but_size(load_params(root / PARAMS))
     tables: dict[int, pd.DataFrame] = {}
-    unusable = (UserError, DvcException, OSError, ValueError, KeyError, TypeError, AttributeError)
     for revision in _revisions(root):
-        with contextlib.suppress(*unusable):
-            if _but_size(_params(root, revision)) == wanted:
-                pairs = int(json.loads(_read(root, revision, SUMMARY))["pairs"])
+        at: dict[str, Any] = {"repo": str(root), "rev": revision}
+        with contextlib.suppress(UserError, DvcException, OSError, ValueError, KeyError, TypeError, AttributeError):
+            if _but_size(parse_params(dvc.api.params_show(PARAMS, **at))) == wanted:
+                pairs = int(json.loads(dvc.api.read(SUMMARY, **at))["pairs"])
                 if pairs not in tables:
-                    metrics = json.loads(_read(root, revision, (EVALUATION / METRICS).as_posix()))
-                    tables[pairs] = accuracy_table(metrics | {CONTROLS: {}})
+                    metrics = json.loads(dvc.api.read((EVALUATION / METRICS).as_posix(), **at))
+                    tables[pairs] = accuracy_table(metrics | {"controls": {}})
     parts = [tables[pairs].assign(pairs=pairs) for pairs in sorted(tables)]
     return pd.concat(parts, ignore_index=True)[BY_PAIRS] if parts else pd.DataFrame(columns=BY_PAIRS)
 
@@ -63,8 +64,8 @@ def _but_size(params: Params) -> dict[str, object]:
     return {name: value for name, value in flatten(params).items() if name != SIZE and not name.startswith(UNRELATED)}
 
 
-def _revisions(root: Path) -> list[str]:
-    """The workspace, then the experiments from the newest to the oldest."""
+def _revisions(root: Path) -> list[str | None]:
+    """None for the workspace, then the experiments from the newest to the oldest."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -74,20 +75,4 @@ def _revisions(root: Path) -> list[str]:
             experiments = [entry for entries in repo.experiments.ls(all_commits=True).values() for entry in entries]
     except DvcException as error:
         raise UserError(f"DVC cannot list experiments in {root.absolute()} ({error}): run it in the project") from error
-    return [WORKSPACE, *(name for name, *_ in reversed(experiments))]
-
-
-def _params(root: Path, revision: str) -> Params:
-    if revision == WORKSPACE:
-        return load_params(root / PARAMS)
-    import dvc.api
-
-    return parse_params(dvc.api.params_show(PARAMS, repo=str(root), rev=revision))
-
-
-def _read(root: Path, revision: str, path: str) -> str:
-    if revision == WORKSPACE:
-        return (root / path).read_text(encoding="utf-8")
-    import dvc.api
-
-    return str(dvc.api.read(path, repo=str(root), rev=revision, encoding="utf-8"))
+    return [None, *(name for name, *_ in reversed(experiments))]

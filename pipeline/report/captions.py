@@ -1,11 +1,9 @@
 """Sentences about the figures of a comparison, for a reader who has to decide between strategies."""
 
-from collections.abc import Mapping, Sequence
-
 import pandas as pd
 
-from pipeline.evaluation.results import VERDICT, Metrics, difference, focus_of, strategies
-from pipeline.report.tables import how_often, in_words, is_decided, length_range, visible
+from pipeline.evaluation.results import Metrics, difference, focus_of, strategies
+from pipeline.report.tables import how_often, in_words, is_decided, ranked, visible
 
 MISTAKES = 3  # that are named
 _ISOLATE, _END = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"  # around text of any direction
@@ -13,27 +11,21 @@ _ISOLATE, _END = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"  # ar
 
 def headline(metrics: Metrics) -> str:
     """The answer in a line: the strategy in focus against its only rival, or else the most accurate one."""
-    focus, rivals = focus_of(metrics), metrics[VERDICT]["rivals"]
+    focus, rivals = focus_of(metrics), metrics["verdict"]["rivals"]
     if len(rivals) == 1:
         (rival,) = rivals
         gain = difference(metrics, focus, rival)["difference"]
         if not is_decided(metrics, focus, rival):
             return f"{focus} and {rival} cannot be told apart"
         return f"{focus} {'beats' if gain > 0 else 'loses to'} {rival} by {100 * abs(gain):.1f} points"
-    best, *others = sorted(strategies(metrics), key=lambda name: -metrics[name]["word_accuracy"]["mean"])
+    best, *others = ranked(metrics)
     accuracy = _percent(metrics[best]["word_accuracy"]["mean"])
+    level = [name for name in strategies(metrics) if name == best or not is_decided(metrics, best, name)]
     if not others:
         return f"{best} gets {accuracy} right"
-    level = [name for name in others if not is_decided(metrics, best, name)]
-    if not level:
+    if len(level) == 1:
         return f"{best} is best: it gets {accuracy} right"
-    return f"No clear winner {'among' if len(level) > 1 else 'between'} {in_words([best, *level])}"
-
-
-def cost(seconds: Mapping[str, float], names: Sequence[str]) -> str:
-    """The seconds that the strategies took, the cheapest first."""
-    spent = [f"{name} {seconds[name]:,.0f}" for name in sorted(names, key=lambda name: seconds.get(name, 0))]
-    return f"Seconds of training for one run: {', '.join(spent)}."
+    return f"No clear winner {'among' if len(level) > 2 else 'between'} {in_words(level)}"
 
 
 def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> str:
@@ -56,29 +48,14 @@ def mean_curve(curves: pd.DataFrame, name: str, end: int) -> pd.Series:
     return curve[curve.index <= end]
 
 
-def by_length(metrics: Metrics) -> str:
-    """The accuracy of each strategy on the shortest and on the longest sources."""
-    buckets = {name: metrics[name]["by_source_length"] for name in strategies(metrics)}
-    shortest, *_, longest = [length_range(bucket) for bucket in next(iter(buckets.values()))] * 2
-    if shortest == longest:
-        return f"All sources are {longest} symbols long."
-    return f"Right on sources of {shortest} symbols and of {longest}: " + _from_to(
-        {
-            name: (parts[0]["word_accuracy"]["mean"], parts[-1]["word_accuracy"]["mean"])
-            for name, parts in buckets.items()
-        }
-    )
-
-
 def by_pairs(rows: pd.DataFrame) -> str:
     """The accuracy of each strategy with the fewest and with the most pairs."""
     fewest, most = rows["pairs"].min(), rows["pairs"].max()
-    known = {}
-    for name in dict.fromkeys(rows["strategy"]):
-        curve = rows[rows["strategy"] == name].set_index("pairs")["word_accuracy"]
+    known = []
+    for name, curve in rows.set_index("pairs").groupby("strategy", sort=False)["word_accuracy"]:
         if fewest in curve.index and most in curve.index:
-            known[name] = curve[fewest], curve[most]
-    return f"Right with {fewest:,} and with {most:,} pairs: {_from_to(known)}"
+            known.append(f"{name} {_percent(curve[fewest])} and {_percent(curve[most])}")
+    return f"Right with {fewest:,} and with {most:,} pairs: {', '.join(known)}."
 
 
 def confusions(table: pd.DataFrame, strategy: str, runs: int) -> str:
@@ -101,10 +78,6 @@ def calibration(metrics: Metrics) -> str:
     if unknown := [name for name, error in errors.items() if error is None]:
         text += f" Without confidences: {in_words(unknown)}."
     return text
-
-
-def _from_to(accuracies: Mapping[str, tuple[float, float]]) -> str:
-    return ", ".join(f"{name} {_percent(low)} and {_percent(high)}" for name, (low, high) in accuracies.items()) + "."
 
 
 def _is_rising(curve: pd.Series) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -19,8 +19,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
-from pipeline.evaluation.results import Metrics, ensemble_title, rows, strategies
+from pipeline.evaluation.results import EvaluationResults, ensemble_title, rows, strategies
 from pipeline.report.captions import mean_curve
 from pipeline.report.tables import NOTHING, length_range, level
 from pipeline.text import printable
@@ -33,6 +34,7 @@ PALETTE = (
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")  # for print without colour
 INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
 OTHER = {"color": MUTED, "marker": "o"}  # of controls
+BARS: dict[str, Any] = {"markersize": 6, "elinewidth": 1.6, "capsize": 3}
 REWRITES = 30  # that are drawn
 WIDTH = 5.0  # inches
 LABEL = 36  # characters, at most
@@ -49,53 +51,44 @@ def styles(names: Sequence[str]) -> Styles:
     return {name: {"color": colour, "marker": marker} for name, (colour, marker) in pairs}
 
 
-def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> Figure:
+def learning_curves(results: EvaluationResults) -> Figure:
     """Dev word accuracy by step: the mean of each strategy as a thick line, its seeds as thin ones.
 
     A thin line ends where its seed stopped; the mean continues with that seed's best value.
     """
     figure, axes = _frame(height=3.7)
-    for name, style in styles(list(curves.columns[1:])).items():
-        seeds = histories[histories["strategy"] == name]
+    for name, style in styles(strategies(results.metrics)).items():
+        seeds = results.histories[results.histories["strategy"] == name]
         for _, run in seeds.groupby("seed"):
             curve = run.set_index("step")["dev_word_accuracy"]
             axes.plot(curve.index, curve, color=style["color"], linewidth=0.8, alpha=0.45)
             axes.plot(curve.index[-1:], curve[-1:], linestyle="", markersize=3, alpha=0.6, **style)
-        mean = mean_curve(curves, name, seeds["step"].max() if len(seeds) else 0)
+        mean = mean_curve(results.curves, name, seeds["step"].max() if len(seeds) else 0)
         axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=plain(name))
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(0, None), ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return _labelled(figure, "paired steps (thick: mean of the seeds; thin: each of them)", "words right")
 
 
-def word_accuracy(metrics: Metrics) -> Figure:
+def word_accuracy(results: EvaluationResults) -> Figure:
     """Test word accuracy of everything compared, with intervals; small dots are the seeds of a strategy."""
-    names, shown = strategies(metrics), rows(metrics)
-    known = styles(names)
-    hollow = {ensemble_title(name): {**style, "markerfacecolor": "white"} for name, style in known.items()}
+    shown = rows(results.metrics)
+    known = styles(strategies(results.metrics))
+    known |= {ensemble_title(name): {**style, "markerfacecolor": "white"} for name, style in known.items()}
     figure, axes = _frame(height=0.9 + 0.42 * len(shown), grid="x")
     for place, (name, row) in enumerate(shown.items()):
-        style = {**known, **hollow}.get(name, OTHER)
-        interval = row["word_accuracy"]
-        _point(axes, place, interval, style, horizontal=True)
+        style, mean = known.get(name, OTHER), row["word_accuracy"]["mean"]
+        axes.errorbar([mean], [place], xerr=_errors([row["word_accuracy"]]), **BARS, **style)
         seeds = list(row.get("by_seed", {}).values())
         axes.plot(seeds, [place + 0.22] * len(seeds), "o", color=style["color"], markersize=3, alpha=0.7)
-        axes.annotate(
-            f"{interval['mean']:.1%}",
-            (interval["mean"], place),
-            xytext=(0, 8),
-            textcoords="offset points",
-            ha="center",
-            color=INK,
-        )
-    axes.set_yticks(range(len(shown)), [plain(name) for name in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(f"words right (lines: {level(metrics)} intervals; dots: seeds)")
+        where: dict[str, Any] = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"{mean:.1%}", (mean, place), color=INK, **where)
+    _rows(
+        axes, [plain(name) for name in shown], f"words right (lines: {level(results.metrics)} intervals; dots: seeds)"
+    )
     axes.margins(x=0.1)
-    axes.xaxis.set_major_formatter(PER_CENT)
-    axes.tick_params(axis="y", labelsize=10, labelcolor=INK)
+    axes.tick_params(axis="y", labelsize=10)
     return figure
 
 
@@ -117,65 +110,52 @@ def accuracy_by_pairs(rows: pd.DataFrame, names: Sequence[str], confidence: floa
     return _labelled(figure, f"pairs to learn from (shaded: {100 * confidence:.4g}% intervals)", "words right")
 
 
-def accuracy_by_length(metrics: Metrics) -> Figure:
+def accuracy_by_length(results: EvaluationResults) -> Figure:
     """Test word accuracy of each strategy by the length of the source, with intervals."""
-    names = strategies(metrics)
+    metrics, names = results.metrics, strategies(results.metrics)
     figure, axes = _frame(height=3.7)
     buckets = metrics[names[0]]["by_source_length"]
     ticks = np.arange(len(buckets))
-    for shift, (name, style) in zip(_shifts(len(names)), styles(names).items(), strict=True):
+    for number, (name, style) in enumerate(styles(names).items()):
+        places = ticks + 0.09 * (number - (len(names) - 1) / 2) * min(1, 7 / len(names))  # beside each other on a tick
         parts = [bucket["word_accuracy"] for bucket in metrics[name]["by_source_length"]]
         means = [part["mean"] for part in parts]
-        axes.plot(ticks + shift, means, color=style["color"], linewidth=1.2, alpha=0.6)
-        for place, part in zip(ticks + shift, parts, strict=True):
-            _point(axes, place, part, style, horizontal=False)
-        axes.plot([], [], color=style["color"], marker=style["marker"], label=plain(name))
+        axes.plot(places, means, color=style["color"], linewidth=1.2, alpha=0.6)
+        axes.errorbar(places, means, yerr=_errors(parts), linestyle="", **BARS, **style)
+        axes.plot([], [], label=plain(name), **style)
     axes.set_xticks(ticks, [f"{length_range(bucket)}\n{bucket['items']:,} items" for bucket in buckets])
-    axes.set_xlim(-0.5, len(buckets) - 0.5)
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(-0.5, len(buckets) - 0.5), ylim=(0, None))
     return _labelled(figure, f"symbols in the source (bars: {level(metrics)} intervals)", "words right")
 
 
-def calibration(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Reliability curves: how often predictions of similar confidence are right; a larger mark stands for more.
-
-    curves: as returned by `comparison.calibration_table`.
-    """
+def calibration(results: EvaluationResults) -> Figure:
+    """Reliability curves: how often predictions of similar confidence are right; a larger mark stands for more."""
     figure, axes = _frame(height=4.2)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    most = curves["items"].max()
-    for name, style in styles(names).items():
-        curve = curves[curves["strategy"] == name]
+    for name, style in styles(strategies(results.metrics)).items():
+        curve = results.calibration[results.calibration["strategy"] == name]
         axes.plot(curve["confidence"], curve["accuracy"], linewidth=1.2, alpha=0.6, color=style["color"])
-        sizes = 12 + 90 * (curve["items"] / most).to_numpy(dtype=float)
+        sizes = 12 + 90 * (curve["items"] / results.calibration["items"].max()).to_numpy(dtype=float)
         axes.scatter(curve["confidence"], curve["accuracy"], s=sizes, linewidths=0, alpha=0.85, zorder=3, **style)
         axes.plot([], [], label=plain(name), **style)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_formatter(PER_CENT)
     across = "confidence, in tenths (larger mark: more predictions)"
     return _labelled(figure, across, "of these, right (dashed: equal to the confidence)")
 
 
-def noise(rewrites: pd.DataFrame) -> Figure:
-    """How sources write a target symbol in its context, by the pairs: rows of `LearnedNoise.rewrites`."""
-    shown = rewrites.head(REWRITES)
+def noise(results: EvaluationResults) -> Figure:
+    """How sources write a target symbol in its context, by the pairs."""
+    shown = results.noise.head(REWRITES)
     figure, axes = _frame(height=1 + 0.22 * len(shown), grid="x")
-    rows = np.arange(len(shown))
-    axes.barh(rows, shown["probability"], height=0.7, color=PALETTE[4])
+    axes.barh(range(len(shown)), shown["probability"], height=0.7, color=PALETTE[4])
     labels = []
-    for place, rewrite in enumerate(shown.to_dict("records")):
-        context = f"{rewrite['before']}[{rewrite['target']}]{rewrite['after']}"
-        labels.append(plain(f"{context} → {rewrite['source'] or NOTHING}"))
-        counts = f" {rewrite['count']:,} of {rewrite['seen']:,}"
-        axes.text(rewrite["probability"], place, counts, va="center", fontsize=8, color=MUTED)
-    axes.set_yticks(rows, labels)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(0, 1.18)
-    axes.set_xticks(np.arange(6) / 5)
-    axes.set_xlabel("share of this [symbol] written so (^ start, $ end, \N{EMPTY SET} nothing)")
-    axes.xaxis.set_major_formatter(PER_CENT)
-    axes.tick_params(axis="y", labelcolor=INK)
+    for place, row in enumerate(shown.to_dict("records")):
+        labels.append(plain(f"{row['before']}[{row['target']}]{row['after']} → {row['source'] or NOTHING}"))
+        counts = f" {row['count']:,} of {row['seen']:,}"
+        axes.text(row["probability"], place, counts, va="center", fontsize=8, color=MUTED)
+    axes.set(xlim=(0, 1.18), xticks=np.arange(6) / 5)
+    _rows(axes, labels, "share of this [symbol] written so (^ start, $ end, \N{EMPTY SET} nothing)")
     return figure
 
 
@@ -203,52 +183,40 @@ def any_text() -> Iterator[None]:
         yield
 
 
-def _shifts(count: int) -> list[float]:
-    """Sideways places of several points on one tick."""
-    return [0.09 * (place - (count - 1) / 2) * min(1, 7 / count) for place in range(count)]
+def _errors(intervals: Sequence[dict[str, float]]) -> NDArray[np.float64]:
+    """Distances of the lower and the upper ends from the means, [2, intervals]."""
+    ends = [(part["mean"] - part["low"], part["high"] - part["mean"]) for part in intervals]
+    return np.maximum(ends, 0.0).T  # a percentile interval of few items may, by rounding, miss its mean by a hair
 
 
-def _point(axes: Axes, place: float, interval: dict[str, float], style: dict[str, Any], horizontal: bool) -> None:
-    mean = interval["mean"]
-    # A percentile interval of a handful of items may, by rounding, miss its mean by a hair.
-    error = [[max(0.0, mean - interval["low"])], [max(0.0, interval["high"] - mean)]]
-    line: dict[str, Any] = {"markersize": 6, "elinewidth": 1.6, "capsize": 3, **style}
-    if horizontal:
-        axes.errorbar([mean], [place], xerr=error, **line)
-    else:
-        axes.errorbar([place], [mean], yerr=error, **line)
-
-
-def _frame(height: float, grid: str = "y") -> tuple[Figure, Axes]:
+def _frame(height: float, grid: Literal["x", "y"] = "y") -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, height), dpi=DOTS, layout="constrained")
     axes = figure.add_subplot()
-    for side in ("top", "right", "left", "bottom"):
-        axes.spines[side].set_visible(side == ("bottom" if grid == "y" else "left"))
-    for edge in axes.spines.values():
-        edge.set_color(MUTED)
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    for side, spine in axes.spines.items():
+        spine.set(visible=side == ("bottom" if grid == "y" else "left"), color=MUTED)
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, length=0, labelsize=9)
-    axes.xaxis.label.set(color=MUTED, fontsize=9)
-    axes.yaxis.label.set(color=MUTED, fontsize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=MUTED, fontsize=9)
     return figure, axes
+
+
+def _rows(axes: Axes, labels: Sequence[str], across: str) -> None:
+    """Label rows from the top to the bottom, and shares across."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(ylim=(len(labels) - 0.4, -0.6), xlabel=across)
+    axes.xaxis.set_major_formatter(PER_CENT)
+    axes.tick_params(axis="y", labelcolor=INK)
 
 
 def _labelled(figure: Figure, across: str, upwards: str) -> Figure:
     """The figure with labels and, in a row above the axes, where no data can be, a legend."""
     (axes,) = figure.axes
-    axes.set_xlabel(across)
-    axes.set_ylabel(upwards)
+    axes.set(xlabel=across, ylabel=upwards)
     axes.yaxis.set_major_formatter(PER_CENT)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4,
-        frameon=False,
-        borderaxespad=0.3,
-        handlelength=1.6,
-        columnspacing=1.4,
-        fontsize=9,
-        labelcolor=INK,
-    )
+    columns = 3 if len(axes.get_legend_handles_labels()[1]) > 4 else 4
+    text: dict[str, Any] = {"fontsize": 9, "labelcolor": INK, "handlelength": 1.6, "columnspacing": 1.4}
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
+    axes.legend(ncols=columns, frameon=False, **text, **place)
     return figure

@@ -42,11 +42,6 @@ class Report:
         return focus_of(self.metrics)
 
     @property
-    def colour(self) -> str:
-        """The colour of the strategy in focus."""
-        return str(figures.styles(self.strategies)[self.focus]["color"])
-
-    @property
     def by_pairs(self) -> pd.DataFrame:
         """Accuracy of each strategy by number of pairs, those of this comparison included."""
         now = accuracy_table(self.metrics).assign(pairs=self.pairs)
@@ -57,44 +52,19 @@ class Report:
         return pd.concat([others, now], ignore_index=True) if len(others) else now
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A figure of the report: its title and how it is drawn."""
-
-    title: str
-    draw: Callable[[Report], Figure]
-
-
-PLOTS = {
-    "learning_curves": Plot(
-        "Word accuracy on the development set while training (greedy)",
-        lambda report: figures.learning_curves(report.results.curves, report.results.histories),
-    ),
-    "word_accuracy": Plot("Word accuracy on the test set", lambda report: figures.word_accuracy(report.metrics)),
-    "accuracy_by_length": Plot(
-        "Word accuracy on the test set by source length", lambda report: figures.accuracy_by_length(report.metrics)
-    ),
-    "confusions": Plot(
-        "Symbols written in place of others, times in a run",
-        lambda report: heatmaps.confusion_map(
-            report.results.confusions, report.focus, report.metrics[report.focus]["seeds"], report.colour
-        ),
-    ),
-    "attention": Plot(
-        "Attention: source across, output down",
-        lambda report: heatmaps.attention(report.results.attention, report.focus, report.colour),
-    ),
-    "calibration": Plot(
-        "How often predictions of a confidence are right",
-        lambda report: figures.calibration(report.results.calibration, report.strategies),
-    ),
-    "noise": Plot(
-        "How sources write a target symbol, most frequent first", lambda report: figures.noise(report.results.noise)
-    ),
+# The title of each figure, and how it is drawn.
+PLOTS: dict[str, tuple[str, Callable[[EvaluationResults], Figure]]] = {
+    "learning_curves": ("Word accuracy on the development set while training (greedy)", figures.learning_curves),
+    "word_accuracy": ("Word accuracy on the test set", figures.word_accuracy),
+    "accuracy_by_length": ("Word accuracy on the test set by source length", figures.accuracy_by_length),
+    "confusions": ("Symbols written in place of others, times in a run", heatmaps.confusions),
+    "attention": ("Attention: source across, output down", heatmaps.attention),
+    "calibration": ("How often predictions of a confidence are right", figures.calibration),
+    "noise": ("How sources write a target symbol, most frequent first", figures.noise),
 }
 
 
-def write_plots(report: Report, folder: Path) -> None:
+def write_plots(results: EvaluationResults, folder: Path) -> None:
     """Write the figures of `PLOTS` as PNG files."""
-    for name, plot in PLOTS.items():
-        figures.save(plot.draw(report), folder / f"{name}.png", plot.title)
+    for name, (title, draw) in PLOTS.items():
+        figures.save(draw(results), folder / f"{name}.png", title)

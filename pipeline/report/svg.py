@@ -26,7 +26,8 @@ DARK = {"paper": "#17191c", "ink": "#e8e6e3", "muted": "#a3a7ad", "rule": "#363a
 
 _PROPERTIES = {colour.lower(): f"var(--{name})" for name, colour in LIGHT.items()}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_REFERENCE = re.compile(r"#([\w.-]+)")
+_REFERENCE = re.compile(r"^(#|url\(#)([\w.-]+)")
+_COLOUR = re.compile("#[0-9a-f]{6}")
 
 
 def inline_svg(figure: Figure, name: str, label: str) -> Markup:
@@ -40,48 +41,27 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
         figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
     text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", drawn.getvalue().decode())
     root = ElementTree.fromstring(text)  # noqa: S314 -- what matplotlib has just written
-    _drop_global_style(root)
-    referred = {name for element in root.iter() for value in element.attrib.values() for name in _references(value)}
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _local(child.tag) in ("style", "metadata"):  # a style sheet would apply to the whole page
+                parent.remove(child)
+    values = [value for element in root.iter() for value in element.attrib.values()]
+    referred = {match[2] for value in values if (match := _REFERENCE.match(value))}
     for element in root.iter():
         element.tag = _local(element.tag)
-        element.attrib = _cleaned(element.attrib, referred, name)
+        attributes = {_local(key): _REFERENCE.sub(rf"\1{name}-\2", value) for key, value in element.attrib.items()}
+        if attributes.get("id") in referred:
+            attributes["id"] = f"{name}-{attributes['id']}"
+        else:
+            attributes.pop("id", None)
+        if "style" in attributes:
+            kept = [part for part in attributes["style"].split("; ") if not part.startswith("font-family")]
+            attributes["style"] = _COLOUR.sub(lambda match: _PROPERTIES.get(match[0], match[0]), "; ".join(kept))
+        element.attrib = attributes
     width = float(root.attrib["viewBox"].split()[2])
     root.attrib = {"viewBox": root.attrib["viewBox"], "width": f"{SCALE * width:.0f}"}
     root.attrib |= {"role": "img", "aria-label": label}
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 -- escaped by ElementTree
-
-
-def _cleaned(attributes: dict[str, str], referred: set[str], name: str) -> dict[str, str]:
-    """Attributes without namespaces and unused ids; used ids begin with the name of the figure."""
-    cleaned = {}
-    for key, value in attributes.items():
-        key = _local(key)
-        if key == "id":
-            if value in referred:
-                cleaned[key] = f"{name}-{value}"
-        elif key == "style":
-            cleaned[key] = _style(value)
-        else:
-            cleaned[key] = _REFERENCE.sub(rf"#{name}-\1", value) if list(_references(value)) else value
-    return cleaned
-
-
-def _style(declarations: str) -> str:
-    """Declarations without the font, and with colours as properties of the page."""
-    kept = [part for part in declarations.split("; ") if not part.startswith("font-family")]
-    return re.sub(r"#[0-9a-f]{6}", lambda match: _PROPERTIES.get(match[0], match[0]), "; ".join(kept))
-
-
-def _drop_global_style(root: ElementTree.Element) -> None:
-    """Remove the style sheet of matplotlib, which would apply to the whole page."""
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("style", "metadata"):
-                parent.remove(child)
-
-
-def _references(value: str) -> list[str]:
-    return _REFERENCE.findall(value) if value.startswith(("#", "url(#")) else []
 
 
 def _local(name: str) -> str:

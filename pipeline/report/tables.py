@@ -4,43 +4,27 @@ All text is safe in markdown and readable on a terminal.
 """
 
 import contextlib
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
-from pipeline.evaluation.results import (
-    ENSEMBLES,
-    GREEDY,
-    INGREDIENTS,
-    LISTED,
-    UNLISTED,
-    VERDICT,
-    Metrics,
-    difference,
-    ensemble_title,
-    focus_of,
-    rows,
-    strategies,
-)
+from pipeline.evaluation.results import Metrics, difference, ensemble_title, focus_of, rows, strategies
 from pipeline.runs.folders import PRETRAIN, load_seconds
 from pipeline.text import printable
 
+if TYPE_CHECKING:  # the verdict is quick to import
+    import pandas as pd
+
 ABSENT = "–"
 NOTHING = "\N{EMPTY SET}"
-SPACE = "\N{OPEN BOX}"
-BASE = "\N{DOTTED CIRCLE}"  # carries a combining mark
 BOUGHT = {"synthetic": "made-up pairs", "autoencode": "autoencoding", "pretrained": "the pretrained decoder"}
-PARTS = {LISTED: "listed", UNLISTED: "not listed"}
-CALIBRATION = "Mean distance between the confidence of predictions and the share of them that is right."
 
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
 # What looks like an address would become a link.
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]|@(?=[\w-]+\.)|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def percent(interval: Mapping[str, float]) -> str:
@@ -81,8 +65,8 @@ def visible(symbol: str) -> str:
     if not symbol:
         return NOTHING
     if symbol.isspace():
-        return SPACE * len(symbol)
-    return printable(BASE + symbol if unicodedata.category(symbol[0]).startswith("M") else symbol)
+        return "\N{OPEN BOX}" * len(symbol)
+    return printable("\N{DOTTED CIRCLE}" + symbol if unicodedata.category(symbol[0]).startswith("M") else symbol)
 
 
 def how_often(mean: float) -> str:
@@ -97,8 +81,7 @@ def escape(text: str) -> str:
     """
     if not text:
         return "*(empty)*"
-    text = _SPECIAL.sub(lambda match: "\\" + match[0], printable(text))
-    return "".join(_ENTITIES.get(character, character) for character in text)
+    return html.escape(_SPECIAL.sub(lambda match: "\\" + match[0], printable(text)), quote=False)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -123,26 +106,30 @@ def verdict(metrics: Metrics) -> str:
     with the better of these. If no two learn from the same materials, the most accurate one is compared with the next.
     """
     names, focus = strategies(metrics), focus_of(metrics)
-    fewest, most = (choose(metrics[name]["seeds"] for name in names) for choose in (min, max))
-    seeds = str(most) if fewest == most else f"{fewest} to {most}"
+    seeds = " to ".join(str(count) for count in sorted({metrics[name]["seeds"] for name in names}))
     items = f"{metrics[focus]['items']:,}"
-    opening = f"On {_counted(items, 'test item')} and {_counted(seeds, 'seed')}"
+    opening = f"On {items} test item{'s' * (items != '1')} and {seeds} seed{'s' * (seeds != '1')}"
     if len(names) == 1:
         return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
-    ranked = sorted([focus, *(name for name in names if name != focus)], key=lambda name: -_accuracy(metrics, name))
-    best, compared = ranked[0], [focus, *metrics[VERDICT]["rivals"]]
+    best, *others = ranked(metrics)
+    compared = [focus, *metrics["verdict"]["rivals"]]
     if len(compared) == 1:
-        compared = ranked[:3]
+        compared = [best, *others[:2]]
     clauses = [f"{compared[0]} {_against(metrics, compared[0], rival)}" for rival in compared[1:]]
     if best not in compared:
-        rival = next(name for name in ranked if name in compared)
+        rival = next(name for name in others if name in compared)
         clauses.append(f"{best} has the highest accuracy and {_against(metrics, best, rival)}")
         compared.append(best)
-    spent = {name: metrics[name]["paired_steps"] for name in names if name in compared}
+    spent = {name: f"{metrics[name]['paired_steps']:,.0f}" for name in names if name in compared}
     if len(set(spent.values())) > 1:
-        amounts = ", ".join(f"{name} {steps:,.0f}" for name, steps in spent.items())
-        clauses.append(f"their paired steps differ ({amounts})")
+        clauses.append(f"their paired steps differ ({', '.join(f'{name} {steps}' for name, steps in spent.items())})")
     return f"{opening}, {'; '.join(clauses)}."
+
+
+def ranked(metrics: Metrics) -> list[str]:
+    """The strategies by accuracy, the best first; of equally good ones that in focus."""
+    names, focus = strategies(metrics), focus_of(metrics)
+    return sorted(names, key=lambda name: (-metrics[name]["word_accuracy"]["mean"], name != focus))
 
 
 def is_decided(metrics: Metrics, name: str, other: str) -> bool:
@@ -153,28 +140,18 @@ def is_decided(metrics: Metrics, name: str, other: str) -> bool:
 def _against(metrics: Metrics, name: str, rival: str) -> str:
     gain = difference(metrics, name, rival)
     p_value = p_value_text(gain["p_value"])
-    certainty = (
-        f"{level(metrics)} interval {points(gain['low'])} to {points(gain['high'])}, "
-        f"p {p_value if p_value.startswith('≤') else '= ' + p_value}"
-    )
+    interval = f"{level(metrics)} interval {points(gain['low'])} to {points(gain['high'])}"
+    certainty = f"{interval}, p {p_value if p_value.startswith('≤') else '= ' + p_value}"
     if not is_decided(metrics, name, rival):
         return f"cannot be told apart from {rival} ({points(gain['difference'])} points, {certainty})"
     verb = "beats" if gain["difference"] > 0 else "loses to"
     return f"{verb} {rival} by {100 * abs(gain['difference']):.1f} points of word accuracy ({certainty})"
 
 
-def _accuracy(metrics: Metrics, name: str) -> float:
-    return float(metrics[name]["word_accuracy"]["mean"])
-
-
-def _counted(count: str, noun: str) -> str:
-    return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
-
-
 def listed_share(metrics: Metrics) -> str:
     """How many test items the accuracies are of, and for how many of them the target is in the list."""
     row = metrics[focus_of(metrics)]
-    listed = row[LISTED]["items"] if row[LISTED] else 0
+    listed = row["listed_targets"]["items"] if row["listed_targets"] else 0
     return (
         f"Accuracies are those on all {row['items']:,} test items, of which {listed / row['items']:.0%} have a target "
         "that is listed among the unpaired targets."
@@ -188,7 +165,7 @@ def by_listed(metrics: Metrics) -> dict[str, dict[str, str]]:
         f"{title} ({metrics[names[0]][key]['items']:,} items)": {
             name: percent(metrics[name][key]["word_accuracy"]) for name in names
         }
-        for key, title in PARTS.items()
+        for key, title in (("listed_targets", "listed"), ("unlisted_targets", "not listed"))
         if metrics[names[0]][key]
     }
 
@@ -198,19 +175,14 @@ def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
     interval = f"{level(metrics)} interval"
     header = ["strategy", f"word accuracy, % ({interval})", "greedy, %", f"character error rate, % ({interval})"]
     header += ["paired steps", "all steps", *(["seconds"] if seconds else [])]
-    lines = [
-        [
-            name,
-            percent(row["word_accuracy"]),
-            f"{100 * row['by_order'][GREEDY]['mean']:.1f}" if GREEDY in row["by_order"] else ABSENT,
-            percent(row["character_error_rate"]),
-            *(f"{row[key]:,.0f}" for key in ("paired_steps", "steps")),
-            *([f"{seconds[name]:,.0f}" if name in seconds else ABSENT] if seconds else []),
-        ]
-        for name, row in rows(metrics).items()
-    ]
+    lines = []
+    for name, row in rows(metrics).items():
+        greedy = f"{100 * row['by_order']['greedy']['mean']:.1f}" if "greedy" in row["by_order"] else ABSENT
+        numbers = [row["paired_steps"], row["steps"], *([seconds.get(name)] if seconds else [])]
+        whole = [ABSENT if number is None else f"{number:,.0f}" for number in numbers]
+        lines.append([name, percent(row["word_accuracy"]), greedy, percent(row["character_error_rate"]), *whole])
     text = markdown_table(header, lines)
-    if not metrics[INGREDIENTS]:
+    if not metrics["ingredients"]:
         return text
     bought = [
         [
@@ -219,7 +191,7 @@ def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
             f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})",
             p_value_text(row["p_value"]),
         ]
-        for row in metrics[INGREDIENTS]
+        for row in metrics["ingredients"]
     ]
     return f"{text}\n{markdown_table(['ingredient', 'difference', f'points ({interval})', 'p'], bought, left=2)}"
 
@@ -236,48 +208,44 @@ def training_seconds(metrics: Metrics) -> dict[str, float]:
         with contextlib.suppress(UserError, IndexError, KeyError):
             total = sum(load_seconds(part, int(seed)) for part in parts for seed in seeds)
             seconds[name] = total / len(seeds)
-            if name in metrics[ENSEMBLES]:
+            if name in metrics["ensembles"]:
                 seconds[ensemble_title(name)] = total
     return seconds
 
 
-def sizes_table(rows: pd.DataFrame) -> str:
+def sizes_table(rows: "pd.DataFrame") -> str:
     """A markdown table of accuracies: a row for each strategy, a column for each number of pairs."""
-    sizes = sorted(set(rows["pairs"]))
-    cells = {
-        (row["strategy"], row["pairs"]): percent({"mean": row["word_accuracy"], "low": row["low"], "high": row["high"]})
-        for row in rows.to_dict("records")
-    }
-    names = dict.fromkeys(rows["strategy"])
-    lines = [[name, *(cells.get((name, size), ABSENT) for size in sizes)] for name in names]
-    return markdown_table(["word accuracy, %, by pairs", *(f"{size:,}" for size in sizes)], lines)
+    intervals: Any = rows.rename(columns={"word_accuracy": "mean"}).to_dict("records")
+    texts = rows.assign(text=list(map(percent, intervals)))
+    cells = texts.pivot_table(index="strategy", columns="pairs", values="text", aggfunc="first")
+    lines = [[name, *cells.fillna(ABSENT).loc[name]] for name in rows["strategy"].unique()]
+    return markdown_table(["word accuracy, %, by pairs", *(f"{size:,}" for size in cells)], lines)
 
 
 def comparison(metrics: Metrics, seconds: Mapping[str, float]) -> str:
     """comparison.md: the verdict and the tables."""
     names = strategies(metrics)
     lengths = {
-        f"{length_range(bucket)} ({bucket['items']:,} items)": [
-            percent(metrics[name]["by_source_length"][place]["word_accuracy"]) for name in names
-        ]
+        f"{length_range(bucket)} ({bucket['items']:,} items)": {
+            name: percent(metrics[name]["by_source_length"][place]["word_accuracy"]) for name in names
+        }
         for place, bucket in enumerate(metrics[names[0]]["by_source_length"])
     }
-    listed = {title: list(cells.values()) for title, cells in by_listed(metrics).items()}
     by_length, by_list = (
-        markdown_table(["words right, %", *columns], zip(names, *columns.values(), strict=True))
-        for columns in (lengths, listed)
+        markdown_table(
+            ["words right, %", *columns], [[name, *(part[name] for part in columns.values())] for name in names]
+        )
+        for columns in (lengths, by_listed(metrics))
     )
-    errors = [
-        [name, f"{100 * row['calibration_error']:.1f}"]
-        for name, row in rows(metrics).items()
-        if row["calibration_error"] is not None
-    ]
+    errors = {name: row["calibration_error"] for name, row in rows(metrics).items()}
+    known = [[name, f"{100 * error:.1f}"] for name, error in errors.items() if error is not None]
+    calibration = markdown_table(["strategy", "expected calibration error, points"], known)
     sections = [
         f"# Comparison\n\n{escape(verdict(metrics))}\n\n{listed_share(metrics)}\n",
         table(metrics, seconds),
         f"## By whether the target is listed\n\n{by_list}",
         f"## By the number of symbols in the source\n\n{by_length}",
-        f"## Calibration\n\n{CALIBRATION}\n\n"
-        + markdown_table(["strategy", "expected calibration error, points"], errors),
+        "## Calibration\n\nMean distance between the confidence of predictions and the share of them that is right.\n",
+        calibration,
     ]
     return "\n".join(sections)

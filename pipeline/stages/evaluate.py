@@ -1,14 +1,15 @@
 """Stage `evaluate`: decode the test set with everything that was trained, and compare the strategies."""
 
+from dataclasses import asdict
+
 from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.evaluation.attention import attention_maps, sources_to_map
-from pipeline.evaluation.comparison import calibration_table, compare
-from pipeline.evaluation.confusions import confusions
-from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.comparison import calibration_table, compare, curves_table, histories_table
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
-from pipeline.evaluation.examples import examples
+from pipeline.evaluation.metrics import Resampling
+from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns, EvaluationResults, focus_of
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
@@ -37,9 +38,7 @@ def main() -> None:
         listed=[not unpaired.isdisjoint(example.accepted) for example in prepared.test],
         source_lengths=[len(prepared.source_alphabet.encode(example.source)) for example in prepared.test],
         settings=params.strategies,
-        resamples=params.evaluate.resamples,
-        confidence=params.evaluate.confidence,
-        seed=params.evaluate.seed,
+        resampling=Resampling(**asdict(params.evaluate)),
         ensembles=[result for group, result in results.items() if group.is_ensemble],
         controls=evaluate_controls(prepared),
     )

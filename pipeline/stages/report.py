@@ -21,7 +21,7 @@ def main() -> None:
     (REPORTS / "index.html").write_text(page(report), encoding="utf-8", newline="\n")
     text = comparison(report.metrics, report.seconds)
     (REPORTS / "comparison.md").write_text(text, encoding="utf-8", newline="\n")
-    write_plots(report, REPORTS)
+    write_plots(results, REPORTS)
     print(verdict(report.metrics))
 
 

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-import pytest
-
 from pipeline.config.options import Symbols
 from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult
-from pipeline.evaluation.confusions import confusions, differences
+from pipeline.evaluation.mistakes import confusions
 from tests.support.made_up import run
 
 CHARACTERS = Symbols.CHARACTERS
@@ -65,12 +63,3 @@ def test_nothing_wrong_is_a_table_without_rows() -> None:
 def test_a_symbol_that_cannot_be_written_is_the_replacement_character() -> None:
     found = confusions([wrote("tandem", 0, [("a", "\ud800"), ("\n", "b")])], [{"a"}, {"\n"}], CHARACTERS)
     assert found[["target", "written"]].to_numpy().tolist() == [["\ufffd", "b"], ["a", "\ufffd"]]
-
-
-def test_an_item_that_accepts_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'a'"):
-        confusions([wrote("tandem", 0, [("a", "b")])], [set()], CHARACTERS)
-
-
-def test_equal_strings_do_not_differ() -> None:
-    assert differences("abc", "abc") == []

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.comparison import curves_table, histories_table
 from tests.support.made_up import HALF, history, run
 
 

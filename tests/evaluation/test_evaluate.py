@@ -1,9 +1,13 @@
 """Copying the source, and looking it up in the pairs."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 from pipeline.config.options import Symbols
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.examples import Example
-from pipeline.evaluation.evaluate import controls, identity, lookup
+from pipeline.data.prepared import Prepared
+from pipeline.evaluation.evaluate import evaluate_controls, identity, lookup
 
 CHARACTERS = Alphabet(Symbols.CHARACTERS, tuple("abcd"))
 SPACED = Alphabet(Symbols.SPACES, tuple("abcd"))
@@ -30,5 +34,9 @@ def test_lookup_copies_what_it_has_not_seen() -> None:
 
 
 def test_nothing_can_be_copied_where_the_alphabets_have_no_symbol_in_common() -> None:
-    assert list(controls(PAIRS, ["ab"], CHARACTERS, CHARACTERS)) == ["identity", "lookup"]
-    assert list(controls([Example("AA B", "ab")], ["AA B"], PHONEMES, CHARACTERS)) == ["lookup"]
+    def controls(pair: Example, source_alphabet: Alphabet) -> list[str]:
+        data: Any = {"train": [pair], "test": [pair], "source_alphabet": source_alphabet, "target_alphabet": CHARACTERS}
+        return [result.strategy for result in evaluate_controls(cast(Prepared, SimpleNamespace(**data)))]
+
+    assert controls(PAIRS[0], CHARACTERS) == ["identity", "lookup"]
+    assert controls(Example("AA B", "ab"), PHONEMES) == ["lookup"]

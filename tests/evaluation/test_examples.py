@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from pipeline.evaluation import examples as selection
+from pipeline.evaluation import mistakes as selection
 from pipeline.evaluation.comparison import RunResult
 from tests.support.made_up import run
 

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from pipeline.evaluation.comparison import RunResult
-from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.comparison import RunResult, curves_table, histories_table
 from pipeline.report import captions
 from tests.support.made_up import HALF, MOST, compared, history, run
 
@@ -40,13 +39,6 @@ def test_a_strategy_alone_has_nothing_to_win() -> None:
     assert captions.headline(compared(run("tandem", 0, MOST))) == "tandem gets 75.0% right"
 
 
-def test_costs_are_named_cheapest_first() -> None:
-    seconds = {"supervised": 60.4, "tandem": 20.0, "tandem, ensemble": 40.0}
-    assert (
-        captions.cost(seconds, ["supervised", "tandem"]) == "Seconds of training for one run: tandem 20, supervised 60."
-    )
-
-
 def curves(*runs: RunResult) -> str:
     return captions.learning_curves(curves_table(runs), histories_table(runs))
 
@@ -60,18 +52,6 @@ def test_learning_curves_say_what_was_reached_and_what_was_still_rising() -> Non
         f"{reached}, tandem 50.0%. tandem was still rising at the end, so more steps may help."
     )
     assert curves(run("tandem", 0, HALF)) == "There are no learning curves."
-
-
-def test_lengths_are_compared_from_the_shortest_to_the_longest() -> None:
-    metrics = compared(run("tandem", 0, HALF))
-    assert captions.by_length(metrics) == "All sources are 2 symbols long."
-    buckets = metrics["tandem"]["by_source_length"]
-    metrics["tandem"]["by_source_length"] = [
-        {"from": 1, "to": 3, "word_accuracy": {"mean": 0.75}},
-        *buckets,
-        {"from": 9, "to": 9, "word_accuracy": {"mean": 0.25}},
-    ]
-    assert captions.by_length(metrics) == "Right on sources of 1 to 3 symbols and of 9: tandem 75.0% and 25.0%."
 
 
 def test_numbers_of_pairs_are_compared_from_the_fewest_to_the_most() -> None:

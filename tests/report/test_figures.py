@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.comparison import calibration_table, compare
-from pipeline.evaluation.curves import curves_table, histories_table
+from pipeline.evaluation.comparison import compare
+from pipeline.evaluation.metrics import Resampling
 from pipeline.report.figures import (
     accuracy_by_pairs,
     calibration,
@@ -17,7 +17,7 @@ from pipeline.report.figures import (
     styles,
     word_accuracy,
 )
-from tests.support.made_up import rewrites, several
+from tests.support.made_up import evaluation, rewrites, several
 
 
 def test_each_of_twelve_strategies_has_its_own_colour_and_marker() -> None:
@@ -28,7 +28,7 @@ def test_each_of_twelve_strategies_has_its_own_colour_and_marker() -> None:
 
 def test_legend_lies_above_the_data(tmp_path: Path) -> None:
     results = several(("supervised", "tandem"), ["a", "b"])
-    figure = learning_curves(curves_table(results), histories_table(results))
+    figure = learning_curves(evaluation(results))
     save(figure, tmp_path / "curves.png")
     axes = figure.axes[0]
     legend = axes.get_legend()
@@ -38,8 +38,8 @@ def test_legend_lies_above_the_data(tmp_path: Path) -> None:
 
 def test_accuracy_plot_shows_interval_mean_and_seeds(tmp_path: Path) -> None:
     results = several(("supervised",), [f"word{n}" for n in range(10)])
-    metrics = compare(results, [False] * 10, [5] * 10, resamples=100)
-    axes = word_accuracy(metrics).axes[0]
+    metrics = compare(results, [False] * 10, [5] * 10, resampling=Resampling(resamples=100))
+    axes = word_accuracy(evaluation(results, metrics)).axes[0]
     assert [text.get_text() for text in axes.texts] == ["50.0%"]
     seeds = axes.lines[-1].get_xdata()
     assert np.asarray(seeds).tolist() == [0.5, 0.5]
@@ -47,8 +47,8 @@ def test_accuracy_plot_shows_interval_mean_and_seeds(tmp_path: Path) -> None:
 
 def test_accuracy_plot_shows_ensembles_in_the_colour_of_their_strategy() -> None:
     results = several(("supervised", "tandem"), [f"word{n}" for n in range(10)])
-    metrics = compare(results, [False] * 10, [5] * 10, resamples=100, ensembles=results[-1:])
-    axes = word_accuracy(metrics).axes[0]
+    metrics = compare(results, [False] * 10, [5] * 10, resampling=Resampling(resamples=100), ensembles=results[-1:])
+    axes = word_accuracy(evaluation(results, metrics)).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["supervised", "tandem", "tandem, ensemble"]
     marks = [line for line in axes.lines if line.get_marker() in ("o", "s") and line.get_markersize() == 6]
     assert marks[2].get_color() == marks[1].get_color() != marks[0].get_color()
@@ -57,14 +57,14 @@ def test_accuracy_plot_shows_ensembles_in_the_colour_of_their_strategy() -> None
 
 def test_reliability_plot_has_the_points_of_its_table() -> None:
     results = several(("supervised",), [f"word{n}" for n in range(10)])  # every other item is right
-    (points,) = calibration(calibration_table(results), ["supervised"]).axes[0].collections
+    (points,) = calibration(evaluation(results)).axes[0].collections
     offsets = np.asarray(points.get_offsets())
     assert offsets[:, 0] == pytest.approx(np.linspace(0.05, 0.95, 10))
     assert offsets[:, 1].tolist() == [0, 1] * 5
 
 
 def test_noise_plot_names_context_symbol_and_what_stands_for_it() -> None:
-    axes = noise(rewrites("e", "")).axes[0]
+    axes = noise(evaluation(several(("tandem",), ["a"]), noise=rewrites("e", ""))).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["^[e]e → e", "^[] → ∅"]
     assert axes.patches[0].get_width() == 0.75  # type: ignore[attr-defined]
     assert [text.get_text().strip() for text in axes.texts] == ["3 of 4", "3 of 4"]

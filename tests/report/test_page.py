@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.evaluation.comparison import RunResult, compare
+from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.results import AttentionMap
 from pipeline.report.page import page
 from tests.support.made_up import HALF, MOST, SHIPPED, report, rewrites, run, several
@@ -100,7 +101,7 @@ def whole() -> str:
         listed,
         list(map(len, WORDS)),
         SHIPPED,
-        resamples=100,
+        resampling=Resampling(resamples=100),
         ensembles=results[::2],
         controls=[run_like(results[0])],
     )

@@ -19,7 +19,7 @@ HOSTILE = ["<script>alert(1)</script>", "a|b", "$\\frac{", "`x` *y* [z](u)", "a\
 
 @pytest.mark.usefixtures("warnings_are_errors")
 def test_every_figure_is_drawn_the_same_every_time(tmp_path: Path) -> None:
-    made = report(several(("supervised", "two_stage", "tandem"), HOSTILE * 4), noise=rewrites("a", *HOSTILE[:4]))
+    made = evaluation(several(("supervised", "two_stage", "tandem"), HOSTILE * 4), noise=rewrites("a", *HOSTILE[:4]))
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         write_plots(made, folder)
@@ -31,8 +31,8 @@ def test_every_figure_is_drawn_the_same_every_time(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("warnings_are_errors")
 def test_a_single_run_without_history_and_many_strategies_fit(tmp_path: Path) -> None:
-    write_plots(report(several(("supervised",), ["a"], history=False)[:1]), tmp_path)
-    write_plots(report(several(tuple(f"strategy {n}" for n in range(12)), HOSTILE)), tmp_path)
+    write_plots(evaluation(several(("supervised",), ["a"], history=False)[:1]), tmp_path)
+    write_plots(evaluation(several(tuple(f"strategy {n}" for n in range(12)), HOSTILE)), tmp_path)
 
 
 def test_the_names_of_strategies_stay_text_in_the_comparison() -> None:

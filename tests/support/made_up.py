@@ -9,10 +9,9 @@ import pandas as pd
 from pipeline.config.options import Symbols
 from pipeline.config.params import Strategy, load_params
 from pipeline.data.scoring import score
-from pipeline.evaluation.comparison import RunResult, calibration_table, compare
-from pipeline.evaluation.confusions import confusions
-from pipeline.evaluation.curves import curves_table, histories_table
-from pipeline.evaluation.examples import examples
+from pipeline.evaluation.comparison import RunResult, calibration_table, compare, curves_table, histories_table
+from pipeline.evaluation.metrics import Resampling
+from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EvaluationResults, Metrics, focus_of, strategies
 from pipeline.report.report import Report
 from tests.conftest import PROJECT
@@ -39,7 +38,7 @@ def history(*accuracies: float, every: int = 10) -> pd.DataFrame:
 
 def compared(*results: RunResult, listed: Sequence[bool] | None = None, **settings: Any) -> Metrics:
     items = len(results[0].targets)
-    settings = {"resamples": 500, "settings": shipped(results), **settings}
+    settings = {"resampling": Resampling(resamples=500), "settings": shipped(results), **settings}
     return compare(results, [False] * items if listed is None else listed, [2] * items, **settings)
 
 
@@ -76,7 +75,7 @@ def evaluation(results: Sequence[RunResult], metrics: Metrics | None = None, **c
     targets = results[0].targets
     if metrics is None:
         lengths = list(map(len, targets))
-        metrics = compare(results, [False] * len(targets), lengths, shipped(results), resamples=100)
+        metrics = compare(results, [False] * len(targets), lengths, shipped(results), Resampling(100))
     values: dict[str, Any] = {
         "curves": curves_table(results),
         "histories": histories_table(results),

@@ -8,6 +8,7 @@ from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.evaluate import evaluated_run, score, write_predictions
+from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.results import REPORTS, EvaluatedRuns
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import TIMINGS, timings_folder
@@ -42,7 +43,7 @@ def report() -> None:
         write_predictions(REPORTS / group.predictions, result, prepared.test)
     (REPORTS / "predictions" / "tandem-ensemble.tsv").write_text("of no single run\n", encoding="utf-8")
     runs, strategies = list(results.values()), load_params().strategies
-    metrics = compare(runs, listed=[False], source_lengths=[1], settings=strategies, resamples=100)
+    metrics = compare(runs, listed=[False], source_lengths=[1], settings=strategies, resampling=Resampling(100))
     evaluation(runs, metrics).save()
     for name, content in (
         ("matcher.json", json.dumps({"encoder": "conv", "test": {"roc_auc": 0.75}})),
