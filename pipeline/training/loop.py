@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,16 +30,43 @@ from pipeline.training.workers import ALONE, Workers
 
 Array = NDArray[Any]
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of source ids and target ids
+Losses = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-class Steps(Protocol):
-    """A Keras model, its optimizer, and the training step on a batch that changes both."""
+class Steps:
+    """A Keras model, its optimizer, and for each task a compiled step on a batch, which changes both.
 
-    model: Any
-    optimizer: Any
+    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
+    """
 
-    def __call__(self, task: Task, inputs: Any, aims: Any, rate: float, /) -> tuple[float, float]:
+    def __init__(self, model: Any, settings: Training, summed: Callable[[list[Any]], list[Any]] = list) -> None:
+        """summed: gradients and loss of the whole batch, from those of the part that this process computes."""
+        self.model, self.settings, self._summed = model, settings, summed
+        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
+        self.optimizer.build(model.trainable_variables)
+        self.compiled: dict[Task, Callable[..., Any]] = {}
+
+    def __call__(self, task: Task, inputs: Any, aims: Any, rate: float) -> tuple[float, float]:
         """Train on the two arrays of a batch at a learning rate -> loss and gradient norm before clipping."""
+        loss, norm = self.compiled[task](inputs, aims, rate)
+        return float(loss), float(norm)
+
+    def compile(self, losses_of: Losses, variables: list[Any], aims: tf.DType = tf.int32) -> Callable[..., Any]:
+        """A step that changes `variables`. losses_of: gives the loss to report and the one to lower."""
+        ids, aims_of_ids = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], aims)
+
+        @tf.function(input_signature=[ids, aims_of_ids, tf.TensorSpec([], tf.float32)], autograph=False)
+        def step(inputs: tf.Tensor, aims: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                loss, objective = losses_of(inputs, aims)
+            gradients = tape.gradient(objective, [variable.value for variable in variables])
+            *gradients, loss = self._summed([*gradients, loss])
+            gradients, norm = tf.clip_by_global_norm(gradients, self.settings.clip_norm)
+            self.optimizer.learning_rate.assign(rate)
+            self.optimizer.apply(gradients, variables)
+            return loss, norm
+
+        return step
 
 
 @dataclass(frozen=True)
@@ -216,37 +244,29 @@ class History:
             pd.DataFrame(rows).to_csv(place / name, index=False, lineterminator="\n")
 
 
-class TrainingSteps:
-    """The `Steps` of a network: one compiled step per task over one Adam, so that the shared decoder has one state.
-
-    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
-    """
+class TrainingSteps(Steps):
+    """The steps of a network: one for each task over one Adam, so that the shared decoder has one state."""
 
     def __init__(self, network: Network, settings: Training, workers: Workers = ALONE) -> None:
         """workers: those that train together; each is given the same batches, and does its part of them."""
-        self.model, self._settings, self._workers = network, settings, workers
+        # The gradient of a table comes as rows that repeat: unsummed, its norm and Adam's squares would be wrong.
+        super().__init__(network, settings, lambda values: workers.sum([*map(tf.convert_to_tensor, values)]))
+        self._workers = workers
         for layer in network._flatten_layers():
             if isinstance(layer, Dropout):
                 layer.stream = workers.index
-        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
-        self.optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
         lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
         encoder_b = [variable for variable in network.encoder_b.trainable_variables if id(variable) not in lent]
-        paired_loss, autoencoding_loss = _cross_entropy(network.predictor), _cross_entropy(network.autoencoder)
-        paired = self._compile(paired_loss, encoder_a + decoder)
-        self._steps = {
+        paired_loss = partial(_cross_entropy, network.predictor)
+        paired = self._step(paired_loss, encoder_a + decoder)
+        self.compiled = {
             Task.PAIRED: paired,
             Task.SYNTHETIC: paired,
-            Task.AUTOENCODE: self._compile(autoencoding_loss, encoder_b + decoder),
-            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a, of_strings=True),
-            Task.FROZEN_DECODER: self._compile(paired_loss, encoder_a),
+            Task.AUTOENCODE: self._step(partial(_cross_entropy, network.autoencoder), encoder_b + decoder),
+            Task.EMBEDDING: self._step(self._embedding_loss, encoder_a, of_strings=True),
+            Task.FROZEN_DECODER: self._step(paired_loss, encoder_a),
         }
-
-    def __call__(self, task: Task, source_ids: Any, target_ids: Any, rate: float) -> tuple[float, float]:
-        """Train one batch: int32 [B, S] and int32 [B, T] closed by END -> loss and gradient norm before clipping."""
-        loss, norm = self._steps[task](source_ids, target_ids, rate)
-        return float(loss), float(norm)
 
     def _embedding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
         # The autoencoder reads targets without END.
@@ -254,40 +274,24 @@ class TrainingSteps:
         aim = tf.stop_gradient(self.model.encoder_b(ids)["vector"])
         return tf.reduce_mean(tf.square(self.model.encoder_a(source_ids, training=True)["vector"] - aim))
 
-    def _compile(self, loss_of: Loss, variables: list[Any], of_strings: bool = False) -> Callable[..., Any]:
+    def _step(self, loss_of: Loss, variables: list[Any], of_strings: bool = False) -> Callable[..., Any]:
         """of_strings: the loss is a mean over strings, not over target symbols."""
-        ids, workers = tf.TensorSpec([None, None], tf.int32), self._workers
+        workers, l2 = self._workers, self.settings.l2 / self._workers.count
         kernels = [variable for variable in variables if len(variable.shape) > 1]
 
-        @tf.function(input_signature=[ids, ids, tf.TensorSpec([], tf.float32)], autograph=False)
-        def step(source_ids: tf.Tensor, target_ids: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                loss = loss_of(workers.part(source_ids), workers.part(target_ids))
-                if workers.count > 1:  # this part's share of the mean over all
-                    part, whole = (
-                        tf.math.count_nonzero(each, dtype=tf.float32) for each in (workers.part(target_ids), target_ids)
-                    )
-                    loss *= 1 / workers.count if of_strings else part / whole
-                objective = loss
-                if self._settings.l2:
-                    l2 = self._settings.l2 / workers.count
-                    objective += l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
-            gradients = tape.gradient(objective, [variable.value for variable in variables])
-            # The gradient of a table comes as rows that repeat: unsummed, its norm and Adam's squares would be wrong.
-            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-            *gradients, loss = workers.sum([*gradients, loss])
-            gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)
-            self.optimizer.learning_rate.assign(rate)
-            self.optimizer.apply(gradients, variables)
-            return loss, norm
+        def losses_of(source_ids: tf.Tensor, target_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            part = workers.part(target_ids)
+            loss = loss_of(workers.part(source_ids), part)
+            if workers.count > 1:  # this part's share of the mean over all
+                symbols, all_symbols = (tf.math.count_nonzero(ids, dtype=tf.float32) for ids in (part, target_ids))
+                loss *= 1 / workers.count if of_strings else symbols / all_symbols
+            return loss, loss + l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels]) if l2 else loss
 
-        return step
+        return self.compile(losses_of, variables)
 
 
-def _cross_entropy(model: keras.Model) -> Loss:
-    return lambda source_ids, target_ids: masked_cross_entropy(
-        model((source_ids, target_ids), training=True), target_ids
-    )
+def _cross_entropy(model: keras.Model, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+    return masked_cross_entropy(model((source_ids, target_ids), training=True), target_ids)
 
 
 def masked_cross_entropy(logits: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,6 @@ on clock and machine goes to the folder of timings.
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -96,6 +95,10 @@ def run_training(
                 logger.info("%s %s resumes after step %s", strategy, seed, history.progress.step)
             yield history.rows()
         progress = history.progress
+
+        def checkpoint_here() -> Checkpoint:
+            return Checkpoint(TypeAdapter(History).dump_python(history, mode="json"), loop.arrays())
+
         for number in range(progress.phase, len(phases)):
             steps = TrainingSteps(network, params.training, workers)
             batches = streams(phases[number], prepared, params, seed)
@@ -108,10 +111,10 @@ def run_training(
             for evaluation in loop:
                 if evaluation:
                     yield [history.add(evaluation, usage.row())]
-                kept.save_if_due(partial(_checkpoint, history, loop), progress.batches)
+                kept.save_if_due(checkpoint_here, progress.batches)
         if not workers.is_chief:
             return
-        kept.save(_checkpoint(history, loop), progress.batches)
+        kept.save(checkpoint_here(), progress.batches)
         try:
             (folder / folders.METADATA).unlink(missing_ok=True)  # until all other files are those of this training
             save_network(network, folder)
@@ -144,11 +147,10 @@ def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: 
 
     From here on, all randomness follows from `seed`.
     """
-    if not folders.starts_pretrained(strategy, params):
-        return new_network(params.model, prepared, seed)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    return load_network(folders.run_folder(folders.PRETRAIN, seed, models))
+    network = new_network(params.model, prepared, seed)
+    if folders.starts_pretrained(strategy, params):
+        return load_network(folders.run_folder(folders.PRETRAIN, seed, models), network)
+    return network
 
 
 def new_network(model: Model, prepared: Prepared, seed: int) -> Network:
@@ -165,10 +167,6 @@ def _of_chief(evaluate: Callable[[], Score], workers: Workers) -> Callable[[], S
         return evaluate
     score = TypeAdapter(Score)
     return lambda: score.validate_json(workers.from_chief(lambda: score.dump_json(evaluate())))
-
-
-def _checkpoint(history: History, loop: TrainingLoop) -> Checkpoint:
-    return Checkpoint(TypeAdapter(History).dump_python(history, mode="json"), loop.arrays())
 
 
 def _agreed(checkpoint: Checkpoint | None, key: str, workers: Workers) -> Checkpoint | None:

@@ -22,7 +22,6 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from pipeline.model.backend import tf
 
-TF_CONFIG = "TF_CONFIG"
 EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -61,7 +60,7 @@ def members_here(count: int) -> list[Member]:
 
     Raises `UserError` if TF_CONFIG is invalid or names another number of workers.
     """
-    text = os.environ.get(TF_CONFIG)
+    text = os.environ.get("TF_CONFIG")
     if not text:
         with ExitStack() as stack:
             sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
