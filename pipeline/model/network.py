@@ -206,7 +206,7 @@ class Network(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """What `from_config` rebuilds the architecture from."""
         model = TypeAdapter(Model).dump_python(self.architecture, mode="json")
-        return {"model": model, "sizes": {**vars(self.sizes)}}
+        return {"model": model, "sizes": vars(self.sizes).copy()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Network":

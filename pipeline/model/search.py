@@ -164,7 +164,7 @@ def log_probabilities(scoring: Scoring, sources: StringStore, targets: StringSto
         return scoring(sources.padded(rows), targets.padded(rows, end=True)).numpy()
 
     scores, places = by_length(run, FORCED_BATCH, sources, targets)
-    return np.concatenate(scores)[places]
+    return np.concatenate([np.empty(0, dtype=np.float32), *scores])[places]
 
 
 def by_length(run: Callable[[Rows], T], size: int, *stores: StringStore) -> tuple[list[T], Rows]:
