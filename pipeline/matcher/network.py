@@ -119,6 +119,9 @@ def build_siamese(trunk: keras.Model) -> keras.Model:
 class MaskedPooling(keras.layers.Layer):
     """Of each feature the mean and the maximum over a string, padding left out."""
 
+    def compute_mask(self, *_: object) -> None:
+        """No mask: the pooled features have no steps."""
+
     def call(self, states: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
         """States float32 [B, S, H], present bool [B, S], true somewhere in each row -> float32 [B, 2 H]."""
         present = present[:, :, None]

@@ -198,12 +198,10 @@ def calibrate(matcher: Matcher, examples: Sequence[Example], negatives: Negative
 def separation(matcher: Matcher, examples: Sequence[Example], negatives: Negatives) -> dict[str, float]:
     """ROC AUC of true pairs against wrong ones: `roc_auc` over all, and against each kind of which there are some."""
     kinds = {"roc_auc": all_of(negatives)} | {f"roc_auc_{kind}": hard for kind, hard in negatives.items()}
-    areas = {}
-    for name, hard in kinds.items():
-        cosines, labels = _cosines(matcher, examples, hard)
-        if not labels.all():
-            areas[name] = float(roc_auc_score(labels, cosines))
-    return areas
+    pairs = {name: _cosines(matcher, examples, hard) for name, hard in kinds.items()}
+    return {
+        name: float(roc_auc_score(labels, cosines)) for name, (cosines, labels) in pairs.items() if not labels.all()
+    }
 
 
 def retrieval(matcher: Matcher, examples: Sequence[Example], targets: Sequence[str]) -> dict[str, float]:

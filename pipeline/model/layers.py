@@ -127,6 +127,7 @@ class RecurrentStack(keras.layers.Layer):
         self, cell: Cell, units: int, layers: int, dropout: float, bidirectional: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.units = units
         self.bidirectional = bidirectional
         kind = {Cell.LSTM: lstm.LSTM, Cell.GRU: keras.layers.GRU}[cell]
@@ -189,6 +190,7 @@ class Attention(keras.layers.Layer):
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.units = units
         self.query = keras.layers.Dense(units, use_bias=False, name="query")
         self.attended = keras.layers.Dense(units, activation="tanh", name="attended")

@@ -91,6 +91,7 @@ class Decoder(keras.Model):
 
     def __init__(self, symbols: int, model: Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
         table = symbol_table(symbols, model, "symbols")
         self.symbols: Any = table if self.autoregressive or model.tie_weights else None
