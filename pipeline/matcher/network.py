@@ -65,7 +65,6 @@ class JointAlphabet:
 
     @cached_property
     def _ids_of_targets(self) -> NDArray[np.int64]:
-        """The joint id of each id of the target alphabet, int64 [V of the targets]."""
         same = same_symbols(self.source, self.target)
         joint = same if self.source.kind is self.target.kind else np.zeros_like(same)
         joint[:SPECIALS] = np.arange(SPECIALS)
