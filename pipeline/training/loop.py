@@ -143,7 +143,7 @@ class TrainingLoop:
             started = time.perf_counter()
             rate = learning_rate(settings, step, phase.steps)
             for task, batch in batches:
-                loss, norm = self._steps(task, *batch, rate=rate)
+                loss, norm = self._steps(task, batch[0], batch[1], rate)
                 if not math.isfinite(loss):
                     raise UserError(
                         f"the loss of task '{task}' became {loss} at step {progress.step + 1}: "
