@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +16,13 @@ from pydantic import TypeAdapter
 
 from pipeline.config import params as config
 from pipeline.config.params import Cell, MatcherEncoder
-from pipeline.data.alphabet import (
-    LARGEST_ALPHABET,
-    PADDING,
-    SPECIALS,
-    START,
-    Alphabet,
-    load_alphabets,
-    save_alphabets,
-)
+from pipeline.data.alignment import same_symbols
+from pipeline.data.alphabet import LARGEST_ALPHABET, PADDING, SPECIALS, START, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.store import Rows, StringStore
 from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import RecurrentStack
+from pipeline.model.search import by_length
 
 FOLDER = Path("models/matcher")
 WEIGHTS, SETTINGS = "matcher.weights.h5", "matcher.json"
@@ -56,32 +49,27 @@ class JointAlphabet:
 
     def __post_init__(self) -> None:
         if len(self) - SPECIALS > LARGEST_ALPHABET:
-            raise UserError(
-                f"sources and targets have {len(self):,} symbols, at most {LARGEST_ALPHABET:,} are possible"
-            )
+            raise UserError(f"sources and targets have {len(self):,} symbols, but the limit is {LARGEST_ALPHABET:,}")
 
     def __len__(self) -> int:
         return max(len(self.source), int(self._ids_of_targets.max()) + 1)
 
     def sources(self, strings: Sequence[str]) -> StringStore:
         """Sources as joint ids."""
-        return StringStore.of(_normalized(strings), self.source)
+        return StringStore.of([unicodedata.normalize("NFC", string) for string in strings], self.source)
 
     def targets(self, strings: Sequence[str]) -> StringStore:
         """Targets as joint ids."""
-        store = StringStore.of(_normalized(strings), self.target)
+        store = StringStore.of([unicodedata.normalize("NFC", string) for string in strings], self.target)
         return StringStore(self._ids_of_targets.astype(np.uint16)[store.ids], store.offsets)
 
     @cached_property
     def _ids_of_targets(self) -> NDArray[np.int64]:
-        """The joint id of each id of the target alphabet, int64 [V of the targets]."""
-        same_rule = self.source.kind is self.target.kind
-        known = {symbol: SPECIALS + place for place, symbol in enumerate(self.source.symbols)} if same_rule else {}
-        joint = np.arange(len(self.target))  # the special ids are those of either side
-        following = len(self.source)
-        for own, symbol in enumerate(self.target.symbols, start=SPECIALS):
-            joint[own] = known.get(symbol, following)
-            following += symbol not in known
+        same = same_symbols(self.source, self.target)
+        joint = same if self.source.kind is self.target.kind else np.zeros_like(same)
+        joint[:SPECIALS] = np.arange(SPECIALS)
+        new = SPECIALS + np.flatnonzero(joint[SPECIALS:] == 0)
+        joint[new] = len(self.source) + np.arange(len(new))
         return joint
 
 
@@ -112,20 +100,14 @@ class Similarity(keras.layers.Layer):
         return tf.exp(self.log_scale) * cosines + self.shift
 
 
-def build_siamese(
-    trunk: keras.Model, shape: tuple[int | None, ...] | None = None, dtype: str | None = None
-) -> keras.Model:
+def build_siamese(trunk: keras.Model) -> keras.Model:
     """One instance of `trunk` applied to two inputs: [left, right] -> similarity float32 [B] in [0, 1].
 
     score(left, right) equals score(right, left) to the bit. trunk: any model of one input and one output; an output of
-    more than one axis, such as a feature map, is flattened. shape, dtype: of one example, for a trunk that has not seen
-    an input yet.
+    more than one axis, such as a feature map, is flattened.
     """
-    if shape is None:
-        if len(getattr(trunk, "inputs", None) or []) != 1:
-            raise ValueError(f"{trunk.name} does not know the shape of its one input: give `shape` and `dtype`")
-        shape, dtype = trunk.inputs[0].shape[1:], trunk.inputs[0].dtype
-    left, right = (keras.Input(shape, dtype=dtype, name=side) for side in ("left", "right"))
+    (example,) = trunk.inputs
+    left, right = (keras.Input(example.shape[1:], dtype=example.dtype, name=side) for side in ("left", "right"))
     embeddings = [trunk(left), trunk(right)]
     if len(embeddings[0].shape) > 2:
         flatten = keras.layers.Flatten(name="flatten")
@@ -134,20 +116,13 @@ def build_siamese(
 
 
 class MaskedPooling(keras.layers.Layer):
-    """Of each feature the mean and the maximum over a string, padding left out.
+    """Of each feature the mean and the maximum over a string, padding left out."""
 
-    States float32 [B, S, H] and present bool [B, S], true somewhere in each row -> float32 [B, 2 H].
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def compute_mask(self, *_: Any) -> None:
+    def compute_mask(self, *_: object) -> None:
         """No mask: the pooled features have no steps."""
 
     def call(self, states: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-        """Means beside maxima."""
+        """States float32 [B, S, H], present bool [B, S], true somewhere in each row -> float32 [B, 2 H]."""
         present = present[:, :, None]
         lengths = tf.reduce_sum(tf.cast(present, states.dtype), axis=1)
         mean = tf.reduce_sum(tf.where(present, states, 0.0), axis=1) / lengths
@@ -202,12 +177,6 @@ class Matcher:
         """Float32 [n, E], each row of length 1."""
         return self._embeddings(self.alphabet.targets(targets))
 
-    def similarities(self, sources: Sequence[str], targets: Sequence[str]) -> Vectors:
-        """The similarity of source i and target i, float32 [n] in [0, 1]."""
-        if len(sources) != len(targets):
-            raise ValueError(f"{len(sources)} sources but {len(targets)} targets")
-        return self.similarity(self.embed_sources(sources), self.embed_targets(targets)).numpy()
-
     def save(self, folder: Path) -> None:
         """Write all that `load` needs, the same bytes for the same weights."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -228,12 +197,9 @@ class Matcher:
         return matcher
 
     def _embeddings(self, strings: StringStore) -> Vectors:
-        order = np.argsort(strings.lengths(np.arange(len(strings))), kind="stable")
-        embeddings = np.empty((len(strings), self.settings.embedding), dtype=np.float32)
-        for start in range(0, len(order), STRINGS_AT_ONCE):
-            rows = order[start : start + STRINGS_AT_ONCE]
-            embeddings[rows] = self._embed(closed(strings, rows))
-        return embeddings
+        parts, places = by_length(lambda rows: self._embed(closed(strings, rows)).numpy(), STRINGS_AT_ONCE, strings)
+        none = np.empty((0, self.settings.embedding), dtype=np.float32)
+        return np.concatenate([none, *parts])[places]
 
 
 def closed(strings: StringStore, rows: Rows) -> NDArray[np.int32]:
@@ -271,9 +237,8 @@ class Index:
             cosines = embeddings[start : start + SOURCES_AT_ONCE] @ self.embeddings.T
             best = np.array([_highest(row, count) for row in cosines])
             logits = self.matcher.similarity.logits(np.take_along_axis(cosines, best, axis=1))
-            for rows, similarities in zip(best, tf.sigmoid(logits).numpy(), strict=True):
-                matches = zip(rows, similarities, strict=True)
-                by_source.append([Match(self.targets[row], float(similarity)) for row, similarity in matches])
+            for rows, scores in zip(best, tf.sigmoid(logits).numpy(), strict=True):
+                by_source.append([Match(self.targets[row], float(one)) for row, one in zip(rows, scores, strict=True)])
         return by_source
 
 
@@ -287,7 +252,3 @@ def _highest(values: Vectors, count: int) -> Rows:
     last = np.partition(values[candidates], -count)[-count]
     reach = candidates[values[candidates] >= last]
     return reach[np.argsort(-values[reach], kind="stable")][:count]
-
-
-def _normalized(strings: Sequence[str]) -> list[str]:
-    return [string if string.isascii() else unicodedata.normalize("NFC", string) for string in strings]

@@ -6,7 +6,7 @@ The model is left to `network`, wrong targets to `negatives`.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pipeline.config import params as config
-from pipeline.config.params import Decay, Training
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
-from pipeline.matcher.negatives import Hard, Negatives, accepted_by_source, find_negatives
-from pipeline.matcher.network import Matcher, Vectors, closed
+from pipeline.matcher.negatives import Hard, Negatives, accepted_by_source, all_of, edit_neighbours, wrong_candidates
+from pipeline.matcher.network import Index, Matcher, Vectors, closed
 from pipeline.model.backend import keras, tf
 from pipeline.model.inference import TrainedModel
 from pipeline.training.batches import BatchStream, Ids
-from pipeline.training.loop import Score, TrainingLoop
+from pipeline.training.loop import Score, Steps, TrainingLoop
 from pipeline.training.strategies import Phase, Task
 
 WARMUP = 49  # steps over which the learning rate rises from zero
@@ -62,8 +61,7 @@ class MatchingStream:
         strings = list(dict.fromkeys([*own, *(word for row in hard for word in row)]))
         self._targets = matcher.alphabet.targets(strings)
         self._sources = matcher.alphabet.sources([example.source for example in examples])
-        places = {string: place for place, string in enumerate(strings)}
-        everything = np.arange(len(strings))
+        places, everything = {string: place for place, string in enumerate(strings)}, np.arange(len(strings))
         self._own = np.array([places[target] for target in own])
         self._hard = [np.array([places[word] for word in row]) if row else everything for row in hard]
         self._negatives, self._seed = negatives, seed
@@ -71,19 +69,12 @@ class MatchingStream:
         accepted = accepted_by_source(examples)
         groups = {source: group for group, source in enumerate(accepted)}
         self._group = np.array([groups[example.source] for example in examples])
-        self._right = np.unique(
-            [
-                groups[source] * len(strings) + places[target]
-                for source, some in accepted.items()
-                for target in some
-                if target in places
-            ]
-        )
+        right = [(groups[source], places[word]) for source, some in accepted.items() for word in some if word in places]
+        self._right = np.unique(np.array(right) @ [len(strings), 1])
 
     def __getitem__(self, k: int) -> MatchingBatch:
         """Batch number k of the stream, k >= 0."""
-        rows = self._rows.rows(k)
-        rng = np.random.default_rng((self._seed, k))
+        rows, rng = self._rows.rows(k), np.random.default_rng((self._seed, k))
         drawn = [rng.choice(self._hard[row], self._negatives) for row in rows]
         targets = np.concatenate([self._own[rows], *drawn])
         pairs = self._group[rows][:, None] * len(self._targets) + targets
@@ -104,18 +95,21 @@ class MatchingData:
     @classmethod
     def collect(cls, prepared: Prepared, predictor: TrainedModel, settings: config.Matcher, seed: int) -> Self:
         """Draw unpaired targets; find wrong ones for each example among all targets and in what `predictor` writes."""
-        count, targets = len(prepared.targets), prepared.targets
-        rows = np.arange(count)
-        if count > METRIC_TARGETS:
-            rows = np.random.default_rng(seed).permutation(count)[:METRIC_TARGETS]
+        targets, rows = prepared.targets, np.arange(len(prepared.targets))
+        if len(rows) > METRIC_TARGETS:
+            rows = np.random.default_rng(seed).permutation(len(rows))[:METRIC_TARGETS]
         unpaired = [
             prepared.target_alphabet.decode(targets.ids[start:end])
             for start, end in zip(targets.offsets[rows], targets.offsets[rows + 1], strict=True)
         ]
         splits = {"train": prepared.train, "dev": prepared.dev, "test": prepared.test}
-        listed = [*(example.target for example in prepared.train), *unpaired]
+        listed, kind = [*(example.target for example in prepared.train), *unpaired], prepared.target_alphabet.kind
         negatives = {
-            name: find_negatives(examples, listed, predictor, settings, seed) for name, examples in splits.items()
+            name: {
+                "neighbours": edit_neighbours(examples, listed, settings.neighbours, kind, np.random.default_rng(seed)),
+                "candidates": wrong_candidates(examples, predictor, settings.candidates),
+            }
+            for name, examples in splits.items()
         }
         return cls(splits, negatives, unpaired)
 
@@ -133,63 +127,35 @@ def new_training(
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     matcher = Matcher(settings, prepared.source_alphabet, prepared.target_alphabet)
-    train, dev = data.splits["train"], data.splits["dev"]
-    negatives = data.negatives["train"].all
-    stream = MatchingStream(matcher, train, negatives, settings.batch_size, settings.negatives, seed)
+    train, dev, negatives = data.splits["train"], data.splits["dev"], data.negatives["train"]
+    stream = MatchingStream(matcher, train, all_of(negatives), settings.batch_size, settings.negatives, seed)
     listed = [*(example.target for example in dev), *data.unpaired[:EVALUATION_TARGETS]]
     return matcher, matcher_loop(matcher, stream, settings, lambda: retrieval(matcher, dev, listed)[RANK])
 
 
-class MatchingSteps:
-    """The `Steps` of a matcher: its siamese model, and one compiled step that lowers the contrastive loss."""
+class MatchingSteps(Steps):
+    """The step of a matcher: it lowers the contrastive loss of a batch of a `MatchingStream`."""
 
-    def __init__(self, matcher: Matcher, settings: Training) -> None:
-        self.model, similarity = matcher.siamese, matcher.similarity
-        variables = self.model.trainable_variables
-        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
-        self.optimizer.build(variables)
-        ids_spec, wrong_spec = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
+    def __init__(self, matcher: Matcher, settings: config.Training) -> None:
+        super().__init__(matcher.siamese, settings)
 
-        @tf.function(input_signature=[ids_spec, wrong_spec, tf.TensorSpec([], tf.float32)], autograph=False)
-        def step(ids: tf.Tensor, wrong: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                embeddings = similarity.direction(matcher.trunk(ids, training=True))
-                B = tf.shape(wrong)[0]
-                cosines = tf.matmul(embeddings[:B], embeddings[B:], transpose_b=True)
-                loss = contrastive_loss(similarity.logits(cosines), wrong)
-            gradients = tape.gradient(loss, [variable.value for variable in variables])
-            gradients, norm = tf.clip_by_global_norm(gradients, settings.clip_norm)
-            self.optimizer.learning_rate.assign(rate)
-            self.optimizer.apply(gradients, variables)
-            return loss, norm
+        def losses_of(ids: tf.Tensor, wrong: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            embeddings = matcher.similarity.direction(matcher.trunk(ids, training=True))
+            B = tf.shape(wrong)[0]
+            cosines = tf.matmul(embeddings[:B], embeddings[B:], transpose_b=True)
+            loss = contrastive_loss(matcher.similarity.logits(cosines), wrong)
+            return loss, loss
 
-        self._step = step
-
-    def __call__(self, _: Task, ids: Any, wrong: Any, rate: float) -> tuple[float, float]:
-        """Train one batch of a `MatchingStream` -> loss and gradient norm before clipping."""
-        loss, norm = self._step(ids, wrong, rate)
-        return float(loss), float(norm)
+        self.compiled[Task.PAIRED] = self.compile(losses_of, self.model.trainable_variables, tf.bool)
 
 
 def matcher_loop(
     matcher: Matcher, stream: MatchingStream, settings: config.Matcher, evaluate: Callable[[], float]
 ) -> TrainingLoop:
-    """The loop that trains `matcher` in place; after it the matcher holds the weights with the highest `evaluate`.
-
-    evaluate: mean reciprocal rank on the development data.
-    """
-    schedule = Training(
-        threads=1,
-        workers=1,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        warmup=WARMUP,
-        decay=Decay.COSINE,
-        clip_norm=CLIP_NORM,
-        l2=0.0,
-        evaluate_every=settings.evaluate_every,
-        patience=settings.patience,
-    )
+    """The loop that trains `matcher` until `evaluate`, its mean reciprocal rank on dev, rises no more."""
+    shared = {name: getattr(settings, name) for name in ("batch_size", "learning_rate", "evaluate_every", "patience")}
+    shared |= {"warmup": WARMUP, "decay": config.Decay.COSINE, "clip_norm": CLIP_NORM, "l2": 0.0}
+    schedule = config.Training(threads=1, workers=1, **shared)
 
     def score() -> Score:
         rank = evaluate()
@@ -221,7 +187,7 @@ def calibrate(matcher: Matcher, examples: Sequence[Example], negatives: Negative
     Fitted by logistic regression; embeddings and the order of pairs stay as they are. Source: Platt 1999,
     "Probabilistic outputs for support vector machines".
     """
-    cosines, labels = _cosines(matcher, examples, negatives.all)
+    cosines, labels = _cosines(matcher, examples, all_of(negatives))
     if labels.all():
         return
     fit = LogisticRegression(C=1e6, class_weight="balanced").fit(cosines[:, None], labels)
@@ -231,46 +197,32 @@ def calibrate(matcher: Matcher, examples: Sequence[Example], negatives: Negative
 
 def separation(matcher: Matcher, examples: Sequence[Example], negatives: Negatives) -> dict[str, float]:
     """ROC AUC of true pairs against wrong ones: `roc_auc` over all, and against each kind of which there are some."""
-    kinds = {
-        "roc_auc": negatives.all,
-        "roc_auc_neighbours": negatives.neighbours,
-        "roc_auc_candidates": negatives.candidates,
+    kinds = {"roc_auc": all_of(negatives)} | {f"roc_auc_{kind}": hard for kind, hard in negatives.items()}
+    pairs = {name: _cosines(matcher, examples, hard) for name, hard in kinds.items()}
+    return {
+        name: float(roc_auc_score(labels, cosines)) for name, (cosines, labels) in pairs.items() if not labels.all()
     }
-    areas = {}
-    for name, hard in kinds.items():
-        cosines, labels = _cosines(matcher, examples, hard)
-        if not labels.all():
-            areas[name] = float(roc_auc_score(labels, cosines))
-    return areas
 
 
 def retrieval(matcher: Matcher, examples: Sequence[Example], targets: Sequence[str]) -> dict[str, float]:
     """How high the right target stands among all `targets`: mean reciprocal rank, and the share within 1 and 5."""
     ranks = right_ranks(matcher, examples, targets)
-    return {
-        RANK: float(np.mean(1.0 / ranks)),
-        "recall_at_1": float(np.mean(ranks <= 1)),
-        "recall_at_5": float(np.mean(ranks <= 5)),
-    }
+    recalls = {f"recall_at_{rank}": float(np.mean(ranks <= rank)) for rank in (1, 5)}
+    return {RANK: float(np.mean(1.0 / ranks)), **recalls}
 
 
 def right_ranks(matcher: Matcher, examples: Sequence[Example], targets: Sequence[str]) -> NDArray[np.int64]:
-    """1 + the number of wrong targets that are at least as similar as the best right one, int64 [examples]."""
-    pool = list(dict.fromkeys(targets))
-    places = {target: place for place, target in enumerate(pool)}
-    embeddings = matcher.embed_targets(pool)
+    """1 + the number of wrong targets at least as similar as the best right one of the list, int64 [examples]."""
+    index = Index(matcher, targets)
+    places = {target: place for place, target in enumerate(index.targets)}
     sources = matcher.embed_sources([example.source for example in examples])
     ranks = []
-    at_once = min(ROWS_AT_ONCE, max(1, CELLS_AT_ONCE // max(1, len(pool))))
+    at_once = min(ROWS_AT_ONCE, max(1, CELLS_AT_ONCE // len(places)))
     for start in range(0, len(examples), at_once):
-        cosines = sources[start : start + at_once] @ embeddings.T
+        cosines = sources[start : start + at_once] @ index.embeddings.T
         for row, example in zip(cosines, examples[start : start + at_once], strict=True):
-            right = [places[target] for target in example.accepted if target in places]
-            if not right:
-                raise ValueError(f"no accepted target of {example.source!r} is in the list")
-            ranks.append(
-                1 + np.count_nonzero(row >= row[right].max()) - np.count_nonzero(row[right] == row[right].max())
-            )
+            right = row[[places[target] for target in example.accepted if target in places]]
+            ranks.append(1 + np.count_nonzero(row >= right.max()) - np.count_nonzero(right == right.max()))
     return np.array(ranks, dtype=np.int64)
 
 

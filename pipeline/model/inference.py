@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pipeline.data.alphabet import Alphabet, load_alphabets
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.model.network import Joined, Network, load_network
-from pipeline.model.search import Search, beam_search, decode, forced_scoring, greedy_search, log_probabilities
+from pipeline.model.network import Network, load_network
+from pipeline.model.search import beam_search, decode, forced_scoring, greedy_search, log_probabilities
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,12 @@ class TrainedModel:
         for it are reused.
         """
         alphabets = [load_alphabets(folder) for folder in folders]
-        for folder, pair in zip(folders, alphabets, strict=True):
-            if pair != alphabets[0]:
-                raise UserError(f"{folder} and {folders[0]} have different alphabets: were they trained on other data?")
         sizes = tuple(map(len, alphabets[0]))
         old = instead_of.networks if instead_of and len(instead_of.networks) == len(folders) else [None] * len(folders)
         networks = tuple(load_network(folder, into) for folder, into in zip(folders, old, strict=True))
-        for folder, network in zip(folders, networks, strict=True):
+        for folder, pair, network in zip(folders, alphabets, networks, strict=True):
+            if pair != alphabets[0]:
+                raise UserError(f"{folder} and {folders[0]} have different alphabets: were they trained on other data?")
             if sizes != (network.sizes.source_symbols, network.sizes.target_symbols):
                 raise UserError(f"the alphabets in {folder} are not those of its network: run `dvc repro`")
         same = instead_of is not None and all(new is network for new, network in zip(networks, old, strict=True))
@@ -62,7 +61,9 @@ class TrainedModel:
             return []
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         different = list(dict.fromkeys(normalized))
-        written = decode(self._search(beam_width), StringStore.of(different, self.source_alphabet))
+        longest = self.networks[0].sizes.longest_output
+        search = self._once(beam_search, longest, beam_width) if beam_width > 1 else self._once(greedy_search, longest)
+        written = decode(search, StringStore.of(different, self.source_alphabet))
         by_source = {
             source: [
                 Hypothesis(self.target_alphabet.decode(row.tolist()), float(score))
@@ -77,22 +78,13 @@ class TrainedModel:
         """Natural log probability of each source's target, float32 [n], as a search that wrote it would score it."""
         normalized = [unicodedata.normalize("NFC", source) for source in sources]
         return log_probabilities(
-            self._once("forced", lambda: forced_scoring(self._predictors)),
+            self._once(forced_scoring),
             StringStore.of(normalized, self.source_alphabet),
             StringStore.of(targets, self.target_alphabet),
         )
 
-    @property
-    def _predictors(self) -> list[Joined]:
-        return [network.predictor for network in self.networks]
-
-    def _search(self, width: int) -> Search:
-        models, longest = self._predictors, self.networks[0].sizes.longest_output
-        return self._once(
-            width, lambda: greedy_search(models, longest) if width == 1 else beam_search(models, longest, width)
-        )
-
-    def _once(self, name: object, compile_it: Callable[[], Any]) -> Any:
-        if name not in self._compiled:
-            self._compiled[name] = compile_it()
-        return self._compiled[name]
+    def _once(self, compile_models: Callable[..., Any], *settings: int) -> Any:
+        if (compile_models, settings) not in self._compiled:
+            models = [network.predictor for network in self.networks]
+            self._compiled[compile_models, settings] = compile_models(models, *settings)
+        return self._compiled[compile_models, settings]

@@ -9,13 +9,6 @@ from pipeline.model.backend import keras, tf
 States = list[list[tf.Tensor]]  # per layer the tensors of its cell: [h, c] or [h], each float32 [B, H]
 
 
-class _Reference:
-    """Holds a layer where Keras does not look for layers to own."""
-
-    def __init__(self, layer: keras.layers.Layer) -> None:
-        self.layer = layer
-
-
 @keras.saving.register_keras_serializable(package="tandem")
 class TiedDense(keras.layers.Layer):
     """A dense layer whose kernel is the transpose of another layer's.
@@ -32,7 +25,7 @@ class TiedDense(keras.layers.Layer):
         super().__init__(**kwargs)
         if not isinstance(tied_to, keras.layers.Dense | keras.layers.Embedding):
             raise TypeError(f"TiedDense ties to a Dense or an Embedding layer, not to {type(tied_to).__name__}")
-        self._tie = _Reference(tied_to)
+        self._tied_to = lambda: tied_to  # Keras would own a layer that is an attribute
         self.bias: Any = None
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
@@ -40,12 +33,13 @@ class TiedDense(keras.layers.Layer):
     @property
     def tied_to(self) -> keras.layers.Layer:
         """The layer whose kernel this layer uses."""
-        return self._tie.layer
+        return self._tied_to()
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         if self.bias is None:
             # A model rebuilt from its configuration has made the other layer anew, before this one.
-            self._tie.layer = _upstream(inputs, self.tied_to.name) or self.tied_to
+            tied_to = _upstream(inputs, self.tied_to.name) or self.tied_to
+            self._tied_to = lambda: tied_to
             self.built = False  # Keras takes it for built after `build_from_config`
         return super().__call__(inputs, *args, **kwargs)
 
@@ -155,11 +149,7 @@ class RecurrentStack(keras.layers.Layer):
             input_shape = (*input_shape[:-1], self.units)
 
     def call(
-        self,
-        inputs: tf.Tensor,
-        present: tf.Tensor | None = None,
-        initial_states: States | None = None,
-        training: bool = False,
+        self, inputs: tf.Tensor, present: tf.Tensor | None = None, start: States | None = None, training: bool = False
     ) -> tuple[tf.Tensor, States]:
         """Inputs float32 [B, S, D] -> outputs float32 [B, S, H] and each layer's last states.
 
@@ -170,7 +160,7 @@ class RecurrentStack(keras.layers.Layer):
         """
         outputs, states = inputs, []
         for index, (layer, dropout) in enumerate(zip(self.recurrent, self.dropouts, strict=True)):
-            first = None if initial_states is None else initial_states[index]
+            first = None if start is None else start[index]
             outputs, *last = layer(dropout(outputs, training=training), mask=present, initial_state=first)
             if self.bidirectional:
                 half = len(last) // 2

@@ -45,13 +45,7 @@ class Bidirectional(keras.layers.Bidirectional):
     Masks must be right-padded. Around another layer, or with other settings, it computes as Keras does.
     """
 
-    def call(
-        self,
-        sequences: tf.Tensor,
-        initial_state: Sequence[tf.Tensor] | None = None,
-        mask: tf.Tensor | None = None,
-        training: bool | None = None,
-    ) -> Any:
+    def call(self, sequences: tf.Tensor, initial_state: Any = None, mask: Any = None, training: Any = None) -> Any:
         """Inputs float32 [B, S, D], mask bool [B, S] -> outputs float32 [B, S, 2H], then h, c of either direction."""
         pair = [self.forward_layer, self.backward_layer]
         plain = self.merge_mode == "concat" and self.return_sequences and self.return_state and not self.stateful
@@ -165,16 +159,15 @@ def _recur(
         )
         recurrent_kernel = tf.stack(recurrent_kernels) if G > 1 else recurrent_kernels[0]
 
-        def forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *kept: tf.TensorArray) -> tuple[Any, ...]:
+        def forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, hs: Any, cs: Any, *gates: Any) -> tuple[Any, ...]:
             i, f, g, o = tf.split(_product(h, recurrent_kernel) + from_inputs[t], 4, axis=1)
             i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
             c = f * c + i * g
             squashed = tf.tanh(c)
             h = o * squashed
-            hs, cs, *gates = kept
             hs, cs = hs.write(t, h), cs.write(t + 1, c)
-            gates = [array.write(t, new) for array, new in zip(gates, (i, f, g, o, squashed), strict=True)]
-            return t + 1, h, c, hs, cs, *gates
+            written = [array.write(t, new) for array, new in zip(gates, (i, f, g, o, squashed), strict=True)]
+            return t + 1, h, c, hs, cs, *written
 
         hs, cs = _array(S, H), _array(S + 1, H).write(0, c_first)
         gates = [_array(S, H) for _ in range(5)]
@@ -186,35 +179,23 @@ def _recur(
         def gradient(d_steps: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor) -> Any:
             # The kernel of tensorflow's own LSTM cell does all gates at once. Of these it reads the shapes alone.
             unread = {"x": tf.zeros([N, 0]), "w": tf.zeros([H, 4 * H]), "b": tf.zeros([4 * H]), "h_prev": h_first}
-            unread |= dict.fromkeys(("wci", "wcf", "wco"), tf.zeros([H]))
+            unread |= dict.fromkeys(("wci", "wcf", "wco"), tf.zeros([H])) | {"use_peephole": False}
             transposed = [_transposed(kernel, H) for kernel in recurrent_kernels]
             back = tf.stack(transposed) if G > 1 else transposed[0]
 
             def backward(t: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor, c: tf.Tensor, d_gates: tf.TensorArray) -> Any:
-                before, i, f, g, o, squashed = (array.read(t) for array in (cs, *gates))
-                cell = tf.raw_ops.LSTMBlockCellGrad(
-                    cs_prev=before,
-                    i=i,
-                    cs=c,
-                    f=f,
-                    o=o,
-                    ci=g,
-                    co=squashed,
-                    cs_grad=d_c,
-                    h_grad=d_h + d_steps[t],
-                    use_peephole=False,
-                    **unread,
-                )
-                return t - 1, _product(cell.dicfo, back), cell.cs_prev_grad, before, d_gates.write(t, cell.dicfo)
+                read = [array.read(t) for array in (cs, *gates)]
+                kept = dict(zip(("cs_prev", "i", "f", "ci", "o", "co"), read, strict=True))
+                cell = tf.raw_ops.LSTMBlockCellGrad(cs=c, cs_grad=d_c, h_grad=d_h + d_steps[t], **kept, **unread)
+                return t - 1, _product(cell.dicfo, back), cell.cs_prev_grad, read[0], d_gates.write(t, cell.dicfo)
 
             start = (S - 1, d_h, d_c, c_last, _array(S, 4 * H))
             _, d_h, d_c, _, d_gates = tf.while_loop(lambda t, *_: t >= 0, backward, start)
             each = _apart(d_gates.stack(), G, 4 * H)
             ones = tf.ones([S * B, 1])
             d_weights = []
-            for row, before, d in zip(
-                rows, _apart(tf.concat([h_first[None], steps[:-1]], axis=0), G, H), each, strict=True
-            ):
+            befores = _apart(tf.concat([h_first[None], steps[:-1]], axis=0), G, H)
+            for row, before, d in zip(rows, befores, each, strict=True):
                 product = tf.matmul(tf.concat([row, before, ones], axis=1), d, transpose_a=True)
                 i, g, f, o = tf.split(product, 4, axis=1)
                 d_weights.append(tf.split(tf.concat([i, f, g, o], axis=1), [D, H, 1]))
@@ -252,14 +233,10 @@ def _transposed(kernel: tf.Tensor, H: int) -> tf.Tensor:
 def _side_by_side(directions: list[tf.Tensor], S: tf.Tensor, N: tf.Tensor) -> tf.Tensor:
     """G of [S * B, M] -> [S, N, M]."""
     M = directions[0].shape[1]
-    if len(directions) == 1:
-        return tf.reshape(directions[0], [S, N, M])
     # Long rows are copied fast.
     return tf.reshape(tf.concat([tf.reshape(rows, [S, -1]) for rows in directions], axis=1), [S, N, M])
 
 
 def _apart(steps: tf.Tensor, G: int, M: int) -> list[tf.Tensor]:
     """[S, N, M] -> G of [S * B, M]."""
-    if G == 1:
-        return [tf.reshape(steps, [-1, M])]
     return [tf.reshape(part, [-1, M]) for part in tf.split(tf.reshape(steps, [tf.shape(steps)[0], -1]), G, axis=1)]

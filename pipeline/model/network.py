@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 from pipeline.config.params import Bridge, DecoderKind, Model
 from pipeline.data.alphabet import PADDING, START
 from pipeline.errors import UserError
+from pipeline.hashing import file_digest
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Attention, Dropout, RecurrentStack, States, TiedDense
 
@@ -60,8 +62,6 @@ class Encoder(keras.Model):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights for ids [B, S]. Keras would find the shapes by running the whole, a second of tracing."""
-        if not self.projection.built:
-            self.projection.build(input_shape)
         self.recurrent.build((*input_shape, self.projection.output_dim))
         if self.embedding is not None:
             self.embedding.build((None, self.recurrent.units))
@@ -93,15 +93,13 @@ class Decoder(keras.Model):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.autoregressive = model.decoder is DecoderKind.AUTOREGRESSIVE
-        reads_symbols = self.autoregressive or model.tie_weights
         table = symbol_table(symbols, model, "symbols")
-        self.symbols: Any = table if reads_symbols else None
+        self.symbols: Any = table if self.autoregressive or model.tie_weights else None
         self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
         self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
         self.dropout = Dropout(model.dropout, name="dropout")
         self.dense = keras.layers.Dense(model.projection, name="dense")
         if model.tie_weights:
-            table.build((None, None))
             self.output_symbols: Any = TiedDense(table, name="output_symbols")
         else:
             self.output_symbols = keras.layers.Dense(symbols, name="output_symbols")
@@ -109,8 +107,6 @@ class Decoder(keras.Model):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights for target ids [B, T]."""
-        if self.symbols is not None and not self.symbols.built:
-            self.symbols.build(input_shape)
         states = (*input_shape, self.recurrent.units)
         self.recurrent.build((*input_shape, self._input_width))
         if self.attention is not None:
@@ -129,7 +125,7 @@ class Decoder(keras.Model):
             inputs = self.symbols(previous)
         else:
             inputs = tf.repeat(encoded["vector"][:, None, :], tf.shape(target_ids)[1], axis=1)
-        outputs, _ = self.recurrent(inputs, initial_states=self.start(encoded), training=training)
+        outputs, _ = self.recurrent(inputs, start=self.start(encoded), training=training)
         return self._logits(outputs, encoded, training)
 
     def start(self, encoded: Encoded) -> States:
@@ -137,8 +133,7 @@ class Decoder(keras.Model):
         zeros = self.recurrent.zero_states(tf.shape(encoded["vector"])[0])
         if not self.autoregressive:
             return zeros
-        each = tf.split(encoded["vector"], sum(map(len, zeros)), axis=1)
-        return tf.nest.pack_sequence_as(zeros, each)
+        return tf.nest.pack_sequence_as(zeros, tf.split(encoded["vector"], sum(map(len, zeros)), axis=1))
 
     def step(self, encoded: Encoded, previous_ids: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """One symbol further: previous_ids int32 [N] -> logits float32 [N, V] and the states after it.
@@ -161,7 +156,9 @@ class Decoder(keras.Model):
 def symbol_table(symbols: int, model: Model, name: str) -> keras.layers.Embedding:
     """The dense projection of each symbol, of about unit length at the start: tied, it makes logits of size one."""
     start = keras.initializers.RandomNormal(stddev=model.projection**-0.5)
-    return keras.layers.Embedding(symbols, model.projection, embeddings_initializer=start, name=name)
+    table = keras.layers.Embedding(symbols, model.projection, embeddings_initializer=start, name=name)
+    table.build((None, None))
+    return table
 
 
 class Joined(keras.Model):
@@ -207,14 +204,6 @@ class Network(keras.Model):
         """Encoder B + decoder: B -> B."""
         return Joined(self.encoder_b, self.decoder, name="autoencoder")
 
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor], training: bool = False) -> tuple[tf.Tensor, ...]:
-        """source_ids, clean or corrupted target ids, target_ids -> logits of predictor and autoencoder."""
-        source_ids, autoencoder_ids, target_ids = inputs
-        return (
-            self.decoder(self.encoder_a(source_ids, training=training), target_ids, training=training),
-            self.decoder(self.encoder_b(autoencoder_ids, training=training), target_ids, training=training),
-        )
-
     def get_config(self) -> dict[str, Any]:
         """What `from_config` rebuilds the architecture from."""
         model = TypeAdapter(Model).dump_python(self.architecture, mode="json")
@@ -223,14 +212,16 @@ class Network(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Network":
         """Rebuild the architecture; weights are new."""
-        model = TypeAdapter(Model).validate_json(json.dumps(config["model"]))
-        return cls(model, Sizes(**config["sizes"]))
+        return cls(TypeAdapter(Model).validate_json(json.dumps(config["model"])), Sizes(**config["sizes"]))
 
 
 def save_network(network: Network, folder: Path) -> None:
     """Write architecture and weights into `folder`, the same bytes for the same weights; raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    _check_room(folder, 5 * network.count_params() + ROOM)
+    with TemporaryFile(dir=folder) as file:  # of a full disk HDF5 would tell late, and in many tracebacks
+        file.write(bytes(5 * network.count_params() + ROOM))
+        file.flush()
+        os.fsync(file.fileno())
     network.save_weights(folder / WEIGHTS)
     config = network.get_config()
     content = {**config, DIGEST: _digest(config, folder / WEIGHTS)}
@@ -254,20 +245,5 @@ def load_network(folder: Path, into: Network | None = None) -> Network:
     return network
 
 
-def _check_room(folder: Path, size: int) -> None:
-    """Raise OSError where a file of so many bytes cannot be written: HDF5 finds out late, and in many tracebacks."""
-    place = folder / f".{WEIGHTS}.room"
-    try:
-        with place.open("wb") as file:
-            file.write(bytes(size))
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        place.unlink(missing_ok=True)
-
-
 def _digest(config: dict[str, Any], weights: Path) -> str:
-    whole = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    with weights.open("rb") as file:
-        whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode() + bytes.fromhex(file_digest(weights))).hexdigest()

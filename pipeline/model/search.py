@@ -24,8 +24,8 @@ T = TypeVar("T")
 # Code without conditions or loops over tensors need not be rewritten by AutoGraph, which takes as long as tracing it.
 as_it_is = tf.autograph.experimental.do_not_convert
 
-Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 Scoring = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,15 @@ class Hypotheses:
 
 def decode(search: Search, sources: StringStore) -> Hypotheses:
     """Run a compiled search over all sources, in batches of similar length, as many at once as there are cores."""
-    order = np.argsort(sources.lengths(np.arange(len(sources))), kind="stable")
 
     def run(rows: Rows) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         ids, log_probabilities = search(sources.padded(rows))
         return ids.numpy(), log_probabilities.numpy()
 
-    batches = _side_by_side(run, order, BATCH)
+    batches, places = by_length(run, BATCH, sources)
     width = max(ids.shape[2] for ids, _ in batches)
-    unsort = np.argsort(order)
     padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in batches]
-    return Hypotheses(np.concatenate(padded)[unsort], np.concatenate([scores for _, scores in batches])[unsort])
+    return Hypotheses(np.concatenate(padded)[places], np.concatenate([scores for _, scores in batches])[places])
 
 
 @contextmanager
@@ -109,8 +107,7 @@ def beam_search(members: Sequence[Joined], longest: int, beam_width: int) -> Sea
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def search(source_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        B = tf.shape(source_ids)[0]
-        K = beam_width
+        B, K = tf.shape(source_ids)[0], beam_width
         encoded = [member.encoder(source_ids) for member in members]
         encoded = [{**one, "vector": tf.repeat(one["vector"], K, axis=0)} for one in encoded]
         states = _start(members, encoded)
@@ -162,29 +159,28 @@ def forced_scoring(members: Sequence[Joined]) -> Scoring:
 
 def log_probabilities(scoring: Scoring, sources: StringStore, targets: StringStore) -> NDArray[np.float32]:
     """Run a compiled scoring over row-aligned sources and targets, in batches of similar length, float32 [rows]."""
-    rows = np.arange(len(sources))
-    order = np.argsort(sources.lengths(rows) + targets.lengths(rows), kind="stable")
-    scores = np.empty(len(sources), dtype=np.float32)
 
-    def run(some: Rows) -> None:
-        scores[some] = scoring(sources.padded(some), targets.padded(some, end=True)).numpy()
+    def run(rows: Rows) -> NDArray[np.float32]:
+        return scoring(sources.padded(rows), targets.padded(rows, end=True)).numpy()
 
-    _side_by_side(run, order, FORCED_BATCH)
-    return scores
+    scores, places = by_length(run, FORCED_BATCH, sources, targets)
+    return np.concatenate([np.empty(0, dtype=np.float32), *scores])[places]
 
 
-def _side_by_side(run: Callable[[Rows], T], order: Rows, size: int) -> list[T]:
-    """The result of `run` for each batch of so many rows, batches in their order."""
+def by_length(run: Callable[[Rows], T], size: int, *stores: StringStore) -> tuple[list[T], Rows]:
+    """Run batches of `size` rows of similar length in all stores, as many at once as there are cores.
+
+    Gives the results of `run`, and where in them, one behind the other, each row is: int64 [rows].
+    """
+    rows = np.arange(len(stores[0]))
+    order = np.argsort(sum(store.lengths(rows) for store in stores), kind="stable")
     batches = [order[start : start + size] for start in range(0, len(order), size)]
-    if len(batches) == 1:
-        return [run(batches[0])]
+    if len(batches) <= 1:
+        return list(map(run, batches)), np.argsort(order)
     from joblib import cpu_count  # takes longer to import than one batch to run
 
-    threads = int(os.environ.get("TF_NUM_INTEROP_THREADS", 0)) or cpu_count()
-    if threads == 1:
-        return [run(batch) for batch in batches]
-    with ThreadPoolExecutor(threads) as workers:
-        return list(workers.map(run, batches))
+    with ThreadPoolExecutor(int(os.environ.get("TF_NUM_INTEROP_THREADS", 0)) or cpu_count()) as workers:
+        return list(workers.map(run, batches)), np.argsort(order)
 
 
 @as_it_is
@@ -197,12 +193,10 @@ def _step(
     members: Sequence[Joined], encoded: Sequence[Encoded], previous: tf.Tensor, states: Sequence[States]
 ) -> tuple[tf.Tensor, list[States]]:
     """The next symbol: its log probabilities float32 [B, V], averaged as probabilities, and the states after it."""
-    log_probabilities, after = [], []
-    for member, one, state in zip(members, encoded, states, strict=True):
-        logits, new = member.decoder.step(one, previous, state)
-        log_probabilities.append(symbol_log_probabilities(logits))
-        after.append(new)
-    return _averaged(log_probabilities), after
+    steps = [
+        member.decoder.step(one, previous, state) for member, one, state in zip(members, encoded, states, strict=True)
+    ]
+    return _averaged([symbol_log_probabilities(logits) for logits, _ in steps]), [after for _, after in steps]
 
 
 def _averaged(log_probabilities: Sequence[tf.Tensor]) -> tf.Tensor:

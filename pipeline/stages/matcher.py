@@ -34,12 +34,12 @@ def main() -> None:
     predictor = load_predictor(arguments.strategy, seed, prepared)
     data = MatchingData.collect(prepared, predictor, settings, seed)
     matcher, loop = new_training(settings, prepared, data, seed)
-    history, usage = History(), Usage()
+    history, usage = History(loop.progress), Usage()
     for evaluation in loop:
         if evaluation:
-            row = history.add(evaluation, loop.progress, usage.row())
+            row = history.add(evaluation, usage.row())
             losses = f"loss {row['loss_paired']:.3f}  dev {RANK.replace('_', ' ')} {row[f'dev_{RANK}']:.3f}"
-            print(f"matcher {seed}  {evaluation.step}/{settings.steps}  {losses}", flush=True)
+            print(f"matcher {seed}  {row['step']}/{settings.steps}  {losses}", flush=True)
     calibrate(matcher, prepared.dev, data.negatives["dev"])
     matcher.save(FOLDER)
     history.save(FOLDER, TIMINGS_FOLDER)

@@ -50,12 +50,6 @@ class BatchStream:
     seed: int
     corruption: Corruption | None = None
 
-    def __post_init__(self) -> None:
-        if len(self.sources) != len(self.targets):
-            raise ValueError(f"{len(self.sources)} sources but {len(self.targets)} targets")
-        if len(self.sources) == 0:
-            raise ValueError("a batch stream needs at least one row")
-
     def __getitem__(self, k: int) -> Batch:
         """Batch number k of the stream, k >= 0."""
         rows = self.rows(k)
@@ -81,20 +75,15 @@ class BatchStream:
 
     def _sorted_window(self, window: int) -> Rows:
         count = self._window_size * self.batch_size
-        rows = self._shuffled_rows(window * count, count)
-        by_length = np.argsort(self.sources.lengths(rows) + self.targets.lengths(rows), kind="stable")
-        order = np.random.default_rng((self.seed, ORDER_STREAM, window)).permutation(self._window_size)
-        return rows[by_length].reshape(self._window_size, self.batch_size)[order]
-
-    def _shuffled_rows(self, start: int, count: int) -> Rows:
-        """Positions start to start + count of the endless sequence of shuffled epochs."""
-        positions = np.arange(start, start + count)
-        epochs, places = np.divmod(positions, len(self.sources))
+        # The positions of a window in the endless sequence of shuffled epochs.
+        epochs, places = np.divmod(np.arange(window * count, (window + 1) * count), len(self.sources))
         rows = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
             inside = epochs == epoch
             rows[inside] = permute(places[inside], len(self.sources), (self.seed, int(epoch)))
-        return rows
+        by_length = np.argsort(self.sources.lengths(rows) + self.targets.lengths(rows), kind="stable")
+        order = np.random.default_rng((self.seed, ORDER_STREAM, window)).permutation(self._window_size)
+        return rows[by_length].reshape(self._window_size, self.batch_size)[order]
 
 
 def permute(places: NDArray[np.int64], size: int, seed: tuple[int, ...]) -> Rows:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,19 +29,44 @@ from pipeline.training.strategies import Phase, Task
 from pipeline.training.workers import ALONE, Workers
 
 Array = NDArray[Any]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # of source ids and target ids
+Losses = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-class Steps(Protocol):
-    """A Keras model, its optimizer, and the training step on a batch that changes both."""
+class Steps:
+    """A Keras model, its optimizer, and for each task a compiled step on a batch, which changes both.
 
-    @property
-    def model(self) -> Any: ...  # noqa: D102
+    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
+    """
 
-    @property
-    def optimizer(self) -> Any: ...  # noqa: D102
+    def __init__(self, model: Any, settings: Training, summed: Callable[[list[Any]], list[Any]] = list) -> None:
+        """summed: gradients and loss of the whole batch, from those of the part that this process computes."""
+        self.model, self.settings, self._summed = model, settings, summed
+        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
+        self.optimizer.build(model.trainable_variables)
+        self.compiled: dict[Task, Callable[..., Any]] = {}
 
-    def __call__(self, task: Task, inputs: Any, aims: Any, rate: float, /) -> tuple[float, float]:
+    def __call__(self, task: Task, inputs: Any, aims: Any, rate: float) -> tuple[float, float]:
         """Train on the two arrays of a batch at a learning rate -> loss and gradient norm before clipping."""
+        loss, norm = self.compiled[task](inputs, aims, rate)
+        return float(loss), float(norm)
+
+    def compile(self, losses_of: Losses, variables: list[Any], aims: tf.DType = tf.int32) -> Callable[..., Any]:
+        """A step that changes `variables`. losses_of: gives the loss to report and the one to lower."""
+        ids, aims_of_ids = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], aims)
+
+        @tf.function(input_signature=[ids, aims_of_ids, tf.TensorSpec([], tf.float32)], autograph=False)
+        def step(inputs: tf.Tensor, aims: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                loss, objective = losses_of(inputs, aims)
+            gradients = tape.gradient(objective, [variable.value for variable in variables])
+            *gradients, loss = self._summed([*gradients, loss])
+            gradients, norm = tf.clip_by_global_norm(gradients, self.settings.clip_norm)
+            self.optimizer.learning_rate.assign(rate)
+            self.optimizer.apply(gradients, variables)
+            return loss, norm
+
+        return step
 
 
 @dataclass(frozen=True)
@@ -51,34 +77,8 @@ class Score:
     the higher the better.
     """
 
-    columns: Mapping[str, float]
-    rank: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """An evaluation on the development data, a row of history.csv.
-
-    losses: mean per batch since the evaluation before, by task; gradient_norm: likewise, before clipping. best: whether
-    the score beats all before it.
-    """
-
-    step: int
-    losses: Mapping[Task, float]
-    score: Score
-    learning_rate: float
-    gradient_norm: float
-    best: bool
-
-    def row(self) -> Row:
-        """The evaluation under the names that history.csv and MLflow use."""
-        return {
-            STEP: self.step,
-            **{f"loss_{task}": loss for task, loss in self.losses.items()},
-            **self.score.columns,
-            "learning_rate": self.learning_rate,
-            "gradient_norm": self.gradient_norm,
-        }
+    columns: Mapping[str, float] = field(default_factory=dict)
+    rank: tuple[float, ...] = ()
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Progress:
     symbols: int = 0
     seconds: float = 0.0  # in steps and evaluations, not in whatever watches
     best_step: int = 0
-    best: Score | None = None
+    best: Score = Score()
     phase: int = 0  # number of the current phase
     steps_before: int = 0  # in earlier phases
     position: int = 0  # batches in the current phase
@@ -102,24 +102,12 @@ class Progress:
         """Begin a phase: patience starts anew, the best score stays."""
         self.phase, self.steps_before, self.position, self.without_progress = phase, self.step, 0, 0
 
-    def add(self, task: Task, loss: float, norm: float, symbols: int) -> None:
-        """Count a batch."""
-        self.batches += 1
-        self.position += 1
-        self.symbols += symbols
-        self.losses.setdefault(task, []).append(loss)
-        self.norms.append(norm)
-
-
-class DivergedError(UserError):
-    """A loss became NaN or infinite."""
-
 
 class TrainingLoop:
     """One phase of a training; iterate over it once. In the end the model holds the weights with the best score.
 
     Training stops after `phase.steps` steps, or after `settings.patience` evaluations in a row without a better score.
-    Iterating raises `DivergedError` when a loss is no longer a number.
+    Iterating raises `UserError` when a loss is no longer a number.
     """
 
     def __init__(
@@ -140,71 +128,64 @@ class TrainingLoop:
         self.progress = progress or Progress()
         self._steps, self._phase, self._streams = steps, phase, streams
         self._settings, self._evaluate, self._section = settings, evaluate, section
+        self._variables = [*steps.model.variables, *steps.optimizer.variables]
         self._best_weights: list[Array] = steps.model.get_weights()
 
-    def __iter__(self) -> Iterator[Evaluation | None]:
-        """Train; gives after each step the evaluation that followed it, or None."""
+    def __iter__(self) -> Iterator[Row | None]:
+        """Train; gives after each step the row of history.csv about the evaluation that followed it, or None.
+
+        Losses, by task, and the gradient norm (before clipping) are means per batch since the evaluation before.
+        """
         settings, phase, progress = self._settings, self._phase, self.progress
         batches = _batches(phase.tasks, self._streams, progress.position)
-        while (
-            step := progress.step - progress.steps_before
-        ) < phase.steps and progress.without_progress < settings.patience:
+        step = progress.step - progress.steps_before
+        while step < phase.steps and progress.without_progress < settings.patience:
             started = time.perf_counter()
             rate = learning_rate(settings, step, phase.steps)
             for task, batch in batches:
-                inputs, aims = batch
-                loss, norm = self._steps(task, inputs, aims, rate)
+                loss, norm = self._steps(task, batch[0], batch[1], rate)
                 if not math.isfinite(loss):
-                    raise DivergedError(
+                    raise UserError(
                         f"the loss of task '{task}' became {loss} at step {progress.step + 1}: "
                         f"lower {self._section}.learning_rate (now {settings.learning_rate})"
                     )
-                progress.add(task, loss, norm, batch.symbols)
+                progress.batches += 1
+                progress.position += 1
+                progress.symbols += batch.symbols
+                progress.losses.setdefault(task, []).append(loss)
+                progress.norms.append(norm)
                 if task is phase.counted:
                     break
             progress.step += 1
-            is_due = progress.step % settings.evaluate_every == 0 or step + 1 == phase.steps
+            step += 1
+            is_due = progress.step % settings.evaluate_every == 0 or step == phase.steps
             evaluation = self._evaluation(rate) if is_due else None
             progress.seconds += time.perf_counter() - started
             yield evaluation
         self._steps.model.set_weights(self._best_weights)
 
-    def _evaluation(self, rate: float) -> Evaluation:
+    def _evaluation(self, rate: float) -> Row:
         progress, score = self.progress, self._evaluate()
-        best = progress.best is None or score.rank > progress.best.rank
-        if best:
-            progress.best, progress.best_step = score, progress.step
+        progress.without_progress += 1
+        if score.rank > progress.best.rank:
+            progress.best, progress.best_step, progress.without_progress = score, progress.step, 0
             self._best_weights = self._steps.model.get_weights()
-        progress.without_progress = 0 if best else progress.without_progress + 1
-        losses = {task: sum(each) / len(each) for task, each in progress.losses.items()}
+        losses = {f"loss_{task}": sum(each) / len(each) for task, each in progress.losses.items()}
         norm = float(np.mean(progress.norms))
         progress.losses, progress.norms = {}, []
-        return Evaluation(progress.step, losses, score, rate, norm, best)
+        return {STEP: progress.step, **losses, **score.columns, "learning_rate": rate, "gradient_norm": norm}
 
     def arrays(self) -> dict[str, Array]:
-        """All that `restore` needs besides the progress: weights, best weights, optimizer, random states."""
-        best = {f"best/{place}": each for place, each in enumerate(self._best_weights)}
-        return {name: np.array(each) for name, each in self._variables().items()} | best
+        """All that `restore` needs besides the progress: weights, optimizer, random states, best weights."""
+        arrays = [*map(np.array, self._variables), *self._best_weights]
+        return {str(place): each for place, each in enumerate(arrays)}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Resume where `arrays` was called between two steps, with the progress of that time.
-
-        Raises ValueError if the arrays belong to another training.
-        """
-        variables = self._variables()
-        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        shapes |= {f"best/{place}": each.shape for place, each in enumerate(self._best_weights)}
-        if {name: each.shape for name, each in arrays.items()} != shapes:
-            raise ValueError("the arrays are not those of this network")
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
-        self._best_weights = [arrays[f"best/{place}"] for place in range(len(self._best_weights))]
-
-    def _variables(self) -> dict[str, Any]:
-        parts = {"network": self._steps.model, "optimizer": self._steps.optimizer}
-        return {
-            f"{name}/{place}": variable for name, part in parts.items() for place, variable in enumerate(part.variables)
-        }
+        """Resume where `arrays` was called between two steps, with the progress of that time."""
+        values = list(arrays.values())
+        for variable in self._variables:
+            variable.assign(values.pop(0))
+        self._best_weights = values
 
 
 def _batches(tasks: Sequence[Task], streams: Mapping[Task, Any], first: int) -> Iterator[tuple[Task, Any]]:
@@ -233,20 +214,22 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
 
 @dataclass
 class History:
-    """The rows of history.csv and timings.csv: one of each for every evaluation."""
+    """The state of a training with the rows of history.csv and timings.csv: one of each for every evaluation."""
 
+    progress: Progress = field(default_factory=Progress)
     evaluations: list[Row] = field(default_factory=list)
     timings: list[Row] = field(default_factory=list)
     symbols: int = 0  # trained on up to the last evaluation
 
-    def add(self, evaluation: Evaluation, progress: Progress, usage: Row) -> Row:
+    def add(self, evaluation: Row, usage: Row) -> Row:
         """Add an evaluation that was just made, with what it used of the machine; gives its row and timing as one."""
-        passed = progress.seconds - (self.timings[-1][SECONDS] if self.timings else 0.0)
-        speed = round((progress.symbols - self.symbols) / passed, 1)
-        self.symbols = progress.symbols
-        self.evaluations.append(evaluation.row())
-        timing = {STEP: evaluation.step, SECONDS: round(progress.seconds, 3), "symbols_per_second": speed, **usage}
-        self.timings.append(timing)
+        seconds, symbols = self.progress.seconds, self.progress.symbols
+        passed = seconds - (self.timings[-1][SECONDS] if self.timings else 0.0)
+        speed = round((symbols - self.symbols) / passed, 1)
+        self.symbols = symbols
+        self.evaluations.append(evaluation)
+        timing = {STEP: self.progress.step, SECONDS: round(seconds, 3), "symbols_per_second": speed}
+        self.timings.append(timing | usage)
         return self.rows()[-1]
 
     def rows(self) -> list[Row]:
@@ -260,52 +243,29 @@ class History:
             pd.DataFrame(rows).to_csv(place / name, index=False, lineterminator="\n")
 
 
-def _symbols(target_ids: tf.Tensor) -> tf.Tensor:
-    return tf.math.count_nonzero(target_ids, dtype=tf.float32)
-
-
-def _strings(target_ids: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.shape(target_ids)[0], tf.float32)
-
-
-class TrainingSteps:
-    """The `Steps` of a network: one compiled step per task over one Adam, so that the shared decoder has one state.
-
-    Source: Kingma and Ba 2015, "Adam: a method for stochastic optimization".
-    """
+class TrainingSteps(Steps):
+    """The steps of a network: one for each task over one Adam, so that the shared decoder has one state."""
 
     def __init__(self, network: Network, settings: Training, workers: Workers = ALONE) -> None:
         """workers: those that train together; each is given the same batches, and does its part of them."""
-        self.model = network
-        self._settings = settings
+        # The gradient of a table comes as rows that repeat: unsummed, its norm and Adam's squares would be wrong.
+        super().__init__(network, settings, lambda values: workers.sum([*map(tf.convert_to_tensor, values)]))
         self._workers = workers
         for layer in network._flatten_layers():
             if isinstance(layer, Dropout):
                 layer.stream = workers.index
-        self.optimizer = keras.optimizers.Adam(settings.learning_rate)
-        self.optimizer.build(network.trainable_variables)
         encoder_a, decoder = network.encoder_a.trainable_variables, network.decoder.trainable_variables
         lent = {id(variable) for variable in decoder}  # with tied weights encoder B reads a table of the decoder's
         encoder_b = [variable for variable in network.encoder_b.trainable_variables if id(variable) not in lent]
-        paired = self._compile(self._paired_loss, encoder_a + decoder)
-        self._steps = {
+        paired_loss = partial(_cross_entropy, network.predictor)
+        paired = self._step(paired_loss, encoder_a + decoder)
+        self.compiled = {
             Task.PAIRED: paired,
             Task.SYNTHETIC: paired,
-            Task.AUTOENCODE: self._compile(self._autoencoding_loss, encoder_b + decoder),
-            Task.EMBEDDING: self._compile(self._embedding_loss, encoder_a, _strings),
-            Task.FROZEN_DECODER: self._compile(self._paired_loss, encoder_a),
+            Task.AUTOENCODE: self._step(partial(_cross_entropy, network.autoencoder), encoder_b + decoder),
+            Task.EMBEDDING: self._step(self._embedding_loss, encoder_a, of_strings=True),
+            Task.FROZEN_DECODER: self._step(paired_loss, encoder_a),
         }
-
-    def __call__(self, task: Task, source_ids: Any, target_ids: Any, rate: float) -> tuple[float, float]:
-        """Train one batch: int32 [B, S] and int32 [B, T] closed by END -> loss and gradient norm before clipping."""
-        loss, norm = self._steps[task](source_ids, target_ids, rate)
-        return float(loss), float(norm)
-
-    def _paired_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        return masked_cross_entropy(self.model.predictor((source_ids, target_ids), training=True), target_ids)
-
-    def _autoencoding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        return masked_cross_entropy(self.model.autoencoder((source_ids, target_ids), training=True), target_ids)
 
     def _embedding_loss(self, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
         # The autoencoder reads targets without END.
@@ -313,36 +273,24 @@ class TrainingSteps:
         aim = tf.stop_gradient(self.model.encoder_b(ids)["vector"])
         return tf.reduce_mean(tf.square(self.model.encoder_a(source_ids, training=True)["vector"] - aim))
 
-    def _compile(
-        self,
-        loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-        variables: list[Any],
-        mean_of: Callable[[tf.Tensor], tf.Tensor] = _symbols,
-    ) -> Callable[..., Any]:
-        """mean_of: counts in target ids whatever the loss is a mean over."""
-        ids, workers = tf.TensorSpec([None, None], tf.int32), self._workers
+    def _step(self, loss_of: Loss, variables: list[Any], of_strings: bool = False) -> Callable[..., Any]:
+        """of_strings: the loss is a mean over strings, not over target symbols."""
+        workers, l2 = self._workers, self.settings.l2 / self._workers.count
         kernels = [variable for variable in variables if len(variable.shape) > 1]
 
-        @tf.function(input_signature=[ids, ids, tf.TensorSpec([], tf.float32)], autograph=False)
-        def step(source_ids: tf.Tensor, target_ids: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                loss = loss_of(workers.part(source_ids), workers.part(target_ids))
-                if workers.count > 1:  # this part's share of the mean over all
-                    loss *= mean_of(workers.part(target_ids)) / mean_of(target_ids)
-                objective = loss
-                if self._settings.l2:
-                    l2 = self._settings.l2 / workers.count
-                    objective += l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
-            gradients = tape.gradient(objective, [variable.value for variable in variables])
-            # The gradient of a table comes as rows that repeat: unsummed, its norm and Adam's squares would be wrong.
-            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-            *gradients, loss = workers.sum([*gradients, loss])
-            gradients, norm = tf.clip_by_global_norm(gradients, self._settings.clip_norm)
-            self.optimizer.learning_rate.assign(rate)
-            self.optimizer.apply(gradients, variables)
-            return loss, norm
+        def losses_of(source_ids: tf.Tensor, target_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            part = workers.part(target_ids)
+            loss = loss_of(workers.part(source_ids), part)
+            if workers.count > 1:  # this part's share of the mean over all
+                symbols, all_symbols = (tf.math.count_nonzero(ids, dtype=tf.float32) for ids in (part, target_ids))
+                loss *= 1 / workers.count if of_strings else symbols / all_symbols
+            return loss, loss + l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels]) if l2 else loss
 
-        return step
+        return self.compile(losses_of, variables)
+
+
+def _cross_entropy(model: keras.Model, source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
+    return masked_cross_entropy(model((source_ids, target_ids), training=True), target_ids)
 
 
 def masked_cross_entropy(logits: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:

@@ -3,32 +3,27 @@
 Both are pure functions of ids and a random generator. How pairs are aligned is left to `data.alignment`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipeline.config.params import NoiseKind, Params
 from pipeline.data.alignment import Alignment, same_symbols
-from pipeline.data.alphabet import END, PADDING, SPECIALS, START, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
+from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import StringStore, neighbours
+from pipeline.data.store import Integers, StringStore, neighbours
 from pipeline.errors import UserError
 from pipeline.training.batches import BatchStream, Corruption, Ids
 from pipeline.training.strategies import Phase, Task
-
-Padded = NDArray[np.int32]
-Integers = NDArray[np.int64]
 
 NEIGHBOURS = (1, -1, 2, -2)  # each longer context takes in one more of these places, relative to the symbol
 STRENGTH = 5.0  # a context seen n times is used with probability n / (n + STRENGTH)
 TELLING = 1.5  # how many times likelier a longer context makes a piece that is worth showing
 LARGEST_TABLE = 2**24  # cells; larger ones are replaced by binary search
-BEFORE, AFTER = "^", "$"  # start and end of a string in the table of rewrites
+SPECIAL_NAMES = ("", "^", "$", UNKNOWN_SYMBOL)  # of padding, start, end and unknown in the table of rewrites
 
 
 @dataclass(frozen=True)
@@ -44,13 +39,7 @@ class UniformNoise:
     rate: float
     alphabet_size: int  # V, the special ids included
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise ValueError(f"the rate of noise is a probability, not {self.rate}")
-        if self.alphabet_size <= SPECIALS:
-            raise ValueError(f"an alphabet of size {self.alphabet_size} has no symbol to draw")
-
-    def corrupt(self, ids: Padded, rng: np.random.Generator) -> Padded:
+    def corrupt(self, ids: Ids, rng: np.random.Generator) -> Ids:
         """ids int32 [B, T], padded with 0 -> int32 [B, S], padded with 0; a row that would be empty stays as it is."""
         inside = ids != PADDING
         # One draw decides both whether and how: below rate / 4 the first edit, below rate / 2 the second, ...
@@ -67,16 +56,16 @@ class UniformNoise:
         symbols[left], symbols[right] = ids[right], ids[left]
         pairs = np.stack([symbols, np.where(insert, drawn, PADDING)], axis=2)
         pairs[:, :, 0][leave_out & ~leave_out.all(axis=1, where=inside, keepdims=True)] = PADDING
-        return _left_aligned(pairs.reshape(len(ids), -1))
+        corrupted = pairs.reshape(len(ids), -1)
+        written = corrupted != PADDING
+        return _rows_of(corrupted[written], written.sum(axis=1))
 
 
-def _left_aligned(ids: Padded) -> Padded:
-    """Close the gaps of padding within rows."""
-    inside = ids != PADDING
-    lengths = inside.sum(axis=1)
-    aligned = np.zeros((len(ids), int(lengths.max(initial=0))), dtype=np.int32)
-    aligned[np.arange(aligned.shape[1]) < lengths[:, None]] = ids[inside]
-    return aligned
+def _rows_of(ids: Ids, lengths: Integers) -> Ids:
+    """Ids one behind the other as rows of these lengths, padded with 0."""
+    matrix = np.zeros((len(lengths), int(lengths.max(initial=0))), dtype=np.int32)
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = ids
+    return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +83,7 @@ class LearnedNoise:
     `entries[c]` to `entries[c + 1]`, each `cumulative[e + 1] - cumulative[e]` times.
     """
 
-    piece_ids: NDArray[np.int32]
+    piece_ids: Ids
     piece_offsets: Integers
     keys: Integers
     entries: Integers
@@ -112,14 +101,14 @@ class LearnedNoise:
         same: Integers,
         strength: float = STRENGTH,
     ) -> "LearnedNoise":
-        """Count the pieces of aligned pairs.
+        """Count the pieces of aligned pairs, of which at least one has a target.
 
         same: int64 [target V], the source id of the same symbol or 0, as `alignment.same_symbols` gives it.
         """
-        if len(targets.ids) == 0:
-            raise ValueError("noise is learned from at least one pair with a target")
         V = len(same)
-        numbers, pieces = _number_pieces(sources, alignment)
+        numbers: dict[tuple[int, ...], int] = {}  # of the different pieces
+        flat, bounds = sources.ids.tolist(), zip(alignment.starts.tolist(), alignment.ends.tolist(), strict=True)
+        pieces = [numbers.setdefault(tuple(flat[start:end]), len(numbers)) for start, end in bounds]
         identity = [numbers.setdefault((int(symbol) or UNKNOWN,), len(numbers)) for symbol in same]
         ids = targets.padded(np.arange(len(targets)))
         contexts = [ids[ids != PADDING].astype(np.int64)]
@@ -151,25 +140,19 @@ class LearnedNoise:
             strength=strength,
         )
 
-    def sample(self, ids: Padded, rng: np.random.Generator) -> Padded:
+    def sample(self, ids: Ids, rng: np.random.Generator) -> Ids:
         """Target ids int32 [B, T], padded with 0 -> source ids int32 [B, S], padded with 0.
 
         A row for which nothing is drawn gets the fallback of each symbol.
         """
-        inside = ids != PADDING
-        symbols = ids[inside].astype(np.int64)
-        rows = np.nonzero(inside)[0]
-        pieces = self._draw(symbols, self._contexts(ids, symbols), rng)
-        piece_lengths = np.diff(self.piece_offsets)
+        rows, symbols = np.nonzero(ids)[0], ids[ids != PADDING].astype(np.int64)
+        pieces, piece_lengths = self._draw(ids, symbols, rng), np.diff(self.piece_offsets)
         empty = np.bincount(rows, piece_lengths[pieces], len(ids)) == 0
         pieces = np.where(empty[rows], self.fallback[symbols], pieces)
         lengths = piece_lengths[pieces]
-        ends = np.cumsum(lengths)
-        places = np.arange(lengths.sum()) + np.repeat(self.piece_offsets[pieces] - (ends - lengths), lengths)
-        row_lengths = np.bincount(rows, lengths, len(ids)).astype(np.int64)
-        source_ids = np.zeros((len(ids), int(row_lengths.max(initial=0))), dtype=np.int32)
-        source_ids[np.arange(source_ids.shape[1]) < row_lengths[:, None]] = self.piece_ids[places]
-        return source_ids
+        starts = self.piece_offsets[pieces] - (np.cumsum(lengths) - lengths)
+        places = np.arange(lengths.sum()) + np.repeat(starts, lengths)
+        return _rows_of(self.piece_ids[places], np.bincount(rows, lengths, len(ids)).astype(np.int64))
 
     def rewrites(self, limit: int, source_alphabet: Alphabet, target_alphabet: Alphabet) -> pd.DataFrame:
         """The most telling pieces with their contexts: those that change the symbol first, then the most frequent.
@@ -188,41 +171,18 @@ class LearnedNoise:
         likely_before = probabilities[np.searchsorted(contexts * P + self.pieces, shorter)]
         telling = np.ones(len(contexts), dtype=bool)
         telling[longer] = probabilities[longer] >= TELLING * likely_before
-        sources = [join(_names(piece, source_alphabet), source_alphabet.kind) for piece in self._all_pieces()]
-        by_count = np.flatnonzero(telling)[np.argsort(-counts[telling], kind="stable")]
-        rows = []
-        for entry in by_count:
-            before, target, after = (
-                join(_names(ids, target_alphabet), target_alphabet.kind) for ids in self._around(int(contexts[entry]))
-            )
-            source, count, of = sources[self.pieces[entry]], int(counts[entry]), int(seen[contexts[entry]])
-            rows.append((before, target, after, source, count, of, count / of))
-        columns = ["before", "target", "after", "source", "count", "seen", "probability"]
-        rows.sort(key=lambda row: row[1] == row[3])  # stable
-        return pd.DataFrame(rows[:limit], columns=columns)
-
-    def _all_pieces(self) -> list[list[int]]:
-        ids, offsets = self.piece_ids.tolist(), self.piece_offsets.tolist()
-        return [ids[start:end] for start, end in pairwise(offsets)]
-
-    def _around(self, context: int) -> tuple[list[int], list[int], list[int]]:
-        """A context as the ids before the symbol, the symbol, and the ids after it."""
-        V = len(self.fallback)
-        taken: list[int] = []
-        while context >= V:
-            context, neighbour = divmod(int(self.keys[context - V]), V)
-            taken.append(neighbour)
-        places = dict(zip(NEIGHBOURS, reversed(taken), strict=False))
-        before = [places[place] for place in sorted(places) if place < 0]
-        return before, [context], [places[place] for place in sorted(places) if place > 0]
-
-    def _contexts(self, ids: Padded, symbols: Integers) -> list[Integers]:
-        """The contexts of each symbol, the shortest first; -1 where a context was never seen."""
-        V = len(self.fallback)
-        contexts = [symbols]
-        for neighbour in neighbours(ids, NEIGHBOURS):
-            contexts.append(self._find(contexts[-1] * V + neighbour))
-        return contexts
+        around = [(symbol,) for symbol in range(V)]  # ids of each context: the symbol, then those at `NEIGHBOURS`
+        for key in self.keys.tolist():
+            around.append((*around[key // V], key % V))
+        contexts, pieces = contexts[telling], self.pieces[telling]
+        rows = [[ids[2::2][::-1], ids[:1], ids[1::2]] for ids in map(around.__getitem__, contexts)]
+        texts = [[_text(ids, target_alphabet) for ids in row] for row in rows]
+        table = pd.DataFrame(texts, columns=["before", "target", "after"])
+        bounds = zip(self.piece_offsets[pieces], self.piece_offsets[pieces + 1], strict=True)
+        table["source"] = [_text(self.piece_ids[start:end], source_alphabet) for start, end in bounds]
+        table["count"], table["seen"], table["probability"] = counts[telling], seen[contexts], probabilities[telling]
+        unchanged = (table["target"] == table["source"]).to_numpy()
+        return table.iloc[np.lexsort([-counts[telling], unchanged])[:limit]].reset_index(drop=True)
 
     def _find(self, keys: Integers) -> Integers:
         """The contexts of keys, -1 for what is no key: those of unseen contexts are negative, at least -V."""
@@ -232,7 +192,7 @@ class LearnedNoise:
         return np.where(self.keys[places] == keys, places + len(self.fallback), -1)
 
     @cached_property
-    def _contexts_by_key(self) -> NDArray[np.int32] | None:
+    def _contexts_by_key(self) -> Ids | None:
         """A table for all possible keys and, from the end, for those of unseen contexts; None if it would be large."""
         V, contexts = len(self.fallback), len(self.entries)
         if contexts * V > LARGEST_TABLE:
@@ -241,8 +201,11 @@ class LearnedNoise:
         table[self.keys] = np.arange(V, V + len(self.keys))
         return table
 
-    def _draw(self, symbols: Integers, contexts: list[Integers], rng: np.random.Generator) -> Integers:
+    def _draw(self, ids: Ids, symbols: Integers, rng: np.random.Generator) -> Integers:
         """A piece for each symbol."""
+        contexts = [symbols]  # the shortest first; -1 where a context was never seen
+        for neighbour in neighbours(ids, NEIGHBOURS):
+            contexts.append(self._find(contexts[-1] * len(self.fallback) + neighbour))
         pieces = self.fallback[symbols]
         open_ = np.arange(len(symbols))
         for context in reversed(contexts):
@@ -266,19 +229,9 @@ class LearnedNoise:
         return np.repeat(self.pieces, np.diff(self.cumulative))
 
 
-def _names(ids: Sequence[int], alphabet: Alphabet) -> list[str]:
-    special = {PADDING: "", START: BEFORE, END: AFTER, UNKNOWN: UNKNOWN_SYMBOL}
-    names = [special[index] if index < SPECIALS else alphabet.symbols[index - SPECIALS] for index in ids]
-    return [name for name in names if name]
-
-
-def _number_pieces(sources: StringStore, alignment: Alignment) -> tuple[dict[tuple[int, ...], int], Integers]:
-    """The different pieces with their numbers, and the number of the piece of each target symbol."""
-    numbers: dict[tuple[int, ...], int] = {}
-    ids = sources.ids.tolist()
-    bounds = zip(alignment.starts.tolist(), alignment.ends.tolist(), strict=True)
-    pieces = [numbers.setdefault(tuple(ids[start:end]), len(numbers)) for start, end in bounds]
-    return numbers, np.array(pieces, dtype=np.int64)
+def _text(ids: Iterable[int], alphabet: Alphabet) -> str:
+    names = (SPECIAL_NAMES[index] if index < SPECIALS else alphabet.symbols[index - SPECIALS] for index in ids)
+    return join(filter(None, names), alphabet.kind)
 
 
 # Made-up pairs come in another order than the autoencoder's targets, or both would see the same ones at the same time.
@@ -306,28 +259,22 @@ def learned_noise(prepared: Prepared) -> LearnedNoise:
 
 
 def autoencoder_noise(prepared: Prepared, params: Params) -> Corruption | None:
-    """The corruption of the autoencoder's input, from target ids to target ids, that `noise.kind` asks for."""
-    match params.noise.kind:
-        case NoiseKind.NONE:
-            return None
-        case NoiseKind.UNIFORM:
-            return UniformNoise(params.noise.rate, len(prepared.target_alphabet)).corrupt
-        case NoiseKind.LEARNED:
-            return learned_target_noise(prepared)
+    """The corruption of the autoencoder's input, from target ids to target ids, that `noise.kind` asks for.
 
-
-def learned_target_noise(prepared: Prepared) -> Corruption:
-    """Learned noise written in target symbols; a source symbol that no target has becomes unknown."""
-    sources_of_targets = same_symbols(prepared.source_alphabet, prepared.target_alphabet)
-    targets_of_sources = np.full(len(prepared.source_alphabet), UNKNOWN, dtype=np.int32)
-    targets_of_sources[PADDING] = PADDING
-    shared = np.flatnonzero(sources_of_targets >= SPECIALS)
-    if not len(shared):
+    Learned noise is written in target symbols; a source symbol that no target has becomes unknown.
+    """
+    if params.noise.kind is NoiseKind.NONE:
+        return None
+    if params.noise.kind is NoiseKind.UNIFORM:
+        return UniformNoise(params.noise.rate, len(prepared.target_alphabet)).corrupt
+    targets_of_sources = same_symbols(prepared.target_alphabet, prepared.source_alphabet).astype(np.int32)
+    if not targets_of_sources.any():
         raise UserError(
             "noise.kind: learned needs sources and targets that share symbols, and these have none in common: "
             "set noise.kind: uniform, and use what is learned from the pairs with 'synthetic' among a strategy's tasks"
         )
-    targets_of_sources[sources_of_targets[shared]] = shared
+    targets_of_sources[targets_of_sources == 0] = UNKNOWN
+    targets_of_sources[PADDING] = PADDING
     learned = learned_noise(prepared)
 
     def corrupt(ids: Ids, rng: np.random.Generator) -> Ids:

@@ -7,8 +7,6 @@ on clock and machine goes to the folder of timings.
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -22,21 +20,11 @@ from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes, load_network, save_network
 from pipeline.model.search import decode, greedy_search
+from pipeline.runs import folders
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
 from pipeline.runs.environment import Usage
-from pipeline.runs.folders import (
-    METADATA,
-    MODELS,
-    PRETRAIN,
-    Row,
-    RunMetadata,
-    content_digest,
-    run_folder,
-    starts_pretrained,
-    timings_folder,
-    training_key,
-)
-from pipeline.training.loop import History, Progress, Score, TrainingLoop, TrainingSteps
+from pipeline.runs.folders import MODELS, Row
+from pipeline.training.loop import History, Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Task, phases_of
 from pipeline.training.workers import ALONE, Workers
@@ -60,9 +48,8 @@ class DevEvaluation:
             alphabet = prepared.source_alphabet
             self._accepted = [example.accepted for example in prepared.dev]
         # Running text repeats itself: each source is decoded once.
-        places = {string: place for place, string in enumerate(dict.fromkeys(strings))}
-        self._sources = StringStore.of(list(places), alphabet)
-        self._places = [places[string] for string in strings]
+        self._strings, self._different = strings, list(dict.fromkeys(strings))
+        self._sources = StringStore.of(self._different, alphabet)
         self._search = greedy_search([model], network.sizes.longest_output)
 
     def __call__(self) -> Score:
@@ -71,23 +58,11 @@ class DevEvaluation:
         Scores are ranked by accuracy, equal ones by errors: while no word is right yet, errors still fall.
         """
         ids = decode(self._search, self._sources).ids[:, 0]
-        decoded = [self._alphabet.decode(row) for row in ids]
-        predictions = [decoded[place] for place in self._places]
+        decoded = dict(zip(self._different, map(self._alphabet.decode, ids), strict=True))
+        predictions = [decoded[string] for string in self._strings]
         scores = scoring.score(predictions, self._targets, self._accepted, self._alphabet.kind)
         accuracy, error_rate = scoring.accuracy(scores), scoring.error_rate(scores)
         return Score({ACCURACY: accuracy, ERROR_RATE: error_rate}, (accuracy, -error_rate))
-
-
-@dataclass
-class State:
-    """All of a training that JSON can hold; a checkpoint is this and the arrays of the loop."""
-
-    progress: Progress = field(default_factory=Progress)
-    history: History = field(default_factory=History)
-
-    def checkpoint(self, loop: TrainingLoop) -> Checkpoint:
-        """The checkpoint from which training resumes here."""
-        return Checkpoint(TypeAdapter(State).dump_python(self, mode="json"), loop.arrays())
 
 
 def run_training(
@@ -106,41 +81,58 @@ def run_training(
     workers: all of them call this; the chief alone reads and writes checkpoints, evaluates and writes the run folder. A
     worker that is alone trains on the same batches, those of all `training.workers`.
     """
-    folder = run_folder(strategy, seed, models)
-    key = training_key(strategy, params, prepared.digest, seed, models)
+    folder = folders.run_folder(strategy, seed, models)
+    key = folders.training_key(strategy, params, prepared.digest, seed, models)
     checkpoints = checkpoints if workers.is_chief else None
     with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
         network = start(strategy, params, prepared, seed, models)
         phases = phases_of(strategy, params)
         evaluate, usage = _of_chief(DevEvaluation(network, prepared, phases[0].counted), workers), Usage()
-        state, checkpoint = State(), _agreed(kept.newest(), key, workers)
+        history, checkpoint = History(), _agreed(kept.newest(), key, workers)
         if checkpoint:
-            state = TypeAdapter(State).validate_python(checkpoint.numbers)
+            history = TypeAdapter(History).validate_python(checkpoint.numbers)
             if workers.is_chief:
-                logger.info("%s %s resumes after step %s", strategy, seed, state.progress.step)
-            yield state.history.rows()
-        for number in range(state.progress.phase, len(phases)):
+                logger.info("%s %s resumes after step %s", strategy, seed, history.progress.step)
+            yield history.rows()
+        progress = history.progress
+
+        def checkpoint_here() -> Checkpoint:
+            return Checkpoint(TypeAdapter(History).dump_python(history, mode="json"), loop.arrays())
+
+        for number in range(progress.phase, len(phases)):
             steps = TrainingSteps(network, params.training, workers)
             batches = streams(phases[number], prepared, params, seed)
-            loop = TrainingLoop(steps, phases[number], batches, params.training, evaluate, state.progress)
+            loop = TrainingLoop(steps, phases[number], batches, params.training, evaluate, progress)
             if checkpoint:
                 loop.restore(checkpoint.arrays)
                 checkpoint = None
             else:
-                state.progress.start_phase(number)
+                progress.start_phase(number)
             for evaluation in loop:
                 if evaluation:
-                    yield [state.history.add(evaluation, state.progress, usage.row())]
-                kept.save_if_due(partial(state.checkpoint, loop), state.progress.batches)
+                    yield [history.add(evaluation, usage.row())]
+                kept.save_if_due(checkpoint_here, progress.batches)
         if not workers.is_chief:
             return
-        kept.save(state.checkpoint(loop), state.progress.batches)
+        kept.save(checkpoint_here(), progress.batches)
         try:
-            (folder / METADATA).unlink(missing_ok=True)  # until all other files are those of this training
+            (folder / folders.METADATA).unlink(missing_ok=True)  # until all other files are those of this training
             save_network(network, folder)
             save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
-            state.history.save(folder, timings_folder(strategy, seed, models))
-            metadata = _metadata(strategy, seed, prepared, network, state.progress, key, content_digest(folder))
+            history.save(folder, folders.timings_folder(strategy, seed, models))
+            metadata = folders.RunMetadata(
+                strategy=strategy,
+                seed=seed,
+                key=key,
+                content=folders.content_digest(folder),
+                data=prepared.digest,
+                parameters=network.count_params(),
+                steps=progress.step,
+                batches=progress.batches,
+                symbols=progress.symbols,
+                best_step=progress.best_step,
+                **progress.best.columns,
+            )
             metadata.save(folder)
         except OSError as error:
             raise UserError(
@@ -155,11 +147,10 @@ def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: 
 
     From here on, all randomness follows from `seed`.
     """
-    if not starts_pretrained(strategy, params):
-        return new_network(params.model, prepared, seed)
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    return load_network(run_folder(PRETRAIN, seed, models))
+    network = new_network(params.model, prepared, seed)
+    if folders.starts_pretrained(strategy, params):
+        return load_network(folders.run_folder(folders.PRETRAIN, seed, models), network)
+    return network
 
 
 def new_network(model: Model, prepared: Prepared, seed: int) -> Network:
@@ -189,24 +180,3 @@ def _agreed(checkpoint: Checkpoint | None, key: str, workers: Workers) -> Checkp
             "versions of packages: give all machines the same"
         )
     return Checkpoint.from_bytes(content[len(key) :]) if content[len(key) :] else None
-
-
-def _metadata(
-    strategy: str, seed: int, prepared: Prepared, network: Network, progress: Progress, key: str, content: str
-) -> RunMetadata:
-    if progress.best is None:
-        raise UserError(f"{strategy} made no step")
-    return RunMetadata(
-        strategy=strategy,
-        seed=seed,
-        key=key,
-        content=content,
-        data=prepared.digest,
-        parameters=network.count_params(),
-        steps=progress.step,
-        batches=progress.batches,
-        symbols=progress.symbols,
-        best_step=progress.best_step,
-        dev_word_accuracy=progress.best.columns[ACCURACY],
-        dev_character_error_rate=progress.best.columns[ERROR_RATE],
-    )

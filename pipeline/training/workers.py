@@ -22,7 +22,6 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from pipeline.model.backend import tf
 
-TF_CONFIG = "TF_CONFIG"
 EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -61,12 +60,10 @@ def members_here(count: int) -> list[Member]:
 
     Raises `UserError` if TF_CONFIG is invalid or names another number of workers.
     """
-    text = os.environ.get(TF_CONFIG)
+    text = os.environ.get("TF_CONFIG")
     if not text:
         with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-            for each in sockets:
-                each.bind(("127.0.0.1", 0))
+            sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
             addresses = tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
         return [Member(addresses, index) for index in range(count)]
     try:
@@ -93,12 +90,8 @@ class Workers:
     def __init__(self, index: int = 0, count: int = 1, distribution: "tf.distribute.Strategy | None" = None) -> None:
         """index: 0 <= index < count, which worker this is. distribution: with one replica in each process."""
         self.index, self.count = index, count
+        self.is_chief = index == 0  # the one that writes
         self._distribution = distribution
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this worker is the one that writes."""
-        return self.index == 0
 
     def part(self, ids: "tf.Tensor") -> "tf.Tensor":
         """This worker's rows of a batch, [B, ...]: B / count of them."""
@@ -115,9 +108,13 @@ class Workers:
             return list(values)
         from pipeline.model.backend import tf
 
+        def all_reduce(value: "tf.Tensor") -> "tf.Tensor":
+            # Of a copy, because what comes from outside of `run` has no device there.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
         # One message and not one for each: most are small.
         flat = tf.concat([tf.reshape(value, [-1]) for value in values], axis=0)
-        total = self._distribution.run(_all_reduce, (flat,))
+        total = self._distribution.run(all_reduce, (flat,))
         parts = tf.split(total, [tf.size(value) for value in values])
         return [tf.reshape(part, tf.shape(value)) for part, value in zip(parts, values, strict=True)]
 
@@ -161,10 +158,3 @@ def join(member: Member) -> Iterator[Workers]:
             f"worker {member.index} of {count} at {member.addresses[member.index]} stopped, perhaps because another "
             f"one ended ({reason}): the next `dvc repro` resumes from the last checkpoint"
         ) from error
-
-
-def _all_reduce(value: "tf.Tensor") -> "tf.Tensor":
-    from pipeline.model.backend import tf
-
-    # Of a copy, because what comes from outside of `run` has no device there.
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))

@@ -53,7 +53,7 @@ def test_a_map_is_what_the_whole_network_attends_to_along_its_greedy_output(
         encoded, decoder = network.encoder_a(source_ids), network.decoder
         assert decoder.attention is not None
         inputs = decoder.symbols(tf.pad(target_ids[:, :-1], [[0, 0], [1, 0]], constant_values=1))
-        outputs, _ = decoder.recurrent(inputs, initial_states=decoder.start(encoded))
+        outputs, _ = decoder.recurrent(inputs, start=decoder.start(encoded))
         weights = decoder.attention.weights_of(outputs, encoded["memory"], encoded["present"])
         assert by_source[source].weights == pytest.approx(weights.numpy()[0, : len(text)], abs=1e-5)
 

@@ -93,9 +93,3 @@ def test_targets_close_with_end_and_sources_do_not() -> None:
     assert not (batch.source_ids == END).any()
     lengths = (batch.source_ids != PADDING).sum(axis=1)
     assert all(batch.target_ids[i, length] == END for i, length in enumerate(lengths))
-
-
-def test_sources_and_targets_must_be_row_aligned() -> None:
-    one, two = StringStore.of(["a"], ALPHABET), StringStore.of(["a", "b"], ALPHABET)
-    with pytest.raises(ValueError, match="1 sources but 2 targets"):
-        BatchStream(one, two, 4, 0)

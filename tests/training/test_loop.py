@@ -12,13 +12,13 @@ from pipeline.config.options import Symbols
 from pipeline.config.params import Model
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.store import StringStore
+from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.network import Network, Sizes, load_network, save_network
 from pipeline.model.search import decode, greedy_search
+from pipeline.runs.folders import Row
 from pipeline.training.batches import Batch, BatchStream
 from pipeline.training.loop import (
-    DivergedError,
-    Evaluation,
     Progress,
     Score,
     TrainingLoop,
@@ -163,7 +163,7 @@ def loop_of(
 
 def run(
     phase: Phase, evaluate: Callable[[Network], Score], seed: int = 0, **changes: Any
-) -> tuple[Network, list[Evaluation], Progress]:
+) -> tuple[Network, list[Row], Progress]:
     network = new_network(seed)
     loop = loop_of(network, phase, lambda: evaluate(network), **changes)
     return network, [evaluation for evaluation in loop if evaluation], loop.progress
@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_weights_and_history() -> None:
     runs = [run(phase, lambda _: score(0.0), seed=5, evaluate_every=4) for _ in range(2)]
     for one, two in zip(runs[0][0].get_weights(), runs[1][0].get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert [evaluation.row() for evaluation in runs[0][1]] == [evaluation.row() for evaluation in runs[1][1]]
+    assert runs[0][1] == runs[1][1]
 
 
 def test_steps_count_the_paired_batches_of_the_cycle() -> None:
@@ -188,8 +188,8 @@ def test_a_row_of_history_has_a_loss_for_each_task_and_what_was_measured() -> No
     phase = Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 3)
     _, (evaluation,), _ = run(phase, lambda _: score(0.25), evaluate_every=5)
     names = {"step", "loss_paired", "loss_autoencode", "dev_first", "learning_rate", "gradient_norm"}
-    assert set(evaluation.row()) == names
-    assert (evaluation.row()["step"], evaluation.row()["dev_first"]) == (3, 0.25)
+    assert set(evaluation) == names
+    assert (evaluation["step"], evaluation["dev_first"]) == (3, 0.25)
 
 
 def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
@@ -202,8 +202,7 @@ def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
 
     phase = Phase([Task.PAIRED], Task.PAIRED, 100)
     network, evaluations, progress = run(phase, evaluate, evaluate_every=2, patience=2)
-    assert [evaluation.score.rank for evaluation in evaluations] == [(0.1,), (0.5,), (0.4,), (0.3,)]
-    assert [evaluation.best for evaluation in evaluations] == [True, True, False, False]
+    assert [evaluation["dev_first"] for evaluation in evaluations] == [0.1, 0.5, 0.4, 0.3]
     assert (progress.step, progress.best_step) == (8, 4)
     for best, final in zip(kept[1], network.get_weights(), strict=True):
         np.testing.assert_array_equal(best, final)
@@ -212,8 +211,9 @@ def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
 def test_equal_scores_are_compared_by_their_next_number() -> None:
     ranks = iter([(0.0, -0.9), (0.0, -0.8), (0.0, -0.85), (0.1, -0.9)])
     phase = Phase([Task.PAIRED], Task.PAIRED, 8)
-    _, evaluations, _ = run(phase, lambda _: score(*next(ranks)), evaluate_every=2, patience=2)
-    assert [evaluation.best for evaluation in evaluations] == [True, True, False, True]
+    loop = loop_of(new_network(), phase, lambda: score(*next(ranks)), evaluate_every=2, patience=2)
+    best_steps = [loop.progress.best_step for evaluation in loop if evaluation]
+    assert best_steps == [2, 4, 4, 8]
 
 
 def test_a_later_phase_keeps_the_best_weights_of_an_earlier_one_unless_it_beats_them() -> None:
@@ -223,7 +223,7 @@ def test_a_later_phase_keeps_the_best_weights_of_an_earlier_one_unless_it_beats_
     best = network.get_weights()
     first.progress.start_phase(1)
     second = loop_of(network, phase, lambda: score(0.4), first.progress, evaluate_every=4)
-    assert [evaluation.step for evaluation in second if evaluation] == [8]
+    assert [evaluation["step"] for evaluation in second if evaluation] == [8]
     assert first.progress.best_step == 4
     for kept, final in zip(best, network.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, final)
@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_a_number_stops_with_what_to_do() -> None:
     network = new_network()
     network.decoder.output_symbols.bias.assign(tf.fill([len(TOY)], math.nan))
     loop = loop_of(network, Phase([Task.PAIRED], Task.PAIRED, 3), lambda: score(0.0))
-    with pytest.raises(DivergedError, match=r"task 'paired' became nan at step 1: lower training\.learning_rate"):
+    with pytest.raises(UserError, match=r"task 'paired' became nan at step 1: lower training\.learning_rate"):
         next(iter(loop))
 
 

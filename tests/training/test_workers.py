@@ -30,7 +30,7 @@ from pipeline.runs.folders import HISTORY, RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Phase, Task
-from pipeline.training.workers import ALONE, TF_CONFIG, Member, Workers, members_here
+from pipeline.training.workers import ALONE, Member, Workers, members_here
 from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model
 from tests.support.same_bytes import comparable
 
@@ -183,7 +183,7 @@ def test_a_worker_at_another_training_ends_all_with_a_sentence(tmp_path: Path) -
     ],
 )
 def test_a_wrong_tf_config_is_reported(text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TF_CONFIG, text)
+    monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match=said):
         members_here(2)
 
@@ -194,13 +194,13 @@ def test_a_wrong_tf_config_ends_a_stage_with_its_sentence(tmp_path: Path) -> Non
 
 
 def test_tf_config_names_the_one_worker_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TF_CONFIG, outside(1, TWO))
+    monkeypatch.setenv("TF_CONFIG", outside(1, TWO))
     assert members_here(2) == [Member(tuple(TWO), 1)]
     assert not members_here(2)[0].is_chief
 
 
 def test_without_tf_config_all_workers_are_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(TF_CONFIG, raising=False)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
     members = members_here(3)
     assert [member.index for member in members] == [0, 1, 2]
     assert len({member.addresses for member in members}) == 1
