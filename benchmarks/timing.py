@@ -48,6 +48,11 @@ class Round:
         return self.done[name] / self.seconds
 
 
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A command line with a module's docstring as its help."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def count(text: str) -> int:
     """Parse a whole number from 1 on a command line."""
     if not text.isdecimal() or int(text) < 1:
