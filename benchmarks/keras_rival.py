@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, timed
-from benchmarks.workload import ARRAYS, Arrays, decoding_rounds, load_arrays, sources_to_decode
+from benchmarks.workload import Arrays, arrays_of, decoding_rounds, sources_to_decode
 from pipeline.config.params import Model, Params
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START
 from pipeline.data.prepared import Prepared
@@ -144,18 +144,16 @@ def decoding(params: Params, folder: Path, weights: Path, beam: int | None, stri
     shared = SharedLayers(params.model, target_symbols)
     for side, symbols in enumerate((source_symbols, target_symbols)):
         shared.joined(symbols, target_symbols, side)
-    shared.load(load_arrays(weights / ARRAYS))
+    network = load_network(weights)
+    shared.load(arrays_of(network))
     decoder = PredictLoop(shared, params.model.units, source_symbols, target_symbols)
-    longest = load_network(weights).sizes.longest_output
+    longest = network.sizes.longest_output
     sources = sources_to_decode(prepared, strings)
     rows = [sources.padded(np.array([row])) for row in range(len(sources))]
 
     def do_round() -> None:
         for row in rows:
-            if beam:
-                decoder.beam(row, longest, beam)
-            else:
-                decoder.greedy(row, longest)
+            decoder.beam(row, longest, beam or 1)
 
     return decoding_rounds(do_round, len(rows))
 
@@ -174,17 +172,8 @@ class PredictLoop:
         probabilities, after = shared.decode(previous, given, before)
         self._decoder = keras.Model([previous, given, *before], [probabilities, *after])
 
-    def greedy(self, source_ids: Ids, longest: int) -> Ids:
-        """One string, int32 [1, S], without padding -> what is written for it, int32 [T], END included."""
-        memory, *states = self._encoder.predict(one_hot(source_ids, self._source_symbols), verbose=0)
-        written = [START]
-        while written[-1] != END and len(written) <= longest:
-            scores, states = self._next(written[-1:], memory, states)
-            written.append(int(scores[0].argmax()))
-        return np.array(written[1:], np.int32)
-
     def beam(self, source_ids: Ids, longest: int, beam: int) -> Ids:
-        """One string -> the best of `beam` candidates, int32 [T], END included."""
+        """One string, int32 [1, S], without padding -> the best of `beam` candidates, int32 [T], END included."""
         memory, *states = self._encoder.predict(one_hot(source_ids, self._source_symbols), verbose=0)
         memory, *states = (np.repeat(array, beam, axis=0) for array in (memory, *states))
         totals = np.array([0.0] + [-np.inf] * (beam - 1), np.float32)  # at first there is one hypothesis
@@ -202,9 +191,9 @@ class PredictLoop:
             states = [state[parents] for state in states]
         return written[0, 1:]
 
-    def _next(self, previous: list[int] | Ids, memory: Floats, states: list[Floats]) -> tuple[Floats, list[Floats]]:
+    def _next(self, previous: Ids, memory: Floats, states: list[Floats]) -> tuple[Floats, list[Floats]]:
         """Log probabilities [K, V] of the symbol after each of `previous` [K], and the states after it."""
-        inputs = one_hot(np.array(previous, np.int32)[:, None], self._target_symbols)
+        inputs = one_hot(previous[:, None], self._target_symbols)
         probabilities, *states = self._decoder.predict([inputs, memory, *states], verbose=0)
         probabilities[:, 0, [special for special in range(SPECIALS) if special != END]] = 0.0
         with np.errstate(divide="ignore"):

@@ -2,24 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+from benchmarks import workload
 from benchmarks.timing import DoRound, Round, timed
-from benchmarks.workload import (
-    ARRAYS,
-    ENDLESS,
-    SEED,
-    arrays_of,
-    batches_of,
-    decoding_rounds,
-    operations_of,
-    phase,
-    save_arrays,
-    sources_to_decode,
-)
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
@@ -31,46 +21,34 @@ from pipeline.training.trainer import new_network
 
 
 def training(params: Params, folder: Path, steps: int) -> DoRound:
-    """Tandem training as a stage runs it, without evaluations on dev; rounds of at least `steps` pairs of batches."""
+    """Tandem training as a stage runs it, without evaluations on dev; rounds of so many pairs of batches."""
     prepared = Prepared.open(folder)
-    network = new_network(params.model, prepared, SEED)
-    trained = our_steps(network, params, prepared, ENDLESS)
-    spent = Spent()
+    network = new_network(params.model, prepared, workload.SEED)
+    loop = our_loop(network, params, prepared, workload.ENDLESS)
+    endless = iter(loop)
 
     def do_round() -> Round:
-        nonlocal spent
-        started, before, enough = time.perf_counter(), spent, spent.steps + steps
-        while spent.steps < enough:
-            spent = next(trained)
+        started, first, symbols = time.perf_counter(), loop.progress.batches, loop.progress.symbols
+        for _ in islice(endless, steps):
+            pass
         seconds = time.perf_counter() - started
-        batches = batches_of(prepared, params, range(before.batches, spent.batches))
-        operations = operations_of(params.model, network.sizes.target_symbols, batches)
-        return Round({"symbols": spent.symbols - before.symbols, **operations}, seconds)
+        batches = workload.batches_of(prepared, params, range(first, loop.progress.batches))
+        operations = workload.operations_of(params.model, network.sizes.target_symbols, batches)
+        return Round({"symbols": loop.progress.symbols - symbols, "operations": operations}, seconds)
 
     do_round()
     return do_round
 
 
-@dataclass(frozen=True)
-class Spent:
-    """How far a training is: batches of pairs, batches of all tasks, and real target symbols in them."""
+def our_loop(network: Network, params: Params, prepared: Prepared, steps: int) -> TrainingLoop:
+    """A training whose evaluations take no time.
 
-    steps: int = 0
-    batches: int = 0
-    symbols: int = 0
-
-
-def our_steps(network: Network, params: Params, prepared: Prepared, steps: int) -> Iterator[Spent]:
-    """Train, and say now and then how far it is.
-
-    An evaluation comes as often as params say, but takes no time; only the first one counts as better than those before
-    it, so with fewer steps than lie between two evaluations the last weights are kept.
+    Only the first evaluation counts as better than those before it, so with fewer steps than lie between two
+    evaluations the last weights are kept.
     """
-    settings, batches = replace(params.training, patience=ENDLESS), streams(phase(steps), prepared, params, SEED)
-    training = TrainingSteps(network, settings)
-    loop = TrainingLoop(training, phase(steps), batches, settings, lambda: Score({}, (0.0,)))
-    for _ in loop:
-        yield Spent(loop.progress.step, loop.progress.batches, loop.progress.symbols)
+    phase, settings = workload.phase(steps), replace(params.training, patience=workload.ENDLESS)
+    batches = streams(phase, prepared, params, workload.SEED)
+    return TrainingLoop(TrainingSteps(network, settings), phase, batches, settings, lambda: Score({}, (0.0,)))
 
 
 def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoRound:
@@ -78,12 +56,11 @@ def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoR
 
     def do_round() -> dict[str, float]:
         prepared = Prepared.open(folder)
-        network = new_network(params.model, prepared, SEED)
-        at_the_end = replace(params, training=replace(params.training, evaluate_every=ENDLESS))
-        for _ in our_steps(network, at_the_end, prepared, steps):
+        network = new_network(params.model, prepared, workload.SEED)
+        at_the_end = replace(params, training=replace(params.training, evaluate_every=workload.ENDLESS))
+        for _ in our_loop(network, at_the_end, prepared, steps):
             pass
         save_network(network, weights)
-        save_arrays(arrays_of(network), weights / ARRAYS)
         return {"steps": steps}
 
     return partial(timed, do_round)
@@ -92,14 +69,14 @@ def save_trained(params: Params, folder: Path, steps: int, weights: Path) -> DoR
 def decoding(folder: Path, weights: Path, beam: int | None, passes: int) -> DoRound:
     """Rounds of decoding all strings so many times, greedily or with a beam."""
     os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as `pipeline.model.backend` has it; the cores take a batch each
-    sources = sources_to_decode(Prepared.open(folder))
+    sources = workload.sources_to_decode(Prepared.open(folder))
     write = our_decoder(load_network(weights), beam)
 
     def do_round() -> None:
         for _ in range(passes):
             write(sources)
 
-    return decoding_rounds(do_round, passes * len(sources))
+    return workload.decoding_rounds(do_round, passes * len(sources))
 
 
 def our_decoder(network: Network, beam: int | None) -> Callable[[StringStore], Hypotheses]:

@@ -6,7 +6,6 @@ operations; not Adam, gates, softmax and dropout, nor the products of a first st
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, timed
 from pipeline.config.params import Model, Params
-from pipeline.data.alphabet import PADDING
+from pipeline.data.alphabet import split
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
@@ -25,7 +24,6 @@ from pipeline.training.strategies import Phase, Task
 TASKS = (Task.PAIRED, Task.AUTOENCODE)  # of a cycle
 ENDLESS = 10**9  # steps
 SEED = 0
-ARRAYS = "arrays.npz"
 PEAK_SIZE, PEAK_PRODUCTS = 2048, 16  # rows and columns of the matrices; products in a round
 ARCHITECTURE = {  # the one that competitors are written for
     "cell": "lstm",
@@ -48,28 +46,12 @@ def arrays_of(network: Any) -> Arrays:
     return {name: [variable.numpy() for variable in variables] for name, variables in parts.items()}
 
 
-def save_arrays(arrays: Arrays, path: Path) -> None:
-    """Write arrays that `load_arrays` reads."""
-    flat: dict[str, Any] = {f"{part}:{at:02}": array for part, some in arrays.items() for at, array in enumerate(some)}
-    np.savez(path, **flat)
-
-
-def load_arrays(path: Path) -> Arrays:
-    """Read arrays that `save_arrays` wrote."""
-    parts: dict[str, list[NDArray[np.float32]]] = {}
-    with np.load(path) as file:
-        for name in sorted(file):
-            parts.setdefault(name.split(":")[0], []).append(file[name])
-    return parts
-
-
 def check_architecture(model: Model) -> None:
     """Raise `UserError` for an architecture that the competitors are not written for."""
     for name, value in ARCHITECTURE.items():
         if (given := getattr(model, name)) != value:
             raise UserError(
-                f"model.{name} is {given}, but the competitors are written for {value}: measure with the architecture "
-                "that params.yaml ships"
+                f"model.{name} is {given}, but the competitors are written for {value}: set that to compare"
             )
 
 
@@ -99,40 +81,35 @@ def decoding_rounds(decode: Callable[[], object], strings: int) -> DoRound:
 
 def sources_to_decode(prepared: Prepared, count: int | None = None) -> StringStore:
     """The sources of the test set, or some that stand for all: evenly spaced when sorted by length."""
-    sources = sorted((example.source for example in prepared.test), key=len)
+    kind = prepared.source_alphabet.kind
+    sources = sorted((example.source for example in prepared.test), key=lambda source: len(split(source, kind)))
     if count is not None:
         sources = [sources[int(place)] for place in (np.arange(count) + 0.5) * len(sources) / count]
     return StringStore.of(sources, prepared.source_alphabet)
 
 
-def training_operations(
-    model: Model, target_symbols: int, sources: NDArray[np.int64], targets: NDArray[np.int64]
-) -> int:
-    """Operations of one step on strings of such lengths [B], END included; `target_symbols` is V.
+def operations_of(model: Model, target_symbols: int, batches: Iterable[Batch]) -> int:
+    """Operations of training steps on these batches, padding included."""
+    total = 0
+    for batch in batches:
+        B, S = batch.source_ids.shape
+        total += B * training_operations(model, target_symbols, S, batch.target_ids.shape[1])
+    return total
+
+
+def training_operations(model: Model, target_symbols: int, S: int, T: int) -> int:
+    """Operations of a step for a string of S source and T target symbols, END included; `target_symbols` is V.
 
     Every product with a weight or between two activations has a gradient for both of its sides, each a product of the
     same size: forward and backward are three.
     """
     P, H, V = model.projection, model.units, target_symbols
-    S, T, pairs = int(sources.sum()), int(targets.sum()), int((sources * targets).sum())
     own = H // 2  # units of each of the encoder's directions
-    encoder = 2 * 4 * own * (S * P + (S - len(sources)) * own)
+    encoder = 2 * 4 * own * (S * P + (S - 1) * own)
     decoder = 4 * H * T * (P + H)
-    attention = T * H * H + 2 * pairs * H + T * 2 * H * H  # query, scores and means, the attended layer
+    attention = T * H * H + 2 * S * T * H + T * 2 * H * H  # query, scores and means, the attended layer
     output = T * H * P + T * P * V
     return 3 * 2 * (encoder + decoder + attention + output)
-
-
-def operations_of(model: Model, target_symbols: int, batches: Iterable[Batch]) -> dict[str, float]:
-    """Operations of steps on these batches: `operations` as padded, `needed` by the real symbols alone."""
-    padded = needed = 0
-    for batch in batches:
-        B, S = batch.source_ids.shape
-        T = batch.target_ids.shape[1]
-        real = [np.count_nonzero(ids != PADDING, axis=1) for ids in (batch.source_ids, batch.target_ids)]
-        padded += training_operations(model, target_symbols, np.full(B, S), np.full(B, T))
-        needed += training_operations(model, target_symbols, *real)
-    return {"operations": padded, "needed": needed}
 
 
 def peak() -> DoRound:
