@@ -12,9 +12,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.ours import training
 from benchmarks.timing import available_cores, in_turn, parser_of
-from benchmarks.workload import TASKS
+from benchmarks.workload import TASKS, training
 from pipeline.config.params import Bridge, Cell, DecoderKind, Model, Params, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors

@@ -62,8 +62,7 @@ def different_sources(prepared: Prepared, number: int) -> Iterator[list[str]]:
 
 def searching(sources: Sequence[str]) -> DoRound:
     """Rounds of what `benchmarks.speed` measures of decoding: the search over ids, nothing around it."""
-    from benchmarks.ours import our_decoder
-    from benchmarks.workload import decoding_rounds
+    from benchmarks.workload import decoding_rounds, our_decoder
     from pipeline.data.alphabet import load_alphabets
     from pipeline.model.network import load_network
 

@@ -5,8 +5,8 @@
 pipeline, PyTorch with the same network, batches and weights, and the loop of Keras tutorials. A round during which
 other processes need the cores is done again.
 
-Data and architecture are those of params.yaml, with 128 and 256 units; the data is prepared anew. All of it is done in
-temporary folders, and results are written after every part.
+Everything is as in params.yaml but for the architecture, which is the one that competitors are written for, with 128
+and 256 units. Data is prepared anew in a temporary folder, and results are written after every part.
 """
 
 import importlib.util
@@ -29,6 +29,14 @@ from pipeline.config.params import Params, changed, load_params
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.report.tables import markdown_table
 
+ARCHITECTURE = {
+    "model.cell": "lstm",
+    "model.decoder": "autoregressive",
+    "model.bridge": "attention",
+    "model.tie_weights": True,
+    "model.bidirectional": True,
+    "model.layers": 1,
+}
 UNITS = (128, 256)
 STEPS = {128: 64, 256: 32}  # pairs of batches in a round: whole windows of batches that were sorted together
 KERAS_STEPS = {128: 16, 256: 8}
@@ -56,18 +64,18 @@ class Setting:
     rounds: int
 
     def with_units(self, units: int) -> Params:
-        """Change the number of units."""
-        return changed(self.params, {"model.units": units})
+        """The parameters with a number of units, and the architecture that competitors are written for."""
+        return changed(self.params, {**ARCHITECTURE, "model.units": units})
 
 
 def _measure_training(setting: Setting) -> Cases:
-    from benchmarks import keras_rival, ours, torch_rival, workload  # here, as in all parts: these import tensorflow
+    from benchmarks import keras_rival, torch_rival, workload  # here, as in all parts: these import tensorflow
 
     cases = []
     for units in UNITS:
         given = (setting.with_units(units), setting.prepared)
         competitors: dict[str, Make] = {
-            "ours": partial(ours.training, *given, STEPS[units]),
+            "ours": partial(workload.training, *given, STEPS[units]),
             "torch": partial(torch_rival.training, *given, STEPS[units]),
             "keras": partial(keras_rival.training, *given, KERAS_STEPS[units]),
             "peak": workload.peak,
@@ -90,18 +98,18 @@ def _training_table(cases: Cases) -> str:
 
 
 def _measure_decoding(setting: Setting) -> Cases:
-    from benchmarks import keras_rival, ours, torch_rival
+    from benchmarks import keras_rival, torch_rival, workload
 
     cases = []
     for units in UNITS:
         params, weights = setting.with_units(units), setting.weights / str(units)
-        train = partial(ours.save_trained, params, setting.prepared, TRAINED_STEPS, weights)
+        train = partial(workload.save_trained, params, setting.prepared, TRAINED_STEPS, weights)
         in_turn({"training": train}, 1, available_cores())
         for threads in dict.fromkeys([1, available_cores()]):
             for beam, passes in PASSES.items():
                 given = (setting.prepared, weights, beam)
                 competitors: dict[str, Make] = {
-                    "ours": partial(ours.decoding, *given, passes),
+                    "ours": partial(workload.decoding, *given, passes),
                     "torch": partial(torch_rival.decoding, params, *given, passes),
                     "keras": partial(keras_rival.decoding, params, *given, KERAS_STRINGS),
                 }
@@ -192,8 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="JSON with every round")
     options = parser.parse_args(arguments)
     params = load_params()
-    if {"training", "decoding"}.intersection(options.only):
-        check_competitors(params)
+    if {"training", "decoding"}.intersection(options.only) and importlib.util.find_spec("torch") is None:
+        raise UserError(
+            "training and decoding are measured against PyTorch, which is not installed: python -m pip install "
+            "--extra-index-url https://download.pytorch.org/whl/cpu torch, or leave them out with --only"
+        )
     measured: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
     with TemporaryDirectory() as folder:
         setting = Setting(params, _prepare(params, Path(folder)), Path(folder) / "weights", options.rounds)
@@ -204,18 +215,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 options.out.parent.mkdir(parents=True, exist_ok=True)
                 options.out.write_text(json.dumps(measured, indent=1, default=asdict) + "\n", encoding="utf-8")
     print(report(measured))
-
-
-def check_competitors(params: Params) -> None:
-    """Raise `UserError` if the competitors are not installed, or not written for the architecture."""
-    from benchmarks.workload import check_architecture
-
-    check_architecture(params.model)
-    if importlib.util.find_spec("torch") is None:
-        raise UserError(
-            "training and decoding are measured against PyTorch, which is not installed: python -m pip install "
-            "--extra-index-url https://download.pytorch.org/whl/cpu torch, or leave them out with --only"
-        )
 
 
 def _prepare(params: Params, folder: Path) -> Path:

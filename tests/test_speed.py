@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from benchmarks import commands, keras_rival, ours, predict_start, speed
+from benchmarks import commands, keras_rival, predict_start, speed, workload
 from benchmarks.throughput import words
 from benchmarks.timing import Round
 from benchmarks.workload import (
@@ -36,7 +36,7 @@ from pipeline.training.batches import Batch
 from pipeline.training.loop import masked_cross_entropy
 from pipeline.training.strategies import Task
 from pipeline.training.trainer import new_network
-from tests.conftest import PROJECT, changed_params, shipped_params, small_model
+from tests.conftest import PROJECT, changed_params, small_model
 
 SMALL = {"model.units": 16, "model.projection": 8, "model.dropout": 0.0, "training.batch_size": 8}
 
@@ -85,7 +85,7 @@ def our_logits(network: Network, task: Task, batch: Batch) -> Any:
 
 def written(network: Network, prepared: Prepared, beam: int | None) -> list[list[str]]:
     """The candidates of each source that the pipeline writes."""
-    found = ours.our_decoder(network, beam)(sources_to_decode(prepared)).ids
+    found = workload.our_decoder(network, beam)(sources_to_decode(prepared)).ids
     return [[prepared.target_alphabet.decode(ids) for ids in row] for row in found]
 
 
@@ -176,7 +176,7 @@ def test_the_predict_loop_writes_the_same_strings(
 
 
 def test_a_round_of_our_training_is_of_the_batches_that_all_get(params: Params, prepared: Prepared) -> None:
-    do_round = ours.training(params, prepared.folder, 3)
+    do_round = workload.training(params, prepared.folder, 3)
     done = do_round().done
     # The first three pairs of batches went to warm up, but for the last batch of targets.
     used = list(batches_of(prepared, params, range(5, 11)))
@@ -194,10 +194,10 @@ def test_every_competitor_trains_and_decodes_as_it_is_asked_to(
     expected = [np.count_nonzero(batch.target_ids) for batch in batches_of(prepared, params, range(4, 8))]
     assert torch_rival.training(params, prepared.folder, 2)().done["symbols"] == sum(expected)
     assert keras_rival.training(params, prepared.folder, 1)().done["symbols"] >= 2 * 2 * 8  # a symbol and END a string
-    ours.save_trained(params, prepared.folder, 2, tmp_path)()
+    workload.save_trained(params, prepared.folder, 2, tmp_path)()
     for beam in (None, 2):
         strings = len(prepared.test)
-        assert ours.decoding(prepared.folder, tmp_path, beam, 2)().done == {"strings": 2 * strings}
+        assert workload.decoding(prepared.folder, tmp_path, beam, 2)().done == {"strings": 2 * strings}
         assert torch_rival.decoding(params, prepared.folder, tmp_path, beam, 2)().done == {"strings": 2 * strings}
         assert keras_rival.decoding(params, prepared.folder, tmp_path, beam, 1)().done == {"strings": 1}
 
@@ -306,18 +306,6 @@ def test_parts_are_measured_alone_and_every_round_is_written(
     (noise,) = json.loads(Path("new/speed.json").read_text())["noise"]
     assert [one["done"] for one in noise["rounds"]["ours"]] == [{"strings": 100}] * 2
     assert "Medians of 2 rounds" in capsys.readouterr().out
-
-
-def test_an_architecture_that_the_competitors_do_not_have_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = shipped_params()
-    content["model"]["cell"] = "gru"
-    (tmp_path / "params.yaml").write_text(json.dumps(content))
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="2"):
-        speed.main(["--only", "training"])
-    assert "model.cell is gru" in capsys.readouterr().err
 
 
 def test_the_start_of_predict_is_compared_without_the_import() -> None:
