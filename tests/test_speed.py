@@ -131,7 +131,7 @@ def test_the_keras_loop_has_the_same_network(
 ) -> None:
     symbols = (len(prepared.source_alphabet), len(prepared.target_alphabet))
     shared = keras_rival.SharedLayers(params.model, symbols[1])
-    models = [shared.joined(symbols[side], symbols[1], side) for side in range(2)]
+    models = shared.models(symbols[0])
     shared.load(arrays)
     for task, batch in batches(params, prepared):
         side = int(task is Task.AUTOENCODE)
@@ -164,10 +164,9 @@ def test_the_predict_loop_writes_the_same_strings(
 ) -> None:
     symbols = (len(prepared.source_alphabet), len(prepared.target_alphabet))
     shared = keras_rival.SharedLayers(params.model, symbols[1])
-    for side in range(2):
-        shared.joined(symbols[side], symbols[1], side)
+    shared.models(symbols[0])
     shared.load(arrays)
-    loop = keras_rival.PredictLoop(shared, params.model.units, *symbols)
+    loop = keras_rival.PredictLoop(shared, symbols[0])
     sources, longest = sources_to_decode(prepared), network.sizes.longest_output
     for row in (0, 15, 29):
         ids = sources.padded(np.array([row]))
