@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, timed
-from benchmarks.workload import ARRAYS, Arrays, decoding_rounds, load_arrays, sources_to_decode
+from benchmarks.workload import Arrays, arrays_of, decoding_rounds, sources_to_decode
 from pipeline.config.params import Model, Params
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import StringStore
 from pipeline.model.backend import keras
 from pipeline.model.network import load_network
 
@@ -32,8 +31,8 @@ class SharedLayers:
     """The layers of encoder A, encoder B and the decoder, to build models from."""
 
     def __init__(self, model: Model, target_symbols: int) -> None:
-        layers, units, self.units = keras.layers, model.units, model.units
-        self.dropout = model.dropout
+        layers, units = keras.layers, model.units
+        self.units, self.dropout, self.target_symbols = units, model.dropout, target_symbols
         self.projections = [layers.Dense(model.projection, use_bias=False) for _ in "ab"]
         self.encoders = [
             layers.Bidirectional(layers.LSTM(units // 2, return_sequences=True, return_state=True)) for _ in "ab"
@@ -61,10 +60,13 @@ class SharedLayers:
         attended = self.attended(keras.layers.Concatenate()([outputs, mean]))
         return self.probabilities(self.dense(keras.layers.Dropout(self.dropout)(attended))), states
 
-    def joined(self, symbols: int, target_symbols: int, side: int) -> keras.Model:
-        """Encoder A or B and the decoder: [one-hot input, one-hot symbols before] -> probabilities."""
-        inputs, previous = keras.Input((None, symbols)), keras.Input((None, target_symbols))
-        return keras.Model([inputs, previous], self.decode(previous, *self.encode(inputs, side))[0])
+    def models(self, source_symbols: int) -> list[keras.Model]:
+        """The predictor and the autoencoder, each [one-hot input, one-hot symbols before] -> probabilities."""
+        models = []
+        for side, symbols in enumerate((source_symbols, self.target_symbols)):
+            inputs, previous = keras.Input((None, symbols)), keras.Input((None, self.target_symbols))
+            models.append(keras.Model([inputs, previous], self.decode(previous, *self.encode(inputs, side))[0]))
+        return models
 
     def load(self, arrays: Arrays) -> None:
         """Take over the weights of a `Network`'s parts, after both models are built."""
@@ -84,29 +86,33 @@ class SharedLayers:
 
 def training(params: Params, folder: Path, steps: int) -> DoRound:
     """Rounds of `steps` pairs of batches."""
-    prepared, size = Prepared.open(folder), params.training.batch_size
+    prepared, settings = Prepared.open(folder), params.training
     keras.utils.set_random_seed(0)
     source_symbols, target_symbols = len(prepared.source_alphabet), len(prepared.target_alphabet)
-    shared = SharedLayers(params.model, target_symbols)
-    predictor = _compiled(shared.joined(source_symbols, target_symbols, 0), params)
-    autoencoder = _compiled(shared.joined(target_symbols, target_symbols, 1), params)
+    models = SharedLayers(params.model, target_symbols).models(source_symbols)
+    for model in models:
+        optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=settings.clip_norm)
+        model.compile(optimizer, "categorical_crossentropy")
+    data = (
+        (
+            prepared.train_sources,
+            source_symbols,
+            int(np.diff(prepared.train_sources.offsets).max()),
+            prepared.train_targets,
+        ),
+        (prepared.targets, target_symbols, prepared.longest_target, prepared.targets),
+    )
     rng = np.random.default_rng(0)
-
-    def step(model: keras.Model, sources: StringStore, symbols: int, width: int, targets: StringStore) -> int:
-        rows = rng.integers(len(sources), size=size)
-        target_ids = _padded(targets.padded(rows, end=True), prepared.longest_target + 1)
-        previous = one_hot(before(target_ids), target_symbols)
-        inputs = one_hot(_padded(sources.padded(rows), width), symbols)
-        model.train_on_batch([inputs, previous], one_hot(target_ids, target_symbols))
-        return int(np.count_nonzero(target_ids))
 
     def do_round() -> dict[str, float]:
         total = 0
-        longest_source = int(np.diff(prepared.train_sources.offsets).max())
-        for _ in range(steps):
-            sources, targets = prepared.train_sources, prepared.targets
-            total += step(predictor, sources, source_symbols, longest_source, prepared.train_targets)
-            total += step(autoencoder, targets, target_symbols, prepared.longest_target, targets)
+        for model, (sources, symbols, width, targets) in list(zip(models, data, strict=True)) * steps:
+            rows = rng.integers(len(sources), size=settings.batch_size)
+            target_ids = _padded(targets.padded(rows, end=True), prepared.longest_target + 1)
+            previous = one_hot(before(target_ids), target_symbols)
+            inputs = one_hot(_padded(sources.padded(rows), width), symbols)
+            model.train_on_batch([inputs, previous], one_hot(target_ids, target_symbols))
+            total += int(np.count_nonzero(target_ids))
         return {"symbols": total}
 
     do_round()
@@ -131,32 +137,20 @@ def _padded(ids: Ids, width: int) -> Ids:
     return np.pad(ids, ((0, 0), (0, width - ids.shape[1])))
 
 
-def _compiled(model: keras.Model, params: Params) -> keras.Model:
-    settings = params.training
-    optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=settings.clip_norm)
-    model.compile(optimizer, "categorical_crossentropy")
-    return model
-
-
 def decoding(params: Params, folder: Path, weights: Path, beam: int | None, strings: int) -> DoRound:
     """Rounds of decoding a few strings, greedily or with a beam."""
     prepared = Prepared.open(folder)
     source_symbols, target_symbols = len(prepared.source_alphabet), len(prepared.target_alphabet)
     shared = SharedLayers(params.model, target_symbols)
-    for side, symbols in enumerate((source_symbols, target_symbols)):
-        shared.joined(symbols, target_symbols, side)
-    shared.load(load_arrays(weights / ARRAYS))
-    decoder = PredictLoop(shared, params.model.units, source_symbols, target_symbols)
-    longest = load_network(weights).sizes.longest_output
-    sources = sources_to_decode(prepared, strings)
+    shared.models(source_symbols)
+    network, sources = load_network(weights), sources_to_decode(prepared, strings)
+    shared.load(arrays_of(network))
+    decoder = PredictLoop(shared, source_symbols)
     rows = [sources.padded(np.array([row])) for row in range(len(sources))]
 
     def do_round() -> None:
         for row in rows:
-            if beam:
-                decoder.beam(row, longest, beam)
-            else:
-                decoder.greedy(row, longest)
+            decoder.beam(row, network.sizes.longest_output, beam or 1)
 
     return decoding_rounds(do_round, len(rows))
 
@@ -164,28 +158,19 @@ def decoding(params: Params, folder: Path, weights: Path, beam: int | None, stri
 class PredictLoop:
     """A model of the encoder, one of a step of the decoder, and the search around them."""
 
-    def __init__(self, shared: SharedLayers, units: int, source_symbols: int, target_symbols: int) -> None:
-        self._source_symbols, self._target_symbols = source_symbols, target_symbols
+    def __init__(self, shared: SharedLayers, source_symbols: int) -> None:
+        self._source_symbols, self._target_symbols = source_symbols, shared.target_symbols
         inputs = keras.Input((None, source_symbols))
         memory, states = shared.encode(inputs, 0)
         self._encoder = keras.Model(inputs, [memory, *states])
-        previous = keras.Input((None, target_symbols))
-        given = keras.Input((None, units))
-        before = [keras.Input((units,)) for _ in range(2)]
+        previous = keras.Input((None, shared.target_symbols))
+        given = keras.Input((None, shared.units))
+        before = [keras.Input((shared.units,)) for _ in range(2)]
         probabilities, after = shared.decode(previous, given, before)
         self._decoder = keras.Model([previous, given, *before], [probabilities, *after])
 
-    def greedy(self, source_ids: Ids, longest: int) -> Ids:
-        """One string, int32 [1, S], without padding -> what is written for it, int32 [T], END included."""
-        memory, *states = self._encoder.predict(one_hot(source_ids, self._source_symbols), verbose=0)
-        written = [START]
-        while written[-1] != END and len(written) <= longest:
-            scores, states = self._next(written[-1:], memory, states)
-            written.append(int(scores[0].argmax()))
-        return np.array(written[1:], np.int32)
-
     def beam(self, source_ids: Ids, longest: int, beam: int) -> Ids:
-        """One string -> the best of `beam` candidates, int32 [T], END included."""
+        """One string, int32 [1, S], without padding -> the best of `beam` candidates, int32 [T], END included."""
         memory, *states = self._encoder.predict(one_hot(source_ids, self._source_symbols), verbose=0)
         memory, *states = (np.repeat(array, beam, axis=0) for array in (memory, *states))
         totals = np.array([0.0] + [-np.inf] * (beam - 1), np.float32)  # at first there is one hypothesis
@@ -203,9 +188,9 @@ class PredictLoop:
             states = [state[parents] for state in states]
         return written[0, 1:]
 
-    def _next(self, previous: list[int] | Ids, memory: Floats, states: list[Floats]) -> tuple[Floats, list[Floats]]:
+    def _next(self, previous: Ids, memory: Floats, states: list[Floats]) -> tuple[Floats, list[Floats]]:
         """Log probabilities [K, V] of the symbol after each of `previous` [K], and the states after it."""
-        inputs = one_hot(np.array(previous, np.int32)[:, None], self._target_symbols)
+        inputs = one_hot(previous[:, None], self._target_symbols)
         probabilities, *states = self._decoder.predict([inputs, memory, *states], verbose=0)
         probabilities[:, 0, [special for special in range(SPECIALS) if special != END]] = 0.0
         with np.errstate(divide="ignore"):

@@ -4,55 +4,47 @@
 `test` (playwright).
 """
 
-import argparse
 import io
 import json
-import os
-import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
+import pandas as pd
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.commands import served
+from benchmarks.timing import parser_of
+from pipeline.config.params import load_params
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.tracking.client import use_project_store
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REPORT, CURVES = Path("reports/index.html"), Path("reports/learning_curves.png")
+COMPARED = ("two_stage", "tandem")  # in MLflow
 WIDTH = 900  # pixels of every picture
 LARGEST = 150_000  # bytes
-START_SECONDS = 120  # until the UI answers
 PATIENCE = 180_000  # milliseconds: the UI loads its parts when they are first needed
 ANIMATIONS = 2_000  # milliseconds
 
 
 @explain_user_errors
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Take all pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
-    parser.add_argument("--strategies", nargs=2, default=["two_stage", "tandem"], help="the runs to compare in MLflow")
-    parser.add_argument("--seed", default="0", help="of these runs")
     options = parser.parse_args(arguments)
     for path in (REPORT, CURVES):
         if not path.is_file():
             raise UserError(f"no {path}: run `dvc repro` first")
     options.out.mkdir(parents=True, exist_ok=True)
+    runs = pd.concat([_newest_run(strategy) for strategy in COMPARED])
     with _browser() as browser:
         _save(_report(browser), options.out / "report.png")
-        with _mlflow() as (address, experiment):
-            runs = [_run(address, experiment, strategy, options.seed) for strategy in options.strategies]
-            _save(_comparison(browser, address, experiment, runs), options.out / "compare.png")
+        with served("ui", ping="/health") as (port, _):
+            _save(_comparison(browser, f"http://127.0.0.1:{port}", runs), options.out / "compare.png")
     _save(CURVES.read_bytes(), options.out / "curves.png")
 
 
@@ -63,11 +55,12 @@ def _report(browser: Browser) -> bytes:
     return page.screenshot()
 
 
-def _comparison(browser: Browser, address: str, experiment: str, runs: list[str]) -> bytes:
+def _comparison(browser: Browser, address: str, runs: pd.DataFrame) -> bytes:
     """MLflow's page with the curves of dev word accuracy of some runs, as PNG."""
     page = browser.new_page(viewport={"width": 1100, "height": 700})
     page.set_default_timeout(PATIENCE)
-    query = f"runs={json.dumps(runs)}&experiments={json.dumps([experiment])}"
+    experiments = json.dumps(runs["experiment_id"].unique().tolist())
+    query = f"runs={json.dumps(runs['run_id'].tolist())}&experiments={experiments}"
     metric = 'metric="dev_word_accuracy"&plot_metric_keys=["dev_word_accuracy"]&plot_layout={"autosize":true}'
     page.goto(f"{address}/#/metric?{query}&{metric}&x_axis=step&y_axis_scale=linear&line_smoothness=1&show_point=true")
     page.locator(".scatterlayer .trace").first.wait_for()
@@ -78,18 +71,18 @@ def _comparison(browser: Browser, address: str, experiment: str, runs: list[str]
     return page.screenshot()
 
 
-def _run(address: str, experiment: str, strategy: str, seed: str) -> str:
-    """The id of the newest run of a strategy and seed; raises `UserError` if MLflow has none."""
-    wanted = f"tags.`tandem.kind` = 'run' AND tags.`tandem.strategy` = '{strategy}' AND tags.`tandem.seed` = '{seed}'"
-    body = {"experiment_ids": [experiment], "filter": wanted, "order_by": ["start_time DESC"], "max_results": 1}
-    request = urllib.request.Request(  # noqa: S310 -- on this machine
-        f"{address}/api/2.0/mlflow/runs/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-        found: list[dict[str, Any]] = json.load(answer).get("runs", [])
-    if not found:
-        raise UserError(f"MLflow has no run of {strategy} with seed {seed}: run `tandem publish`")
-    return str(found[0]["info"]["run_id"])
+def _newest_run(strategy: str) -> pd.DataFrame:
+    """The newest run of the first seed of a strategy, as `mlflow.search_runs` gives it."""
+    use_project_store()
+    import mlflow
+
+    params = load_params()
+    tags = {"kind": "run", "strategy": strategy, "seed": params.seeds[0]}
+    wanted = " AND ".join(f"tags.`tandem.{name}` = '{value}'" for name, value in tags.items())
+    runs = mlflow.search_runs(experiment_names=[params.tracking.experiment], filter_string=wanted, max_results=1)
+    if len(runs) == 0:
+        raise UserError(f"MLflow has no run of {strategy} with seed {params.seeds[0]}: run `tandem publish`")
+    return pd.DataFrame(runs)
 
 
 def _save(picture: bytes, path: Path) -> None:
@@ -114,40 +107,6 @@ def _browser() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
-
-
-@contextmanager
-def _mlflow() -> Iterator[tuple[str, str]]:
-    """The address of `tandem ui` while it runs, and the id of the experiment that it opens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    with TemporaryDirectory() as place, (Path(place) / "log").open("w+b") as log:
-        command = [sys.executable, "-m", "pipeline.cli", "ui", "--port", str(port)]
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _answers(f"{address}/health"):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise UserError(f"tandem ui does not answer: {Path(log.name).read_text(encoding='utf-8')}")
-                time.sleep(0.5)
-            opened = re.search(r"experiments/(\d+)/runs", Path(log.name).read_text(encoding="utf-8"))
-            if opened is None:
-                raise UserError("MLflow has no runs of this project: run `tandem publish`")
-            yield address, opened[1]
-        finally:
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGTERM)  # the session that was started for it
-                server.wait(timeout=30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address, timeout=5).close()  # noqa: S310 -- on this machine
-    except OSError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

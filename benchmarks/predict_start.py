@@ -7,54 +7,51 @@ of tensorflow, on which both depend: it is measured too, and the ratio is of wha
 turns after a first round that does not count, and medians over the rounds are shown.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+
+import pandas as pd
 
 from benchmarks.commands import run
-from benchmarks.timing import count
+from benchmarks.timing import count, parser_of
 from pipeline.errors import explain_user_errors
 from pipeline.report.tables import markdown_table
 
 OURS, THEIRS, IMPORT = "tandem predict, this version", "tandem predict, the other version", "import of tensorflow"
+SOURCE = "F AO R K"
 
 
 @explain_user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print medians and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--against", type=Path, required=True, help="a finished project with code of another version")
-    parser.add_argument("--source", default="F AO R K")
     parser.add_argument("--rounds", type=count, default=5)
     options = parser.parse_args(arguments)
-    seconds = measure(Path.cwd(), options.against.absolute(), options.source, options.rounds)
-    print(report({name: median(some) for name, some in seconds.items()}))
-
-
-def measure(project: Path, other: Path, source: str, rounds: int) -> dict[str, list[float]]:
-    """Processor seconds of each command in each round, those of all its threads and processes."""
-    here = Path(__file__).parents[1]
-    predict = ["-m", "pipeline.cli", "predict", source]
+    project, other, here = Path.cwd(), options.against.absolute(), Path(__file__).parents[1]
+    predict = ["-m", "pipeline.cli", "predict", SOURCE]
     commands = {
         OURS: (predict, project, here),
         IMPORT: (["-c", "import pipeline.model.backend"], project, here),
         THEIRS: (predict, other, other),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds + 1):
-        for name, (command, folder, code) in commands.items():
-            cost, _ = run([sys.executable, *command], folder, {"PYTHONPATH": str(code)})
-            seconds[name].append(cost.cpu_seconds)
-    return {name: some[1:] for name, some in seconds.items()}
+    seconds = [
+        {
+            name: run([sys.executable, *command], folder, {"PYTHONPATH": str(code)}).cpu_seconds
+            for name, (command, folder, code) in commands.items()
+        }
+        for _ in range(options.rounds + 1)
+    ]
+    print(report(pd.DataFrame(seconds[1:]).median()))
 
 
-def report(medians: dict[str, float]) -> str:
+def report(medians: pd.Series) -> str:
     """A table of processor seconds, and the ratio of those beyond the import."""
-    rows = [[name, f"{value:.2f}", f"{value - medians[IMPORT]:.2f}"] for name, value in medians.items()]
-    ratio = (medians[OURS] - medians[IMPORT]) / (medians[THEIRS] - medians[IMPORT])
+    more = medians - medians[IMPORT]
+    rows = [[str(name), f"{value:.2f}", f"{more[name]:.2f}"] for name, value in medians.items()]
     table = markdown_table(["command", "processor seconds", "without the import"], rows)
+    ratio = more[OURS] / more[THEIRS]
     return f"{table}\nWithout the import, this version takes {ratio:.2f} times the processor time of the other.\n"
 
 

@@ -11,13 +11,11 @@ Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 8 
 from a multinomial distribution are the same as drawing passages, and serve all strategies in one matrix product.
 """
 
-import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.results import Cell, Results
@@ -25,10 +23,9 @@ from pipeline.errors import UserError
 from pipeline.evaluation.metrics import CONFIDENCE, RESAMPLES, Interval
 
 PASSAGE = 100  # tokens; the last of a test set may be shorter
-RESAMPLED_AT_ONCE = 2_000_000  # passages
 
-# float64 [1 + resamples]: the value itself, and below it its resamples, NaN where no predictions are kept. What is
-# computed from samples elementwise is samples again.
+# float64 [1 + resamples]: the value itself, and below it its resamples. What is computed from samples elementwise is
+# samples again.
 Samples = NDArray[np.float64]
 
 
@@ -41,21 +38,13 @@ class Accuracies:
     @classmethod
     def of(cls, results: Results, strategies: Collection[str], resamples: int = RESAMPLES) -> "Accuracies":
         """The accuracies of these strategies, in all cells that have them."""
-        measured = [
-            (cell, strategy, metrics["test_word_accuracy"])
-            for (cell, strategy), metrics in results.metrics().items()
-            if strategy in strategies
-        ]
+        runs = [run for run in results.accuracies() if run[1] in strategies]
         samples: dict[tuple[str, int, str], dict[int, Samples]] = defaultdict(dict)
-        for corpus in dict.fromkeys(cell.corpus for cell, _, _ in measured):
-            runs = [run for run in measured if run[0].corpus == corpus]
-            for (cell, strategy, accuracy), drawn in zip(runs, _resample_corpus(results, runs, resamples), strict=True):
-                samples[corpus, cell.size, strategy][cell.fold] = np.concatenate([[accuracy], drawn])
+        for corpus in dict.fromkeys(cell.corpus for cell, _ in runs):
+            some = [run for run in runs if run[0].corpus == corpus]
+            for (cell, strategy), drawn in zip(some, _resample(results, some, resamples), strict=True):
+                samples[corpus, cell.size, strategy][cell.fold] = drawn
         return cls(dict(samples))
-
-    def has(self, corpus: str, size: int, strategy: str) -> bool:
-        """Whether a strategy was measured on any fold of a cell."""
-        return (corpus, size, strategy) in self.samples
 
     def cells(self, strategy: str) -> list[tuple[str, int]]:
         """(corpus, size) of a strategy: corpora as they come, sizes ascending."""
@@ -63,78 +52,40 @@ class Accuracies:
         corpora = [corpus for corpus, _ in cells]
         return sorted(cells, key=lambda cell: (corpora.index(cell[0]), cell[1]))
 
-    def folds(self, corpus: str, size: int, strategy: str) -> int:
-        """The number of folds that the mean is over."""
-        return len(self.samples[corpus, size, strategy])
-
-    def mean(self, corpus: str, size: int, strategy: str) -> Samples:
-        """The mean over folds."""
-        return _mean(self.samples[corpus, size, strategy].values())
+    def mean(self, corpus: str, size: int, strategy: str) -> Samples | None:
+        """The mean over folds; None if the strategy was measured on no fold of the cell."""
+        return _mean(list(self.samples.get((corpus, size, strategy), {}).values()))
 
     def difference(self, corpus: str, size: int, strategy: str, baseline: str) -> Samples | None:
         """How much more accurate a strategy is than another, over the folds that both have; None without such folds."""
         ours, theirs = (self.samples.get((corpus, size, name), {}) for name in (strategy, baseline))
-        folds = ours.keys() & theirs.keys()
-        return _mean(ours[fold] - theirs[fold] for fold in folds) if folds else None
+        return _mean([ours[fold] - theirs[fold] for fold in ours.keys() & theirs.keys()])
 
 
-def interval(samples: Samples, confidence: float = CONFIDENCE) -> Interval:
-    """The value with its percentile interval; NaN for one that is not known."""
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(samples[1:], tails) if len(samples) > 1 else (np.nan, np.nan)
+def interval(samples: Samples) -> Interval:
+    """The value with its percentile interval."""
+    low, high = np.quantile(samples[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(samples[0]), float(low), float(high))
 
 
-def _resample_corpus(results: Results, runs: Sequence[tuple[Cell, str, float]], resamples: int) -> list[Samples]:
-    """Resampled accuracies of runs on one test set, each float64 [resamples]."""
-    kept = [_test_tokens(results, *run) for run in runs]
-    known = [tokens for tokens in kept if tokens is not None]
-    unknown = np.full(resamples, np.nan)
-    if not known:
-        return [unknown for _ in runs]
-    for (cell, strategy, _), tokens in zip(runs, kept, strict=True):
-        if tokens is not None and not tokens[["source", "target"]].equals(known[0][["source", "target"]]):
+def _resample(results: Results, runs: list[tuple[Cell, str]], resamples: int) -> Samples:
+    """Accuracies of runs on one test set, float64 [runs, 1 + resamples]."""
+    tests = [results.test_predictions(*run) for run in runs]
+    text = ["source", "target"]
+    for run, test in zip(runs, tests, strict=True):
+        if not test[text].equals(tests[0][text]):
             raise UserError(
-                f"{results.predictions_file(cell, strategy)} and others of {cell.corpus} are of different test sets: "
+                f"{results.predictions_file(*run)} and others of {run[0].corpus} are of different test sets: "
                 "use another --out for other data"
             )
-    passages = np.arange(len(known[0])) // PASSAGE
-    hits = np.column_stack([np.bincount(passages, tokens["correct"]) for tokens in known])
-    rng = np.random.default_rng(list(runs[0][0].corpus.encode()))
-    drawn = iter(_resample(hits, np.bincount(passages), resamples, rng))
-    return [unknown if tokens is None else next(drawn) for tokens in kept]
-
-
-def _test_tokens(results: Results, cell: Cell, strategy: str, accuracy: float) -> pd.DataFrame | None:
-    """The test predictions that gave `accuracy`, token by token; None if they are not kept."""
-    predictions = results.predictions(cell, strategy)
-    if predictions is None:
-        return None
-    test = predictions[predictions["split"] == "test"].reset_index(drop=True)
-    if abs(test["correct"].mean() - accuracy) > 1e-9:
-        path = results.predictions_file(cell, strategy)
-        print(f"warning: {path} does not give the accuracy in {results.out}: no interval", file=sys.stderr)
-        return None
-    return test
-
-
-def _resample(
-    hits: NDArray[np.number], tokens: NDArray[np.number], resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Accuracies under resampling, float64 [runs, resamples]. hits: [passages, runs]. tokens: [passages]."""
-    passages = len(tokens)
-    counts = np.column_stack([hits, tokens])
-    batch = max(1, RESAMPLED_AT_ONCE // passages)
-    sums = np.concatenate(
-        [
-            rng.multinomial(passages, np.full(passages, 1 / passages), size=min(batch, resamples - start)) @ counts
-            for start in range(0, resamples, batch)
-        ]
-    )
-    accuracies: NDArray[np.float64] = (sums[:, :-1] / sums[:, -1:]).T
+    passage = np.arange(len(tests[0])) // PASSAGE
+    counts = np.column_stack([np.bincount(passage, test["correct"]) for test in tests] + [np.bincount(passage)])
+    rng, passages = np.random.default_rng(list(runs[0][0].corpus.encode())), len(counts)
+    weights = rng.multinomial(passages, np.full(passages, 1 / passages), size=resamples)
+    sums = np.concatenate([counts.sum(axis=0)[None], weights @ counts])
+    accuracies: Samples = (sums[:, :-1] / sums[:, -1:]).T
     return accuracies
 
 
-def _mean(samples: Iterable[Samples]) -> Samples:
-    mean: Samples = np.mean(list(samples), axis=0)
-    return mean
+def _mean(samples: list[Samples]) -> Samples | None:
+    return np.mean(samples, axis=0) if samples else None

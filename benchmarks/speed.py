@@ -1,37 +1,42 @@
 """The speed of the pipeline beside PyTorch and a Keras loop: training, decoding, preparing, matching, and `dvc repro`.
 
 `python -m benchmarks.speed --out speed.json` measures everything (some 20 minutes) and prints the tables;
-`--only training --rounds 3` measures a part; `--report speed.json` prints the tables again. Competitors do their rounds
-in turn, each in a process of its own: the pipeline, PyTorch with the same network, batches and weights, and the loop of
-Keras tutorials. A round during which other processes need the cores is done again.
+`--only training --rounds 3` measures a part. Competitors do their rounds in turn, each in a process of its own: the
+pipeline, PyTorch with the same network, batches and weights, and the loop of Keras tutorials. A round during which
+other processes need the cores is done again.
 
-Data and architecture are those of params.yaml, with 128 and 256 units; the data is prepared anew. All of it is done in
-temporary folders, and results are written after every part.
+Everything is as in params.yaml but for the architecture, which is the one that competitors are written for, with 128
+and 256 units. Data is prepared anew in a temporary folder, and results are written after every part.
 """
 
-import argparse
 import importlib.util
 import json
 import platform
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import psutil
-
-from benchmarks.speed_report import report
-from benchmarks.timing import Make, Round, available_cores, count, in_turn
+from benchmarks.timing import QUIET, Make, Round, Spread, available_cores, count, in_turn, parser_of, ratios
 from pipeline.config.params import Params, changed, load_params
 from pipeline.errors import UserError, explain_user_errors
+from pipeline.report.tables import markdown_table
 
+ARCHITECTURE = {
+    "model.cell": "lstm",
+    "model.decoder": "autoregressive",
+    "model.bridge": "attention",
+    "model.tie_weights": True,
+    "model.bidirectional": True,
+    "model.layers": 1,
+}
 UNITS = (128, 256)
 STEPS = {128: 64, 256: 32}  # pairs of batches in a round: whole windows of batches that were sorted together
 KERAS_STEPS = {128: 16, 256: 8}
@@ -43,8 +48,10 @@ PREPARED_TARGETS = (1_000_000, 3_000_000, 10_000_000)
 MATCHED_TARGETS, MATCHED_SOURCES = 1_000_000, 1_000
 NOISE_BATCH = 64
 PACKAGES = ("tensorflow", "keras", "torch", "numpy", "mlflow", "dvc")
+GIB = 2**30
 
-Results = list[dict[str, Any]]  # of a part, as in the JSON
+Cases = Sequence[dict[str, Any]]  # of a part, as in the JSON
+Rounds = Mapping[str, Sequence[Round]]  # by competitor
 
 
 @dataclass(frozen=True)
@@ -57,181 +64,213 @@ class Setting:
     rounds: int
 
     def with_units(self, units: int) -> Params:
-        """Change the number of units."""
-        return changed(self.params, {"model.units": units})
+        """The parameters with a number of units, and the architecture that competitors are written for."""
+        return changed(self.params, {**ARCHITECTURE, "model.units": units})
 
 
-def measure_training(setting: Setting) -> Results:
-    """Target symbols per second, and operations beside those of large matrix products."""
-    from benchmarks import keras_rival, ours, torch_rival, workload  # here, as in all parts: these import tensorflow
+def _measure_training(setting: Setting) -> Cases:
+    from benchmarks import keras_rival, torch_rival, workload  # here, as in all parts: these import tensorflow
 
-    results = []
+    cases = []
     for units in UNITS:
         given = (setting.with_units(units), setting.prepared)
         competitors: dict[str, Make] = {
-            "ours": partial(ours.training, *given, STEPS[units]),
+            "ours": partial(workload.training, *given, STEPS[units]),
             "torch": partial(torch_rival.training, *given, STEPS[units]),
             "keras": partial(keras_rival.training, *given, KERAS_STEPS[units]),
             "peak": workload.peak,
         }
-        # One core; one process with all cores; as the stages do it with several seeds, a process for each core.
-        for threads, copies in dict.fromkeys([(1, 1), (available_cores(), 1), (1, available_cores())]):
-            rounds = in_turn(competitors, setting.rounds, threads, copies)
-            results.append({"units": units, "threads": threads, "copies": copies, "rounds": _raw(rounds)})
-    return results
+        for copies in dict.fromkeys([1, available_cores()]):  # a process for each core, as the stages train the seeds
+            rounds = in_turn(competitors, setting.rounds, 1, copies)
+            cases.append({"units": units, "cores": copies, "rounds": rounds})
+    return cases
 
 
-def measure_decoding(setting: Setting) -> Results:
-    """Strings per second, greedily and with a beam."""
-    from benchmarks import keras_rival, ours, torch_rival
+def _training_table(cases: Cases) -> str:
+    rows = []
+    for case in cases:
+        peak = max(one.rate("operations") for one in case["rounds"]["peak"])
+        cores = "1" if case["cores"] == 1 else f"{case['cores']}, a training on each"
+        share = f"{100 * _rate(case['rounds']['ours'], 'operations') / peak:.0f}"
+        rows.append([f"{case['units']} units", cores, *_beside(case["rounds"], "symbols"), share])
+    header = ["training", "cores", "target symbols per second", "× PyTorch", "× Keras loop", "% of peak"]
+    return markdown_table(header, rows)
 
-    results = []
+
+def _measure_decoding(setting: Setting) -> Cases:
+    from benchmarks import keras_rival, torch_rival, workload
+
+    cases = []
     for units in UNITS:
         params, weights = setting.with_units(units), setting.weights / str(units)
-        train = partial(ours.save_trained, params, setting.prepared, TRAINED_STEPS, weights)
+        train = partial(workload.save_trained, params, setting.prepared, TRAINED_STEPS, weights)
         in_turn({"training": train}, 1, available_cores())
         for threads in dict.fromkeys([1, available_cores()]):
             for beam, passes in PASSES.items():
                 given = (setting.prepared, weights, beam)
                 competitors: dict[str, Make] = {
-                    "ours": partial(ours.decoding, *given, passes),
+                    "ours": partial(workload.decoding, *given, passes),
                     "torch": partial(torch_rival.decoding, params, *given, passes),
                     "keras": partial(keras_rival.decoding, params, *given, KERAS_STRINGS),
                 }
                 rounds = in_turn(competitors, setting.rounds, threads)
-                results.append({"units": units, "threads": threads, "beam": beam, "rounds": _raw(rounds)})
-    return results
+                cases.append({"units": units, "cores": threads, "beam": beam, "rounds": rounds})
+    return cases
 
 
-def measure_preparing(setting: Setting) -> Results:
-    """Seconds and memory of stage `prepare` on millions of targets, once each."""
-    from benchmarks import commands
+def _decoding_table(cases: Cases) -> str:
+    rows = []
+    for case in cases:
+        search = f"beam {case['beam']}" if case["beam"] else "greedy"
+        cores = "1" if case["cores"] == 1 else f"{case['cores']}, a batch on each"
+        rows.append([f"{search}, {case['units']} units", cores, *_beside(case["rounds"], "strings")])
+    return markdown_table(["decoding", "cores", "strings per second", "× PyTorch", "× predict loop"], rows)
 
-    return commands.prepare_costs(setting.params, PREPARED_TARGETS)
+
+def _measure_preparing(setting: Setting) -> Cases:
+    from benchmarks.commands import prepare_costs
+
+    return prepare_costs(setting.params, PREPARED_TARGETS)
 
 
-def measure_matcher(setting: Setting) -> Results:
-    """Seconds to embed a list of targets and to search it, once."""
+def _preparing_table(cases: Cases) -> str:
+    rows = [
+        (f"{one['targets']:,}", f"{one['seconds']:.1f}", f"{one['cpu_seconds']:.1f}", f"{one['peak_bytes'] / GIB:.2f}")
+        for one in cases
+    ]
+    return markdown_table(["unpaired targets", "seconds", "CPU seconds", "peak memory, GiB"], rows)
+
+
+def _measure_matcher(setting: Setting) -> Cases:
     from benchmarks import throughput
 
     work = partial(throughput.matching, setting.params, setting.prepared, MATCHED_TARGETS, MATCHED_SOURCES)
-    return [{"rounds": _raw(in_turn({"ours": work}, 1, available_cores()))}]
+    return [{"rounds": in_turn({"ours": work}, 1, available_cores())}]
 
 
-def measure_noise(setting: Setting) -> Results:
-    """Strings per second of learned noise, in batches of training and all at once."""
+def _matcher_line(cases: Cases) -> str:
+    done = cases[0]["rounds"]["ours"][0].done
+    milliseconds = 1000 * done["search_seconds"] / done["sources"]
+    return (
+        f"The matcher takes {done['index_seconds']:.1f} seconds to embed {done['targets']:,.0f} targets and "
+        f"{milliseconds:.1f} milliseconds to search them for a source.\n"
+    )
+
+
+def _measure_noise(setting: Setting) -> Cases:
     from benchmarks import throughput
 
-    sizes: dict[str, Make] = {
-        f"in batches of {NOISE_BATCH}": partial(throughput.noise, setting.prepared, NOISE_BATCH),
-        "for all at once": partial(throughput.noise, setting.prepared, None),
-    }
-    return [{"rounds": _raw(in_turn(sizes, setting.rounds, 1))}]
+    work = partial(throughput.noise, setting.prepared, NOISE_BATCH)
+    return [{"rounds": in_turn({"ours": work}, setting.rounds, 1)}]
 
 
-def measure_repro(setting: Setting) -> Results:
-    """Where the time of `dvc repro` goes, once, and what it takes when there is nothing to do."""
-    from benchmarks import commands
-
-    return [commands.repro_costs(Path(), setting.params, setting.rounds)]
+def _noise_line(cases: Cases) -> str:
+    rate = _rate(cases[0]["rounds"]["ours"], "strings")
+    return f"Learned noise rewrites {rate:,.0f} strings per second and core in batches of {NOISE_BATCH}.\n"
 
 
-PARTS: dict[str, Callable[[Setting], Results]] = {
-    "training": measure_training,
-    "decoding": measure_decoding,
-    "prepare": measure_preparing,
-    "matcher": measure_matcher,
-    "noise": measure_noise,
-    "repro": measure_repro,
+def _measure_repro(setting: Setting) -> Cases:
+    from benchmarks.commands import repro_costs
+
+    return [repro_costs(Path(), setting.params)]
+
+
+def _repro_line(cases: Cases) -> str:
+    (repro,) = cases
+    total, nothing = repro["total_seconds"], repro["nothing_seconds"]
+    return f"`dvc repro` took {total:.1f} seconds, and {nothing:.1f} with nothing to do.\n"
+
+
+PARTS: dict[str, tuple[Callable[[Setting], Cases], Callable[[Cases], str]]] = {
+    "training": (_measure_training, _training_table),
+    "decoding": (_measure_decoding, _decoding_table),
+    "prepare": (_measure_preparing, _preparing_table),
+    "matcher": (_measure_matcher, _matcher_line),
+    "noise": (_measure_noise, _noise_line),
+    "repro": (_measure_repro, _repro_line),
 }
 
 
 @explain_user_errors
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, or print measurements again."""
-    options = _parser().parse_args(arguments)
-    if options.report:
-        print(report(_read(options.report)))
-        return
-    params = load_params(options.params)
-    check_competitors(params, options.only)
-    results: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
-    with _setting(params, options.prepared, options.rounds) as setting:
-        for part in options.only:
-            print(f"measuring {part}", file=sys.stderr, flush=True)
-            results[part] = PARTS[part](setting)
-            if options.out:
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(report(results))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART", help=", ".join(PARTS)
-    )
+    """Measure, and print tables."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=count, default=7, help="of each competitor; medians count")
-    parser.add_argument("--prepared", type=Path, help="a folder of prepared data instead of the one of params.yaml")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--out", type=Path, help="JSON with every round")
-    parser.add_argument("--report", type=Path, help="print the tables of such a JSON and measure nothing")
-    return parser
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): name a file that --out has written") from error
-    if not isinstance(results, dict) or "machine" not in results:
-        raise UserError(f"{path} holds no measurements: name a file that --out has written")
-    return results
-
-
-def check_competitors(params: Params, parts: Sequence[str]) -> None:
-    """Raise `UserError` if the competitors of some parts are not installed, or not written for the architecture."""
-    if not {"training", "decoding"}.intersection(parts):
-        return
-    from benchmarks.workload import check_architecture
-
-    check_architecture(params.model)
-    if importlib.util.find_spec("torch") is None:
+    options = parser.parse_args(arguments)
+    params = load_params()
+    if {"training", "decoding"}.intersection(options.only) and importlib.util.find_spec("torch") is None:
         raise UserError(
             "training and decoding are measured against PyTorch, which is not installed: python -m pip install "
             "--extra-index-url https://download.pytorch.org/whl/cpu torch, or leave them out with --only"
         )
-
-
-@contextmanager
-def _setting(params: Params, prepared: Path | None, rounds: int) -> Iterator[Setting]:
-    from pipeline.data.corpus import read_corpus
-    from pipeline.data.prepared import Prepared, write_prepared
-
+    measured: dict[str, Any] = {"machine": machine(), "rounds": options.rounds}
     with TemporaryDirectory() as folder:
-        if prepared is None:
-            prepared = Path(folder) / "prepared"
-            corpus = read_corpus(params.data, params.prepare)
-            write_prepared(prepared, corpus, params.data.source_symbols, params.data.target_symbols)
-        yield Setting(params, Prepared.open(prepared).folder, Path(folder) / "weights", rounds)
+        setting = Setting(params, _prepare(params, Path(folder)), Path(folder) / "weights", options.rounds)
+        for part in options.only:
+            print(f"measuring {part}", file=sys.stderr, flush=True)
+            measured[part] = PARTS[part][0](setting)
+            if options.out:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                options.out.write_text(json.dumps(measured, indent=1, default=asdict) + "\n", encoding="utf-8")
+    print(report(measured))
 
 
-def _raw(rounds: Mapping[str, Sequence[Round]]) -> dict[str, list[dict[str, Any]]]:
-    return {name: [asdict(one) for one in some] for name, some in rounds.items()}
+def _prepare(params: Params, folder: Path) -> Path:
+    from pipeline.data.corpus import read_corpus
+    from pipeline.data.prepared import write_prepared
+
+    corpus = read_corpus(params.data, params.prepare)
+    write_prepared(folder / "prepared", corpus, params.data.source_symbols, params.data.target_symbols)
+    return folder / "prepared"
 
 
 def machine() -> dict[str, Any]:
     """The machine and the versions that figures depend on."""
     path = Path("/proc/cpuinfo")
-    cpuinfo = path.read_text(encoding="utf-8") if path.exists() else ""
+    models = re.findall(r"model name\s*: (.*)", path.read_text(encoding="utf-8") if path.exists() else "")
     versions = {name: metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)}
     return {
         "cores": available_cores(),
-        "processor": next(iter(re.findall(r"model name\s*: (.*)", cpuinfo)), platform.processor()),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": platform.platform(),
+        "processor": next(iter(models), platform.processor()),
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def report(measured: Mapping[str, Any]) -> str:
+    """All measurements. A ratio is the median over rounds, with the lowest and the highest."""
+    parts = [text(measured[part]) for part, (_, text) in PARTS.items() if part in measured]
+    machine = measured["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    others = [  # cores that other processes used, beyond those that were free
+        one.others - machine["cores"] + case["cores"]
+        for case in (*measured.get("training", ()), *measured.get("decoding", ()))
+        for rounds in case["rounds"].values()
+        for one in rounds
+    ]
+    noisy = sum(more > QUIET for more in others)
+    shared = f" During {noisy} of {len(others)} rounds other processes needed the same cores." if noisy else ""
+    closing = (
+        f"Medians of {measured['rounds']} rounds with the lowest and the highest ratio, competitors in turn; "
+        f"{machine['cores']} cores of {machine['processor']}, {versions}.{shared}\n"
+    )
+    return "\n".join([*parts, closing])
+
+
+def _rate(rounds: Sequence[Round], name: str) -> float:
+    return median(one.rate(name) for one in rounds)
+
+
+def _beside(rounds: Rounds, name: str) -> list[str]:
+    """Our rate, and how many times those of the others it is."""
+    spreads = [ratios(rounds["ours"], rounds[other], name) for other in ("torch", "keras")]
+    return [f"{_rate(rounds['ours'], name):,.0f}", *map(_times, spreads)]
+
+
+def _times(spread: Spread) -> str:
+    digits = 0 if spread.median >= 100 else 1 if spread.median >= 10 else 2
+    return f"{spread.median:,.{digits}f} ({spread.low:,.{digits}f} to {spread.high:,.{digits}f})"
 
 
 if __name__ == "__main__":

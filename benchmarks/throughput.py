@@ -1,16 +1,16 @@
 """Strings per second: the matcher over a long list of targets, and learned noise; and synthetic words to measure with.
 
-A word is two to five syllables, each a consonant or two and a vowel, and perhaps a last consonant. Its vowels show
-where syllables end, so different choices make different words.
+A word is four syllables, each a consonant or two and a vowel. Its vowels show where syllables end, so different choices
+make different words.
 """
 
 import time
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
+from itertools import product
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.timing import DoRound, Round, timed
 from pipeline.config.params import Params
@@ -20,45 +20,17 @@ from pipeline.training.noise import learned_noise
 
 TOP = 5  # targets that a search gives
 ONSETS = (*"bcdfghjklmnprstvwz", "br", "ch", "cl", "dr", "fl", "gr", "pl", "pr", "qu", "sh", "sl", "st", "th", "tr")
-VOWELS, CODAS = "aeiouy", ("", *"dklmnrst")
-SYLLABLES = tuple(onset + vowel for onset in ONSETS for vowel in VOWELS)
-SHARES = (0.0, 0.002, 0.598, 0.3, 0.1)  # of words with one syllable, two, ...; enough for 50 million words
-ROWS_AT_ONCE = 2**18
-
-Bytes = NDArray[np.uint8]
+SYLLABLES = np.array(["".join(parts).encode() for parts in product(ONSETS, "aeiouy")])
+WORDS_AT_ONCE = 2**18
 
 
 def words(count: int, seed: int) -> Iterator[bytes]:
     """Make distinct words in random order, each closed by a line feed, many to a piece; the same for a seed."""
-    rng = np.random.default_rng(seed)
-    syllables = 1 + np.searchsorted(np.cumsum(SHARES)[:-1], rng.random(count), side="right")
-    numbers = np.empty(count, np.int64)
-    for some in np.unique(syllables):
-        rows = np.flatnonzero(syllables == some)
-        possible = len(CODAS) * len(SYLLABLES) ** int(some)
-        numbers[rows] = permute(np.arange(len(rows)), possible, (seed, int(some)))
-    for start in range(0, count, ROWS_AT_ONCE):
-        here = slice(start, start + ROWS_AT_ONCE)
-        yield _spelled(numbers[here], syllables[here]).tobytes()
-
-
-def _spelled(numbers: NDArray[np.int64], syllables: NDArray[np.int64]) -> Bytes:
-    """Concatenate the letters of all words."""
-    left, coda = np.divmod(numbers, len(CODAS))
-    columns = []
-    for place in range(int(syllables.max())):
-        left, digit = np.divmod(left, len(SYLLABLES))
-        letters = _table(SYLLABLES)[digit]
-        letters[place >= syllables] = 0
-        columns.append(letters)
-    closed = np.full((len(numbers), 1), ord("\n"), np.uint8)
-    letters = np.concatenate([*columns, _table(CODAS)[coda], closed], axis=1)
-    return letters[letters != 0]
-
-
-def _table(pieces: tuple[str, ...]) -> Bytes:
-    """One piece a row, filled up with 0."""
-    return np.array([piece.encode() for piece in pieces], dtype="S").view(np.uint8).reshape(len(pieces), -1)
+    shape = (len(SYLLABLES),) * 4
+    for start in range(0, count, WORDS_AT_ONCE):
+        numbers = permute(np.arange(start, min(count, start + WORDS_AT_ONCE)), len(SYLLABLES) ** 4, (seed,))
+        syllables = [SYLLABLES[digits] for digits in np.unravel_index(numbers, shape)]
+        yield b"\n".join([*reduce(np.char.add, syllables).tolist(), b""])
 
 
 def matching(params: Params, folder: Path, targets: int, sources: int) -> DoRound:
@@ -77,20 +49,20 @@ def matching(params: Params, folder: Path, targets: int, sources: int) -> DoRoun
         index = Index(matcher, some)
         indexed = time.perf_counter()
         index.search(searched, TOP)
-        seconds = time.perf_counter() - started
-        parts = {"index_seconds": indexed - started, "search_seconds": started + seconds - indexed}
-        return Round({"targets": len(some), "sources": len(searched), **parts}, seconds)
+        ended = time.perf_counter()
+        parts = {"index_seconds": indexed - started, "search_seconds": ended - indexed}
+        return Round({"targets": len(some), "sources": len(searched), **parts}, ended - started)
 
     do_round(listed[: max(1, targets // 100)])
     return partial(do_round, listed)
 
 
-def noise(folder: Path, batch_size: int | None) -> DoRound:
-    """Rounds of sampling a source for every unpaired target, in batches or for all at once."""
+def noise(folder: Path, batch_size: int) -> DoRound:
+    """Rounds of sampling a source for every unpaired target, in batches."""
     prepared = Prepared.open(folder)
     learned = learned_noise(prepared)
     rows = np.arange(len(prepared.targets))
-    batches = [prepared.targets.padded(some) for some in np.split(rows, rows[:: batch_size or len(rows)][1:])]
+    batches = [prepared.targets.padded(some) for some in np.split(rows, rows[::batch_size][1:])]
     rng = np.random.default_rng(0)
 
     def do_round() -> dict[str, float]:

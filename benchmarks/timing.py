@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from statistics import median
+from typing import NamedTuple
 from unittest.mock import patch
 
 import psutil
@@ -48,6 +49,11 @@ class Round:
         return self.done[name] / self.seconds
 
 
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A command line with a module's docstring as its help."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def count(text: str) -> int:
     """Parse a whole number from 1 on a command line."""
     if not text.isdecimal() or int(text) < 1:
@@ -59,23 +65,18 @@ DoRound = Callable[[], Round]
 Make = Callable[[], DoRound]  # sets up and warms up; a function that can be pickled, perhaps partial
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """The median of some values, with the lowest and the highest."""
 
     median: float
     low: float
     high: float
 
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Summarize at least one value."""
-        return cls(median(values), min(values), max(values))
-
 
 def ratios(ours: Sequence[Round], theirs: Sequence[Round], name: str) -> Spread:
     """How many times the rate of `theirs` `ours` has, round by round."""
-    return Spread.of([one.rate(name) / other.rate(name) for one, other in zip(ours, theirs, strict=True)])
+    values = [one.rate(name) / other.rate(name) for one, other in zip(ours, theirs, strict=True)]
+    return Spread(median(values), min(values), max(values))
 
 
 def timed(work: Callable[[], Mapping[str, float]]) -> Round:

@@ -5,7 +5,6 @@ best for a processor: oneDNN's LSTM and the fused Adam. Preparing the next batch
 most of a step is work that holds Python's lock or all cores.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,22 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.timing import DoRound, Round
-from benchmarks.workload import (
-    ARRAYS,
-    SEED,
-    TASKS,
-    Arrays,
-    decoding_rounds,
-    load_arrays,
-    operations_of,
-    phase,
-    sources_to_decode,
-)
+from benchmarks import workload
+from benchmarks.timing import DoRound, timed
 from pipeline.config.params import Model, Params
 from pipeline.data.alphabet import END, PADDING, SPECIALS, START
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import StringStore
+from pipeline.model.network import load_network
 from pipeline.training.batches import Batch
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Task
@@ -66,18 +56,17 @@ class TorchEncoder(nn.Module):
     def __init__(self, width: int, units: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(width + 1, units // 2, batch_first=True, bidirectional=True)
-        for kernel in (self.lstm.weight_ih_l0, self.lstm.weight_ih_l0_reverse):
-            _hold_states_at_padding(kernel)
+        with torch.no_grad():
+            for kernel in (self.lstm.weight_ih_l0, self.lstm.weight_ih_l0_reverse):  # its rows: gates i, f, g, o
+                kernel[:, -1] = torch.tensor([-CLOSED, CLOSED, 0.0, 0.0]).repeat_interleave(len(kernel) // 4)
 
     def forward(self, vectors: torch.Tensor, present: torch.Tensor) -> Encoded:
         """vectors float32 [B, S, D], present bool [B, S]."""
         padding = (~present).to(vectors.dtype)[:, :, None]
         memory, (hidden, cell) = self.lstm(torch.cat([vectors, padding], dim=2))
         forward, _ = memory.chunk(2, dim=2)
-        last = (
-            present.sum(dim=1) - 1
-        )  # the output gate has gone on at padding: the forward state is that of the last symbol
-        hidden_forward = forward[torch.arange(len(last)), last]
+        # The output gate has gone on at padding: the forward state is that of the last symbol.
+        hidden_forward = forward[torch.arange(len(memory)), present.sum(dim=1) - 1]
         return Encoded(memory, present, torch.cat([hidden_forward, hidden[1]], dim=1), torch.cat([*cell], dim=1))
 
 
@@ -101,13 +90,11 @@ class TorchNetwork(nn.Module):
         for table in (self.source_table, self.target_table):
             nn.init.normal_(table.weight, std=P**-0.5)
 
-    def encode_sources(self, ids: torch.Tensor) -> Encoded:
-        """ids int64 [B, S] by encoder A."""
+    def encode(self, task: Task, ids: torch.Tensor) -> Encoded:
+        """ids int64 [B, S] by encoder B if the task is to autoencode, else by encoder A."""
+        if task is Task.AUTOENCODE:
+            return self.encoder_b(self.dropout(self.target_table(ids)), ids != PADDING)
         return self.encoder_a(self.dropout(self.source_table(ids)), ids != PADDING)
-
-    def encode_targets(self, ids: torch.Tensor) -> Encoded:
-        """ids int64 [B, S] by encoder B."""
-        return self.encoder_b(self.dropout(self.target_table(ids)), ids != PADDING)
 
     def forward(self, encoded: Encoded, target_ids: torch.Tensor) -> torch.Tensor:
         """target_ids int64 [B, T] -> logits float32 [B, T, V]; those of step t see the symbols before it."""
@@ -127,119 +114,101 @@ class TorchNetwork(nn.Module):
         projected = self.dense(self.dropout(attended))
         return functional.linear(projected, self.target_table.weight, self.output_bias), hidden[0], cell[0]
 
-    def load(self, arrays: Arrays) -> None:
+    def load(self, arrays: workload.Arrays) -> None:
         """Take over the weights of a `Network`'s parts."""
         source_table, *encoder_a = arrays["encoder_a"]
         target_table, *decoder = arrays["decoder"]
         (query, attended, attended_bias, dense, dense_bias, output_bias) = decoder[3:]
         with torch.no_grad():
-            _assign(self.source_table.weight, source_table)
-            _assign(self.target_table.weight, target_table)
             for encoder, weights in ((self.encoder_a, encoder_a), (self.encoder_b, arrays["encoder_b"])):
                 _load_lstm(encoder.lstm, weights[:3])
                 _load_lstm(encoder.lstm, weights[3:], "_reverse")
             _load_lstm(self.decoder, decoder[:3])
-            _assign(self.query.weight, query.T)
-            _assign(self.attended.weight, attended.T)
-            _assign(self.attended.bias, attended_bias)
-            _assign(self.dense.weight, dense.T)
-            _assign(self.dense.bias, dense_bias)
-            _assign(self.output_bias, output_bias)
-
-
-def _hold_states_at_padding(kernel: torch.Tensor) -> None:
-    """The weights of the input that is 1 at padding, for the gates i, f, g, o."""
-    with torch.no_grad():
-        kernel[:, -1] = torch.tensor([-CLOSED, CLOSED, 0.0, 0.0]).repeat_interleave(len(kernel) // 4)
+            for parameter, values in (
+                (self.source_table.weight, source_table),
+                (self.target_table.weight, target_table),
+                (self.query.weight, query.T),
+                (self.attended.weight, attended.T),
+                (self.attended.bias, attended_bias),
+                (self.dense.weight, dense.T),
+                (self.dense.bias, dense_bias),
+                (self.output_bias, output_bias),
+            ):
+                parameter.copy_(torch.from_numpy(values))
 
 
 def _load_lstm(lstm: nn.LSTM, weights: Sequence[NDArray[np.float32]], direction: str = "") -> None:
     """Keras' kernel [D, 4H], recurrent kernel [H, 4H] and bias [4H]; the gates i, f, c, o are i, f, g, o here."""
     kernel, recurrent_kernel, bias = weights
-    _assign(getattr(lstm, f"weight_ih_l0{direction}")[:, : len(kernel)], kernel.T)
-    _assign(getattr(lstm, f"weight_hh_l0{direction}"), recurrent_kernel.T)
-    _assign(getattr(lstm, f"bias_ih_l0{direction}"), bias)
+    getattr(lstm, f"weight_ih_l0{direction}")[:, : len(kernel)] = torch.from_numpy(kernel.T)
+    getattr(lstm, f"weight_hh_l0{direction}").copy_(torch.from_numpy(recurrent_kernel.T))
+    getattr(lstm, f"bias_ih_l0{direction}").copy_(torch.from_numpy(bias))
     getattr(lstm, f"bias_hh_l0{direction}").zero_()
-
-
-def _assign(parameter: torch.Tensor, values: NDArray[np.float32]) -> None:
-    if parameter.shape != values.shape:
-        raise ValueError(f"weights of shape {values.shape} where {tuple(parameter.shape)} is expected")
-    parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 
 
 def training(params: Params, folder: Path, steps: int) -> DoRound:
     """Rounds of `steps` pairs of batches."""
     prepared, settings = Prepared.open(folder), params.training
-    target_symbols = len(prepared.target_alphabet)
-    torch.manual_seed(SEED)
-    network = TorchNetwork(params.model, len(prepared.source_alphabet), target_symbols)
+    torch.manual_seed(workload.SEED)
+    network = TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, eps=1e-7, fused=True)
     warming = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (settings.warmup + 1), total_iters=settings.warmup)
-    batches = streams(phase(), prepared, params, SEED)
+    batches = streams(workload.phase(), prepared, params, workload.SEED)
     before = 0
 
-    def do_round() -> Round:
+    def do_round() -> dict[str, float]:
         nonlocal before
-        started, symbols, used = time.perf_counter(), 0, []
+        symbols = 0
         for cycle in range(before, before + steps):
-            for task in TASKS:
+            for task in workload.TASKS:
                 batch = batches[task][cycle]
                 optimizer.zero_grad()
                 loss_of(network, task, batch).backward()
                 nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
                 optimizer.step()
                 symbols += int(np.count_nonzero(batch.target_ids))
-                used.append(batch)
             warming.step()
-        seconds = time.perf_counter() - started
         before += steps
-        return Round({"symbols": symbols, **operations_of(params.model, target_symbols, used)}, seconds)
+        return {"symbols": symbols}
 
     do_round()
-    return do_round
+    return partial(timed, do_round)
 
 
 def loss_of(network: TorchNetwork, task: Task, batch: Batch) -> torch.Tensor:
     """Mean cross-entropy in nats per target symbol, padding left out."""
     source_ids, target_ids = (torch.from_numpy(ids).long() for ids in (batch.source_ids, batch.target_ids))
-    encode = network.encode_targets if task is Task.AUTOENCODE else network.encode_sources
-    logits = network(encode(source_ids), target_ids)
+    logits = network(network.encode(task, source_ids), target_ids)
     return functional.cross_entropy(logits.flatten(0, 1), target_ids.flatten(), ignore_index=PADDING)
 
 
 def decoding(params: Params, folder: Path, weights: Path, beam: int | None, passes: int) -> DoRound:
     """Rounds of decoding all strings so many times, greedily or with a beam."""
-    prepared = Prepared.open(folder)
+    prepared, ours = Prepared.open(folder), load_network(weights)
     network = TorchNetwork(params.model, len(prepared.source_alphabet), len(prepared.target_alphabet))
-    network.load(load_arrays(weights / ARRAYS))
-    sources, longest = sources_to_decode(prepared), longest_output(prepared)
+    network.load(workload.arrays_of(ours))
+    sources, longest = workload.sources_to_decode(prepared), ours.sizes.longest_output
 
     def do_round() -> None:
         for _ in range(passes):
             decode(network, sources, longest, beam)
 
-    return decoding_rounds(do_round, passes * len(sources))
-
-
-def longest_output(prepared: Prepared) -> int:
-    """The most symbols of an output, as in `pipeline.training.strategies.new_network`."""
-    return prepared.longest_target * 3 // 2 + 1
+    return workload.decoding_rounds(do_round, passes * len(sources))
 
 
 @torch.inference_mode()
 def decode(network: TorchNetwork, sources: StringStore, longest: int, beam: int | None) -> list[NDArray[np.int64]]:
-    """The most likely target ids of each source, int64 [K, T], best first; K is 1 without a beam."""
+    """The most likely target ids of each source, int64 [K, T], best first; K is 1 without a beam.
+
+    sources: sorted by length, so that batches have little padding.
+    """
     network.eval()
     search = partial(beam_search, beam=beam) if beam else greedy_search
-    order = np.argsort(sources.lengths(np.arange(len(sources))), kind="stable")
-    ids_of: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(order)
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        encoded = network.encode_sources(torch.from_numpy(sources.padded(rows)).long())
-        for row, ids in zip(rows, search(network, encoded, longest).numpy(), strict=True):
-            ids_of[row] = ids
-    return ids_of
+    found: list[NDArray[np.int64]] = []
+    for rows in np.split(np.arange(len(sources)), range(BATCH, len(sources), BATCH)):
+        encoded = network.encode(Task.PAIRED, torch.from_numpy(sources.padded(rows)).long())
+        found.extend(search(network, encoded, longest).numpy())
+    return found
 
 
 def greedy_search(network: TorchNetwork, encoded: Encoded, longest: int) -> torch.Tensor:

@@ -14,8 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.serving import HOST, load, report, server
-from benchmarks.serving_requests import Mix, Request, invalid_requests
+from benchmarks.serving import HOST, Mix, Request, invalid_requests, load, report, server
 from pipeline.errors import UserError
 from pipeline.prediction.requests import MOST_HYPOTHESES, Prediction, Service
 from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
