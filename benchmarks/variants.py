@@ -15,7 +15,7 @@ from pipeline.data.corpus import Corpus, read_pairs, read_targets
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
-from pipeline.evaluation.evaluate import IDENTITY, LOOKUP, controls
+from pipeline.evaluation.evaluate import IDENTITY, LOOKUP, identity, lookup
 from pipeline.hashing import joined
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import Predictor
@@ -111,7 +111,9 @@ def _predictor(
 ) -> Callable[[Sequence[str]], list[str]]:
     if strategy in (IDENTITY, LOOKUP):
         alphabets = prepared.source_alphabet, prepared.target_alphabet
-        return lambda sources: controls(prepared.train, sources, *alphabets)[strategy]
+        if strategy == IDENTITY:
+            return lambda sources: identity(sources, *alphabets)
+        return lambda sources: lookup(prepared.train, sources, *alphabets)
     reranks = params.decoding.order is Order.RERANK
     features = FeatureExtractor.learn(prepared, held_out=False) if reranks else None
     predictor = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
