@@ -7,17 +7,20 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.config.options import Symbols
 from pipeline.data.alignment import Alignment, align, same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, UNKNOWN, Alphabet, load_alphabets, save_alphabets
-from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest
+
+if TYPE_CHECKING:  # whatever reads prepared data does not depend on the code that reads raw data
+    from pipeline.data.corpus import Corpus
 
 PREPARED = Path("data/prepared")
 
@@ -28,7 +31,7 @@ DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS, ALIGN
 STORES = TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
 
 
-def write_prepared(folder: Path, corpus: Corpus, source_kind: Symbols, target_kind: Symbols) -> None:
+def write_prepared(folder: Path, corpus: "Corpus", source_kind: Symbols, target_kind: Symbols) -> None:
     """Write a corpus to a folder; the same corpus gives identical bytes.
 
     The alphabets have the symbols of training pairs and unpaired targets, not of dev and test. If most symbols of the
