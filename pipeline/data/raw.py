@@ -66,10 +66,11 @@ def blocks(path: Path) -> Iterator[bytes]:
     """Read a file in blocks of whole lines, without its byte order mark; lines are cut at `LONGEST_LINE` bytes."""
     mark, line = codecs.BOM_UTF8, 0
     try:
+        is_packed = path.suffix == ".gz"
         most = max(FREELY_UNPACKED, MOST_UNPACKED * path.stat().st_size)
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if is_packed else path.open("rb") as file:
             while block := file.read(BYTES_AT_ONCE):
-                block += _rest_of_line(file, most)
+                block += _rest_of_line(file, most if is_packed else None)
                 yield block.removeprefix(mark)
                 mark = b""
                 line += block.count(b"\n")
@@ -80,10 +81,10 @@ def blocks(path: Path) -> Iterator[bytes]:
         raise UserError(f"{path} cannot be read{where}: {error}") from error
 
 
-def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
+def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int | None) -> bytes:
     """Read up to the next line feed; raises OSError where more than `most` bytes have been unpacked."""
     rest = more = file.readline(LONGEST_LINE)
-    while file.tell() <= most:
+    while most is None or file.tell() <= most:  # a pipe has no position
         if len(more) < LONGEST_LINE or more.endswith(b"\n"):
             return rest if rest.endswith(b"\n") or not more.endswith(b"\n") else rest + b"\n"
         more = file.readline(LONGEST_LINE)
