@@ -28,7 +28,7 @@ INPUT = (
     "File with a source per line, may be .gz; - is standard input. With --output files or a pattern in quotes, "
     "'shards/*.parquet': .parquet, .tsv or .txt, also .gz."
 )
-LAST_REPRO, ALONE = "as in the last `dvc repro`.", "this machine alone."
+LAST_REPRO, THIS_MACHINE = "as in the last `dvc repro`.", "this machine alone."
 
 
 def _option(text: str, default: str, *names: str, **limits: Any) -> Any:
@@ -51,7 +51,7 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="Folder for Parquet files, one for each of --input.")] = None,
     column: Annotated[str | None, _option("Column, with --output.", "source, or the first one of a TSV.")] = None,
     engine: Annotated[Literal["local", "ray"] | None, _option("With --output; ray uses all cores.", "local.")] = None,
-    address: Annotated[str | None, _option("With --engine ray: of a cluster.", ALONE)] = None,
+    address: Annotated[str | None, _option("With --engine ray: of a cluster.", THIS_MACHINE)] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""
     if sources and input_file:
@@ -109,9 +109,9 @@ def match(
     """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
     check_sources(sources)
     from pipeline.data.corpus import read_targets
-    from pipeline.matcher.network import FOLDER, Index, Matcher
+    from pipeline.matcher.network import MATCHER_FOLDER, Index, Matcher
 
-    matcher = Matcher.load(FOLDER)
+    matcher = Matcher.load(MATCHER_FOLDER)
     file = STANDARD_INPUT if among == Path("-") else among
     targets = read_targets(file, matcher.alphabet.target.kind, MOST_SYMBOLS)
     if not targets:
@@ -138,7 +138,7 @@ def compare() -> None:
 def sizes() -> None:
     """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
     from pipeline.config.params import load_params
-    from pipeline.evaluation.sizes import FOLDER, collect, save
+    from pipeline.evaluation.sizes import SIZES_FOLDER, collect, save
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
     from pipeline.report.tables import sizes_table
@@ -150,7 +150,7 @@ def sizes() -> None:
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
     save(rows, params)
-    plot = FOLDER / "sizes.png"
+    plot = MATCHER_FOLDER / "sizes.png"
     figure = accuracy_by_pairs(rows, list(params.strategies), params.evaluate.confidence)
     save_figure(figure, plot, "Words right in the test set by pairs to learn from")
     print(f"{sizes_table(rows)}\nThe same as a plot: {plot}. To add it to the report: `dvc repro report`")
@@ -159,7 +159,7 @@ def sizes() -> None:
 @app.command()
 def sweep(
     space: Annotated[Path, typer.Option(help="File with strategies, seeds and parameters.")] = Path("sweep.yaml"),
-    address: Annotated[str | None, _option("HOST:PORT of a Ray cluster that sees this folder.", ALONE)] = None,
+    address: Annotated[str | None, _option("HOST:PORT of a Ray cluster that sees this folder.", THIS_MACHINE)] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the best parameters into params.yaml.")] = False,
 ) -> None:
     """Train strategies with many combinations of parameters and rank them; an interrupted sweep continues."""

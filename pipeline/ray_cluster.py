@@ -13,9 +13,9 @@ from joblib import cpu_count
 
 from pipeline.errors import UserError
 
-# Where nobody says otherwise, Ray reports home, takes over Ctrl-C, shows progress of its own even if told not to, and
-# writes files of its own for each result.
-ENVIRONMENT = {
+# By default Ray sends usage statistics, handles Ctrl-C itself, shows its own progress even if that is turned off, and
+# writes its own files for each result.
+RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -27,13 +27,13 @@ ENVIRONMENT = {
 
 @contextmanager
 def connected(address: str | None, objects: int | None = None) -> Iterator[Any]:
-    """While inside, Ray is there, and without a word; raises `UserError` where it cannot be.
+    """Start or join Ray for the body of a `with`, quietly; raises `UserError` if that fails.
 
     address: of a cluster. objects: bytes that Ray on this machine sets aside for passing values around.
     """
     if address and address != "auto":
         _check(address)
-    for name, value in ENVIRONMENT.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     own: dict[str, Any] = {"address": "local", "num_cpus": cpu_count(), "object_store_memory": objects}
     own |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
@@ -53,7 +53,7 @@ def connected(address: str | None, objects: int | None = None) -> Iterator[Any]:
 
 
 def _check(address: str) -> None:
-    """Ray itself looks for minutes for a cluster that is not there."""
+    """Fail at once if there is no cluster: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import main
 from pipeline.config.params import Model, Params, Training, changed, load_params
-from pipeline.tracking.client import ENVIRONMENT
+from pipeline.tracking.client import MLFLOW_ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
 
@@ -122,7 +122,7 @@ def cold_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder, its name with a space, that nothing was tracked in so far; the current folder."""
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
         monkeypatch.delenv(name)
-    for name, value in ENVIRONMENT.items():
+    for name, value in MLFLOW_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     root = tmp_path / "my project"
     root.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.prepared import PREPARED
-from pipeline.reranking.features import FOLDER
+from pipeline.reranking.features import FEATURES_FOLDER
 from pipeline.runs.groups import RERANKERS
 from tests.conftest import PROJECT, Call, Called
 from tests.support.small_project import make_project
@@ -21,7 +21,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with trained runs alone."""
     folder = tmp_path_factory.mktemp("project")
     make_project(folder)
-    for left in (RERANKERS, FOLDER, PREPARED):
+    for left in (RERANKERS, FEATURES_FOLDER, PREPARED):
         shutil.rmtree(folder / left)
     return folder
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.runs.checkpoints import FOLDER
+from pipeline.runs.checkpoints import CHECKPOINTS
 from pipeline.runs.folders import PRETRAIN, RunMetadata, load_history, run_folder
 from tests.support.clones import environment, run
 from tests.support.same_bytes import comparable
@@ -98,7 +98,7 @@ class Repro:
 
 
 def checkpoints(folder: Path) -> set[Path]:
-    return set((folder / FOLDER).glob("*/*.checkpoint"))
+    return set((folder / CHECKPOINTS).glob("*/*.checkpoint"))
 
 
 def progress(folder: Path, before: set[Path]) -> int:
@@ -171,5 +171,5 @@ def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double
                 first / run_folder(child.data.tags["tandem.strategy"], int(child.data.tags["tandem.seed"]))
             )
             assert [step for step, _ in points(first, child, "dev_word_accuracy")] == [row["step"] for row in rows]
-    assert not list((first / FOLDER).glob("*"))
+    assert not list((first / CHECKPOINTS).glob("*"))
     assert json.loads((first / "reports" / "metrics.json").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 RESAMPLED_AT_ONCE = 2_000_000  # items; keeps the memory of resampling near 100 MB, whatever the size of the test set
 BINS = 10  # of confidences
 
-Counts = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Resampling:
         as_large = np.count_nonzero(np.abs(swapped) >= abs(differences.sum()))
         return Difference(interval.mean, interval.low, interval.high, (as_large + 1) / (self.resamples + 1))
 
-    def _rate(self, numerators: Counts, denominators: Counts, rng: np.random.Generator) -> Interval:
+    def _rate(self, numerators: Integers, denominators: Integers, rng: np.random.Generator) -> Interval:
         """Sum of numerators over sum of denominators, with the percentile bootstrap interval over items.
 
         Percentile and not BCa: with hundreds of items or more the two agree, while BCa needs one more estimate per
@@ -97,7 +97,7 @@ class Resampling:
         Source: Efron (1979), Bootstrap Methods: Another Look at the Jackknife; Efron & Tibshirani (1993), chapter 13.
         """
 
-        def rate(numerator: Counts, denominator: Counts, axis: int = -1) -> NDArray[np.float64]:
+        def rate(numerator: Integers, denominator: Integers, axis: int = -1) -> NDArray[np.float64]:
             return numerator.sum(axis=axis) / np.maximum(denominator.sum(axis=axis), 1)
 
         mean = float(rate(numerators, denominators))
@@ -117,7 +117,7 @@ class Resampling:
         return Interval(mean, float(interval.low), float(interval.high))
 
 
-def _by_item(scores: ArrayLike) -> Counts:
+def _by_item(scores: ArrayLike) -> Integers:
     """Sums over seeds, int64 [items]."""
     array = np.asarray(scores)
     if array.ndim != 2 or array.size == 0:

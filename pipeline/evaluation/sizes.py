@@ -16,8 +16,8 @@ from pipeline.evaluation.results import EVALUATION, METRICS, accuracy_table
 PARAMS, SUMMARY = "params.yaml", "reports/prepare.json"
 SIZE = "prepare.pairs"
 UNRELATED = ("checkpoints.", "matcher.", "tracking.")  # parameters that change no accuracy of a strategy
-FOLDER, TABLE = Path("data/sizes"), "sizes.csv"
-METADATA = "params.json"  # the parameters that the comparisons in the table have in common
+SIZES_FOLDER, TABLE = Path("data/sizes"), "sizes.csv"
+SIZES_METADATA = "params.json"  # the parameters that the comparisons in the table have in common
 BY_PAIRS = ["strategy", "pairs", "word_accuracy", "low", "high"]
 
 
@@ -45,17 +45,17 @@ def collect(root: Path = Path()) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[BY_PAIRS] if parts else pd.DataFrame(columns=BY_PAIRS)
 
 
-def save(rows: pd.DataFrame, params: Params, folder: Path = FOLDER) -> None:
+def save(rows: pd.DataFrame, params: Params, folder: Path = SIZES_FOLDER) -> None:
     """Keep the rows of `collect`, for the reports of comparisons with these parameters."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.to_csv(folder / TABLE, index=False, lineterminator="\n")
-    (folder / METADATA).write_text(json.dumps(_but_size(params), indent=1) + "\n", encoding="utf-8")
+    (folder / SIZES_METADATA).write_text(json.dumps(_but_size(params), indent=1) + "\n", encoding="utf-8")
 
 
-def saved(params: Params, folder: Path = FOLDER) -> pd.DataFrame:
+def saved(params: Params, folder: Path = SIZES_FOLDER) -> pd.DataFrame:
     """The rows that `save` kept; empty if there are none, or they belong to other parameters."""
     with contextlib.suppress(OSError, ValueError):
-        if json.loads((folder / METADATA).read_text(encoding="utf-8")) == _but_size(params):
+        if json.loads((folder / SIZES_METADATA).read_text(encoding="utf-8")) == _but_size(params):
             return pd.read_csv(folder / TABLE)[BY_PAIRS]
     return pd.DataFrame(columns=BY_PAIRS)
 

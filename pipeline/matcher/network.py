@@ -24,7 +24,7 @@ from pipeline.model.backend import keras, tf
 from pipeline.model.layers import RecurrentStack
 from pipeline.model.search import by_length
 
-FOLDER = Path("models/matcher")
+MATCHER_FOLDER = Path("models/matcher")
 WEIGHTS, SETTINGS = "matcher.weights.h5", "matcher.json"
 
 WIDTHS = (2, 3, 4)  # symbols that a convolution sees at once

@@ -30,7 +30,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.bundle import bundle_digest
 from pipeline.prediction.engines import Engine, Work
 from pipeline.prediction.predictor import PredictionOptions, Predictor
-from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Row, Shard, Slice, read, slices
+from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Shard, Slice, SourceRow, read, slices
 from pipeline.runs.groups import RerankMetadata
 from pipeline.text import fault_of
 
@@ -178,7 +178,7 @@ class Job:
         return {"settings": self.settings, "input": {"bytes": shard.bytes, "modified": shard.modified, **which}}
 
 
-def _predicted(rows: Sequence[Row], predictor: Predictor, options: PredictionOptions) -> pa.RecordBatch:
+def _predicted(rows: Sequence[SourceRow], predictor: Predictor, options: PredictionOptions) -> pa.RecordBatch:
     """The rows of the output, in order: the best predictions for each source, or its fault."""
     faults = [fault or predictor.length_fault(source or "") or fault_of(source or "") for source, fault in rows]
     usable = [row.source or "" for row, fault in zip(rows, faults, strict=True) if fault is None]

@@ -31,7 +31,7 @@ EXCERPT = 200  # characters that are kept of a source that cannot be used
 ROWS_AT_ONCE = 2**13
 
 
-class Row(NamedTuple):
+class SourceRow(NamedTuple):
     """A row of a shard: a source, or why it has none that can be used."""
 
     source: str | None
@@ -112,7 +112,7 @@ def slices(shard: Shard, column: str | None = None) -> list[Slice]:
     return [Slice(shard, start, start + size, which) for start in range(first, max(end, first + 1), size)]
 
 
-def read(piece: Slice) -> Iterator[list[Row]]:
+def read(piece: Slice) -> Iterator[list[SourceRow]]:
     """The rows of a slice in their order, up to `ROWS_AT_ONCE` at a time.
 
     Raises `UserError` if the file cannot be read or has changed; a single row that cannot be read has a fault.
@@ -147,7 +147,7 @@ def _count_rows(shard: Shard, column: str) -> int:
     return int(rows)
 
 
-def _parquet_rows(piece: Slice) -> Iterator[Row]:
+def _parquet_rows(piece: Slice) -> Iterator[SourceRow]:
     # Buffered, or all pages of a row group would be in memory at once.
     with pq.ParquetFile(piece.shard.path, buffer_size=2**20) as file:
         sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
@@ -159,7 +159,7 @@ def _parquet_rows(piece: Slice) -> Iterator[Row]:
             wanted = batch.column(0).slice(skipped, max(0, piece.stop - first - skipped))
             first += len(batch)
             texts = wanted.cast(pa.large_string(), safe=False).cast(pa.large_binary())
-            yield from (Row(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
+            yield from (SourceRow(None, "is null") if text is None else _decoded(text) for text in texts.to_pylist())
 
 
 def _find_column(shard: Shard, column: str | None) -> tuple[int, Any]:
@@ -178,7 +178,7 @@ def _find_column(shard: Shard, column: str | None) -> tuple[int, Any]:
     return 0, 0
 
 
-def _text_rows(piece: Slice) -> Iterator[Row]:
+def _text_rows(piece: Slice) -> Iterator[SourceRow]:
     with _opened(piece.shard) as file:
         if piece.start:  # the line that began before belongs to the slice before
             file.seek(piece.start - 1)
@@ -189,14 +189,14 @@ def _text_rows(piece: Slice) -> Iterator[Row]:
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                 _skip_line(file)
                 excerpt = line[:EXCERPT].decode(errors="replace")
-                yield Row(f"{excerpt}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
+                yield SourceRow(f"{excerpt}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
                 continue
             line = line.removesuffix(b"\n").removesuffix(b"\r")
             columns = [line] if piece.shard.ending.startswith(TEXT) else line.split(b"\t")
             if piece.column < len(columns):
                 yield _decoded(columns[piece.column])
             else:
-                yield Row(None, f"is missing: the line has {len(columns)} columns")
+                yield SourceRow(None, f"is missing: the line has {len(columns)} columns")
 
 
 def _skip_line(file: IO[bytes]) -> None:
@@ -204,11 +204,11 @@ def _skip_line(file: IO[bytes]) -> None:
         pass
 
 
-def _decoded(text: bytes) -> Row:
+def _decoded(text: bytes) -> SourceRow:
     try:
-        return Row(text.decode())
+        return SourceRow(text.decode())
     except UnicodeDecodeError as error:
-        return Row(text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}")
+        return SourceRow(text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}")
 
 
 def _opened(shard: Shard) -> IO[bytes]:

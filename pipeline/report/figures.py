@@ -64,7 +64,7 @@ def learning_curves(results: EvaluationResults) -> Figure:
             axes.plot(curve.index, curve, color=style["color"], linewidth=0.8, alpha=0.45)
             axes.plot(curve.index[-1:], curve[-1:], linestyle="", markersize=3, alpha=0.6, **style)
         mean = mean_curve(results.curves, name, seeds["step"].max() if len(seeds) else 0)
-        axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=plain(name))
+        axes.plot(mean.index, mean, linewidth=2.2, color=style["color"], label=literal(name))
     axes.set(xlim=(0, None), ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -85,7 +85,7 @@ def word_accuracy(results: EvaluationResults) -> Figure:
         where: dict[str, Any] = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
         axes.annotate(f"{mean:.1%}", (mean, place), color=INK, **where)
     _rows(
-        axes, [plain(name) for name in shown], f"words right (lines: {level(results.metrics)} intervals; dots: seeds)"
+        axes, [literal(name) for name in shown], f"words right (lines: {level(results.metrics)} intervals; dots: seeds)"
     )
     axes.margins(x=0.1)
     axes.tick_params(axis="y", labelsize=10)
@@ -102,7 +102,7 @@ def accuracy_by_pairs(rows: pd.DataFrame, names: Sequence[str], confidence: floa
     for name, style in styles(names).items():
         curve = rows[rows["strategy"] == name]
         axes.fill_between(curve["pairs"], curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(curve["pairs"], curve["word_accuracy"], linewidth=1.8, markersize=5, label=plain(name), **style)
+        axes.plot(curve["pairs"], curve["word_accuracy"], linewidth=1.8, markersize=5, label=literal(name), **style)
     sizes = sorted(set(rows["pairs"]))
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
@@ -122,7 +122,7 @@ def accuracy_by_length(results: EvaluationResults) -> Figure:
         means = [part["mean"] for part in parts]
         axes.plot(places, means, color=style["color"], linewidth=1.2, alpha=0.6)
         axes.errorbar(places, means, yerr=_errors(parts), linestyle="", **BARS, **style)
-        axes.plot([], [], label=plain(name), **style)
+        axes.plot([], [], label=literal(name), **style)
     axes.set_xticks(ticks, [f"{length_range(bucket)}\n{bucket['items']:,} items" for bucket in buckets])
     axes.set(xlim=(-0.5, len(buckets) - 0.5), ylim=(0, None))
     return _labelled(figure, f"symbols in the source (bars: {level(metrics)} intervals)", "words right")
@@ -137,7 +137,7 @@ def calibration(results: EvaluationResults) -> Figure:
         axes.plot(curve["confidence"], curve["accuracy"], linewidth=1.2, alpha=0.6, color=style["color"])
         sizes = 12 + 90 * (curve["items"] / results.calibration["items"].max()).to_numpy(dtype=float)
         axes.scatter(curve["confidence"], curve["accuracy"], s=sizes, linewidths=0, alpha=0.85, zorder=3, **style)
-        axes.plot([], [], label=plain(name), **style)
+        axes.plot([], [], label=literal(name), **style)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.xaxis.set_major_formatter(PER_CENT)
     across = "confidence, in tenths (larger mark: more predictions)"
@@ -151,7 +151,7 @@ def noise(results: EvaluationResults) -> Figure:
     axes.barh(range(len(shown)), shown["probability"], height=0.7, color=PALETTE[4])
     labels = []
     for place, row in enumerate(shown.to_dict("records")):
-        labels.append(plain(f"{row['before']}[{row['target']}]{row['after']} → {row['source'] or NOTHING}"))
+        labels.append(literal(f"{row['before']}[{row['target']}]{row['after']} → {row['source'] or NOTHING}"))
         counts = f" {row['count']:,} of {row['seen']:,}"
         axes.text(row["probability"], place, counts, va="center", fontsize=8, color=MUTED)
     axes.set(xlim=(0, 1.18), xticks=np.arange(6) / 5)
@@ -159,7 +159,7 @@ def noise(results: EvaluationResults) -> Figure:
     return figure
 
 
-def plain(text: str, longest: int = LABEL) -> str:
+def literal(text: str, longest: int = LABEL) -> str:
     """A label that shows as it is: a dollar sign starts no formula, nothing in it breaks the line; its end is cut."""
     text = printable(text)
     return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")

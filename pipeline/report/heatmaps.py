@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline.evaluation.results import EvaluationResults, focus_of, strategies
-from pipeline.report.figures import DOTS, GRID, INK, MUTED, WIDTH, plain, styles
+from pipeline.report.figures import DOTS, GRID, INK, MUTED, WIDTH, literal, styles
 from pipeline.report.tables import how_often, visible
 
 SYMBOLS = 20  # that the map of confusions shows, at most
@@ -84,7 +84,7 @@ def _focus(results: EvaluationResults) -> tuple[str, str]:
 def _note(text: str) -> Figure:
     """A figure that only says why there is nothing to draw."""
     figure = Figure(figsize=(WIDTH, 1), dpi=DOTS)
-    figure.text(0.012, 0.1, textwrap.fill(plain(text, len(text)), 60), color=MUTED, fontsize=9)
+    figure.text(0.012, 0.1, textwrap.fill(literal(text, len(text)), 60), color=MUTED, fontsize=9)
     return figure
 
 
@@ -95,7 +95,7 @@ def _cells(axes: Axes, shares: NDArray[np.floating], down: Sequence[str], across
     axes.pcolormesh(*edges, shares, cmap=opacities, vmin=0, vmax=1, edgecolors=GRID, linewidth=0.4)
     axes.invert_yaxis()
     axes.set_aspect("equal")
-    down, across = ([plain(visible(symbol), LABEL) for symbol in symbols] for symbols in (down, across))
+    down, across = ([literal(visible(symbol), LABEL) for symbol in symbols] for symbols in (down, across))
     axes.set_xticks(range(len(across)), across, rotation=90 if max(map(len, across)) > 2 else 0)
     axes.set_yticks(range(len(down)), down)
     axes.xaxis.tick_top()

@@ -28,8 +28,8 @@ from pipeline.reranking.counts import Counts, fingerprints
 from pipeline.reranking.language_model import CharacterLanguageModel
 from pipeline.reranking.neighbours import Neighbourhood, comparable
 
-FOLDER = Path("models/features")
-ARRAYS, METADATA = "features.npz", "features.json"
+FEATURES_FOLDER = Path("models/features")
+ARRAYS, FEATURES_METADATA = "features.npz", "features.json"
 FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
 DIGEST = "sha256"  # of metadata and files
 
@@ -150,13 +150,13 @@ class FeatureExtractor:
             "targets_of_source": self.targets_of_source,
         }
         text = json.dumps({**content, DIGEST: _digest(content, folder)}, ensure_ascii=False, indent=0)
-        (folder / METADATA).write_text(text + "\n", encoding="utf-8", newline="\n")
+        (folder / FEATURES_METADATA).write_text(text + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
-    def load(cls, folder: Path = FOLDER) -> "FeatureExtractor":
+    def load(cls, folder: Path = FEATURES_FOLDER) -> "FeatureExtractor":
         """Read what `save` wrote; raises `UserError` where a file is missing or a bit of one has changed."""
         try:
-            content = json.loads((folder / METADATA).read_bytes().decode())
+            content = json.loads((folder / FEATURES_METADATA).read_bytes().decode())
             if content.pop(DIGEST, None) != _digest(content, folder):
                 raise ValueError("their content is not what this version writes")
             parts = load_arrays(folder / ARRAYS)

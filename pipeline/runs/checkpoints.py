@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
-FOLDER, ENDING, LOCK, FINISHED = ".checkpoints", ".checkpoint", "lock", "finished"
+CHECKPOINTS, ENDING, LOCK, FINISHED = ".checkpoints", ".checkpoint", "lock", "finished"
 HEADER = b"tandem checkpoint 1\n"
 KEPT = 2  # the newest, and one to fall back to
 OLD = 30 * 24 * 3600  # seconds after which nobody is expected to resume

@@ -1,7 +1,7 @@
 """Run folders: where each training is kept, what it depends on, and the metadata of what it spent and reached.
 
     models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
-    models/timings/STRATEGY/SEED/  timings.csv, environment.json: what the clock and the machine said meanwhile
+    models/timings/STRATEGY/SEED/  timings.csv, environment.json: seconds, use of the machine, software
 
 Strategies are known by name. `pretrain` is not a strategy: it is the autoencoder that some strategies start from.
 """
@@ -40,7 +40,7 @@ def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
 
 
 def timings_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
-    """The folder with what the clock and the machine said during a training."""
+    """The folder with the timings and the environment of a training."""
     return models / "timings" / strategy / str(seed)
 
 

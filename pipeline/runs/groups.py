@@ -15,7 +15,7 @@ from pipeline.runs.folders import MODELS, PRETRAIN, JsonFile, RunMetadata, run_f
 
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
-METADATA = "metadata.json"
+RERANK_METADATA = "metadata.json"
 DEFAULT_STRATEGY = "tandem"  # the one that predicts if it is trained
 
 
@@ -27,7 +27,7 @@ class RerankMetadata(JsonFile):
     source, as in the data that the networks were trained on.
     """
 
-    FILE: ClassVar[str] = METADATA
+    FILE: ClassVar[str] = RERANK_METADATA
 
     data: str
     networks: dict[int, str]

@@ -3,16 +3,16 @@
 from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
-from pipeline.reranking.features import FOLDER, FeatureExtractor
+from pipeline.reranking.features import FEATURES_FOLDER, FeatureExtractor
 
 
 @explain_user_errors
 def main() -> None:
     """Learn the features and save them; without `decoding.order: rerank` the folder stays empty."""
     params = load_params()
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    FEATURES_FOLDER.mkdir(parents=True, exist_ok=True)
     if params.decoding.order is Order.RERANK:
-        FeatureExtractor.learn(Prepared.open(PREPARED), params.prepare.hold_out_targets).save(FOLDER)
+        FeatureExtractor.learn(Prepared.open(PREPARED), params.prepare.hold_out_targets).save(FEATURES_FOLDER)
 
 
 if __name__ == "__main__":

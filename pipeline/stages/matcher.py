@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.matcher.network import FOLDER
+from pipeline.matcher.network import MATCHER_FOLDER
 from pipeline.matcher.training import RANK, MatchingData, calibrate, new_training
 from pipeline.model.inference import TrainedModel
 from pipeline.runs.environment import Usage
@@ -41,8 +41,8 @@ def main() -> None:
             losses = f"loss {row['loss_paired']:.3f}  dev {RANK.replace('_', ' ')} {row[f'dev_{RANK}']:.3f}"
             print(f"matcher {seed}  {row['step']}/{settings.steps}  {losses}", flush=True)
     calibrate(matcher, prepared.dev, data.negatives["dev"])
-    matcher.save(FOLDER)
-    history.save(FOLDER, TIMINGS_FOLDER)
+    matcher.save(MATCHER_FOLDER)
+    history.save(MATCHER_FOLDER, TIMINGS_FOLDER)
     metrics = {
         "encoder": settings.encoder.value,
         "parameters": matcher.siamese.count_params(),

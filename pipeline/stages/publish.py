@@ -2,7 +2,7 @@
 
 from pipeline.config.params import load_params
 from pipeline.errors import explain_user_errors
-from pipeline.runs.checkpoints import FOLDER, clear
+from pipeline.runs.checkpoints import CHECKPOINTS, clear
 from pipeline.tracking.client import project_root
 from pipeline.tracking.publish import publish
 
@@ -11,7 +11,7 @@ from pipeline.tracking.publish import publish
 def main() -> None:
     """Complete the comparison in MLflow, with a warning if it is down, and remove checkpoints of finished trainings."""
     publish(load_params())
-    clear(project_root() / FOLDER)
+    clear(project_root() / CHECKPOINTS)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def _strategy(params: Params) -> str:
 def _train_seeds(strategy: str, seeds: Sequence[int], params: Params, prepared: Prepared) -> None:
     threads, is_chief = params.training.threads, True
     work: Callable[[Any], Iterator[Message]] = partial(
-        _train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.FOLDER
+        _train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.CHECKPOINTS
     )
     items: Sequence[Any] = seeds
     jobs = jobs_for(len(seeds), threads)

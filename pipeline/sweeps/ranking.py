@@ -22,7 +22,7 @@ from pipeline.report import figures
 from pipeline.report.tables import markdown_table
 from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import SECONDS, STEP
-from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, STOPPED, Result, Trial, plain
+from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, STOPPED, Result, Trial, yaml_text
 
 SHOWN = 20  # rows of a table on the terminal
 WIDE = 4096  # characters: no line of params.yaml is broken
@@ -39,7 +39,7 @@ def trials_table(pairs: Iterable[tuple[Trial, Result]], parameters: Sequence[str
             "trial": trial,
             "strategy": trial.strategy,
             "seed": trial.seed,
-            **{name: plain(trial.changes[name]) if name in trial.changes else UNSET for name in parameters},
+            **{name: yaml_text(trial.changes[name]) if name in trial.changes else UNSET for name in parameters},
             "ending": result.ending,
             "steps": int(result.rows[-1][STEP]),
             "best_step": int(result.best[STEP]),
@@ -75,7 +75,7 @@ def table(ranking: pd.DataFrame) -> str:
 
 def verdict(best: Any) -> str:
     """The best configuration, a row of `ranked`, in a sentence."""
-    setting = ", ".join(f"{name}: {plain(value)}" for name, value in best["trial"].changes.items())
+    setting = ", ".join(f"{name}: {yaml_text(value)}" for name, value in best["trial"].changes.items())
     name = f"{best['strategy']} with {setting}" if setting else best["strategy"]
     seeds = f"mean of {best['seeds']} seeds" if best["seeds"] > 1 else "one seed"
     return f"best: {name}, {best['mean']:.1%} of dev words right ({seeds})"
@@ -137,8 +137,8 @@ def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Fig
     for number, labels in enumerate(axes.values()):
         plot.axvline(number, color=figures.GRID, linewidth=0.8, zorder=0)
         for text, height in list(labels.items())[:: math.ceil(len(labels) / LABELS)]:
-            plot.text(number + 0.03, height, figures.plain(text), **style)
-    names = [figures.plain(name).replace(".", ".\n") for name in axes]
+            plot.text(number + 0.03, height, figures.literal(text), **style)
+    names = [figures.literal(name).replace(".", ".\n") for name in axes]
     plot.set_xticks(range(len(axes)), names, fontsize=8, color=figures.MUTED)
     plot.set(yticks=[], xlim=(-0.1, len(axes) - 0.55), ylim=(-0.05, 1.05))
     plot.tick_params(length=0)

@@ -51,7 +51,7 @@ class Trial:
     @property
     def title(self) -> str:
         """Strategy, seed and changes in words; different for all trials of a sweep."""
-        changes = (f"{name} {plain(value)}" for name, value in self.changes.items())
+        changes = (f"{name} {yaml_text(value)}" for name, value in self.changes.items())
         return ", ".join([self.strategy, f"seed {self.seed}", *changes])
 
     @property
@@ -155,7 +155,7 @@ def code() -> str:
     return joined(_digest_of_code(*PREPARES, folders.TRAINER), *map(version, folders.COMPUTING))
 
 
-def plain(value: Any) -> str:
+def yaml_text(value: Any) -> str:
     """The value of a parameter as in YAML, without spaces."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).replace('"', "")
 

@@ -40,7 +40,7 @@ OUTPUTS, TRAINED, PUBLISHED, REUSED = "tandem.outputs", "tandem.trained", "tande
 
 # Settings of MLflow unless the user has set them. By its own defaults, every call waits minutes for a server that is
 # down, and the UI starts eight more processes that judge language models.
-ENVIRONMENT = {
+MLFLOW_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -254,7 +254,7 @@ def without_password(text: str) -> str:
 
 def import_mlflow() -> None:
     """Import MLflow ahead of its first use, while there is time; an error shows when it is used."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with contextlib.suppress(Exception):
         import mlflow  # noqa: F401

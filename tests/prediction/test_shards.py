@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.prediction import shards
-from pipeline.prediction.shards import Row, find_shards, read, slices
+from pipeline.prediction.shards import SourceRow, find_shards, read, slices
 
 LINES = ["F AO", "K", "", "été", "F AO R K", "K" * 30, "x"]
 
 
-def rows(path: Path, column: str | None = None) -> list[Row]:
+def rows(path: Path, column: str | None = None) -> list[SourceRow]:
     """All rows of a file, slice by slice."""
     (shard,) = find_shards(str(path))
     return [row for piece in slices(shard, column) for part in read(piece) for row in part]
@@ -91,14 +91,18 @@ def test_another_column_can_be_named(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_said_in_its_own_row(tmp_path: Path) -> None:
     assert rows(write(tmp_path / "a.txt", b"F\n\xff\nK\n")) == [
-        Row("F"),
-        Row("\N{REPLACEMENT CHARACTER}", "is not UTF-8 at its byte 1"),
-        Row("K"),
+        SourceRow("F"),
+        SourceRow("\N{REPLACEMENT CHARACTER}", "is not UTF-8 at its byte 1"),
+        SourceRow("K"),
     ]
-    assert rows(parquet(tmp_path / "b.parquet", ["F", None, "K"])) == [Row("F"), Row(None, "is null"), Row("K")]
+    assert rows(parquet(tmp_path / "b.parquet", ["F", None, "K"])) == [
+        SourceRow("F"),
+        SourceRow(None, "is null"),
+        SourceRow("K"),
+    ]
     assert rows(write(tmp_path / "c.tsv", b"number\tsource\n1\tF\n2\n")) == [
-        Row("F"),
-        Row(None, "is missing: the line has 1 columns"),
+        SourceRow("F"),
+        SourceRow(None, "is missing: the line has 1 columns"),
     ]
 
 
@@ -108,11 +112,11 @@ def test_an_endless_line_costs_a_row_and_no_memory(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(shards, "SLICE_BYTES", size)
         found = rows(write(tmp_path / "a.txt", b"F\n" + b"K" * 100 + b"\nshort\n12345678\n1234567\n"))
         assert found == [
-            Row("F"),
-            Row("KKKKKKKK…", "is in a line of more than 8 bytes"),
-            Row("short"),
-            Row("12345678…", "is in a line of more than 8 bytes"),  # with its end it has 9
-            Row("1234567"),
+            SourceRow("F"),
+            SourceRow("KKKKKKKK…", "is in a line of more than 8 bytes"),
+            SourceRow("short"),
+            SourceRow("12345678…", "is in a line of more than 8 bytes"),  # with its end it has 9
+            SourceRow("1234567"),
         ]
 
 

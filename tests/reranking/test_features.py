@@ -13,7 +13,7 @@ from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis
-from pipeline.reranking.features import FEATURES, FILES, METADATA, MODEL_RANGE, FeatureExtractor
+from pipeline.reranking.features import FEATURES, FEATURES_METADATA, FILES, MODEL_RANGE, FeatureExtractor
 
 PAIRS = [("vnd", "und"), ("vnd", "und"), ("vnd", "unt"), ("hus", "haus"), ("vns", "uns")]
 LISTED = ["und", "uns", "unds", "haus", "haus", "hus", "maus", "uhr"]
@@ -127,11 +127,11 @@ def test_the_same_features_are_saved_as_identical_bytes(prepared: Prepared, tmp_
     for name in ("a", "b"):
         FeatureExtractor.learn(prepared, held_out=False).save(tmp_path / name)
     FeatureExtractor.load(tmp_path / "a").save(tmp_path / "c")
-    for name in (*FILES, METADATA):
+    for name in (*FILES, FEATURES_METADATA):
         assert len({(tmp_path / folder / name).read_bytes() for folder in ("a", "b", "c")}) == 1
 
 
-@pytest.mark.parametrize("name", [*FILES, METADATA])
+@pytest.mark.parametrize("name", [*FILES, FEATURES_METADATA])
 def test_a_changed_bit_or_missing_file_is_an_error(prepared: Prepared, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "features"
     FeatureExtractor.learn(prepared, held_out=False).save(folder)
@@ -140,7 +140,7 @@ def test_a_changed_bit_or_missing_file_is_an_error(prepared: Prepared, tmp_path:
         changed = bytearray(whole)
         changed[place] ^= 1 << rng.integers(8)
         (folder / name).write_bytes(changed)
-        if name == METADATA and _same_json(bytes(changed), whole):
+        if name == FEATURES_METADATA and _same_json(bytes(changed), whole):
             continue
         with pytest.raises(UserError, match="features is missing or damaged"):
             FeatureExtractor.load(folder)

@@ -15,7 +15,7 @@ from pipeline.config.params import load_params
 from pipeline.errors import UserError
 from pipeline.runs.groups import RunGroup
 from pipeline.serving import application as endpoint
-from pipeline.tracking.client import ENVIRONMENT, Connection, tracking_uri
+from pipeline.tracking.client import MLFLOW_ENVIRONMENT, Connection, tracking_uri
 from pipeline.tracking.models import load_model, publish_models
 from pipeline.tracking.runs import Run
 from tests.conftest import Call
@@ -252,7 +252,7 @@ def test_through_a_server_models_are_logged_registered_and_loaded_alike(
     monkeypatch.chdir(tmp_path / "project")
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = mlflow_server(port, "sqlite:///mlflow.db", tmp_path / "artifacts")
-    with running(command, tmp_path, f"{address}/health", ENVIRONMENT):
+    with running(command, tmp_path, f"{address}/health", MLFLOW_ENVIRONMENT):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         publish()
         publish("second")

@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Dropout
 from pipeline.model.network import Network, Sizes
-from pipeline.runs.checkpoints import FOLDER
+from pipeline.runs.checkpoints import CHECKPOINTS
 from pipeline.runs.folders import HISTORY, RunMetadata, run_folder
 from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
@@ -87,7 +87,7 @@ def end(stage: "subprocess.Popen[str]") -> tuple[int, str]:
 def wait_for(batches: int, folder: Path, stage: "subprocess.Popen[str]") -> None:
     """Until a training has a checkpoint after so many batches."""
     deadline = time.monotonic() + PATIENCE
-    while not any(int(path.stem) >= batches for path in (folder / FOLDER).glob("*/*.checkpoint")):
+    while not any(int(path.stem) >= batches for path in (folder / CHECKPOINTS).glob("*/*.checkpoint")):
         assert stage.poll() is None, end(stage)
         assert time.monotonic() < deadline
         time.sleep(0.002)
