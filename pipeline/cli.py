@@ -150,7 +150,7 @@ def sizes() -> None:
             "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
         )
     save(rows, params)
-    plot = MATCHER_FOLDER / "sizes.png"
+    plot = SIZES_FOLDER / "sizes.png"
     figure = accuracy_by_pairs(rows, list(params.strategies), params.evaluate.confidence)
     save_figure(figure, plot, "Words right in the test set by pairs to learn from")
     print(f"{sizes_table(rows)}\nThe same as a plot: {plot}. To add it to the report: `dvc repro report`")
