@@ -120,11 +120,20 @@ def test_dvc_says_of_a_changed_module_exactly_which_stages_it_decides(clone: Pat
 
 @pytest.mark.slow
 def test_comments_in_all_modules_train_nothing_and_add_no_comparison(clone: Path) -> None:
-    before, known = state(clone), comparisons(clone)
+    before = state(clone)
     for path in (clone / "pipeline").rglob("*.py"):
         path.write_text(path.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
     output = run(clone, "dvc", "repro")
-    assert ran(output) >= TRAININGS
     assert output.count("trainings are finished and kept") == len(TRAININGS)
-    assert not {"evaluate", "report"} & ran(output) or comparisons(clone) == known
     assert state(clone) == before
+
+
+@pytest.mark.slow
+def test_code_that_trains_the_same_weights_reruns_nothing_after_training_and_adds_no_comparison(clone: Path) -> None:
+    known = comparisons(clone)
+    with (clone / "pipeline" / "training" / "trainer.py").open("a", encoding="utf-8") as module:
+        module.write("\nANOTHER = 1\n")
+    output = run(clone, "dvc", "repro")
+    assert TRAININGS <= ran(output) <= TRAININGS | {"report", "publish"}
+    assert "finished and kept" not in output
+    assert comparisons(clone) == known

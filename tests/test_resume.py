@@ -17,6 +17,7 @@ from pipeline.data.prepared import Prepared, write_prepared
 from pipeline.errors import UserError, show_logs
 from pipeline.model.network import WEIGHTS
 from pipeline.runs.folders import (
+    KEY,
     METADATA,
     PRETRAIN,
     TIMINGS,
@@ -190,7 +191,7 @@ def test_nothing_of_a_run_folder_depends_on_the_clock(prepared: Prepared, whole:
     assert {path.name: path.read_bytes() for path in one.iterdir()} == {
         path.name: path.read_bytes() for path in two.iterdir()
     }
-    assert [path.name for path in timings_folder("supervised", 0, tmp_path).iterdir()] == [TIMINGS]
+    assert {path.name for path in timings_folder("supervised", 0, tmp_path).iterdir()} == {KEY, TIMINGS}
 
 
 def test_a_run_folder_is_finished_for_its_key_alone_and_while_it_is_undamaged(
@@ -203,7 +204,7 @@ def test_a_run_folder_is_finished_for_its_key_alone_and_while_it_is_undamaged(
     shutil.copytree(timings_folder("supervised", 0, whole), timings)
     assert is_finished("supervised", 0, key, tmp_path)
     assert not is_finished("supervised", 0, "another key", tmp_path)
-    for path in (*folder.iterdir(), timings / TIMINGS):
+    for path in (*folder.iterdir(), timings / TIMINGS, timings / KEY):
         content = path.read_bytes()
         path.unlink()
         assert not is_finished("supervised", 0, key, tmp_path), path

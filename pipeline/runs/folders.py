@@ -1,7 +1,7 @@
 """Run folders: where each training is kept, what it depends on, and the metadata of what it spent and reached.
 
     models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
-    models/timings/STRATEGY/SEED/  timings.csv, environment.json: seconds, use of the machine, software
+    models/timings/STRATEGY/SEED/  timings.csv, environment.json, key.txt: what may differ where results are identical
 
 Strategies are known by name. `pretrain` is not a strategy: it is the autoencoder that some strategies start from.
 """
@@ -25,6 +25,7 @@ MODELS = Path("models")
 HISTORY = "history.csv"  # a row per evaluation on the development data
 TIMINGS = "timings.csv"  # for the same evaluations: seconds, processor and memory
 METADATA = "run.json"
+KEY = "key.txt"  # beside the results, because code that is only written in another way gives another key
 
 PREPARATION = ("data.", "prepare.")  # parameters of stage prepare
 TRAINER = "pipeline.training.trainer"  # the module whose code decides a training
@@ -71,11 +72,11 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
 
 
 def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bool:
-    """Whether the run folder holds the whole and undamaged results of the training with this key, and its timings."""
+    """Whether the run folder holds the whole and undamaged results of the training with this key."""
     folder, timings = run_folder(strategy, seed, models), timings_folder(strategy, seed, models)
     try:
-        metadata = RunMetadata.load(folder)
-        return (metadata.key, metadata.content) == (key, content_digest(folder)) and (timings / TIMINGS).is_file()
+        is_key = all((timings / name).is_file() for name in (KEY, TIMINGS)) and (timings / KEY).read_text() == key
+        return is_key and RunMetadata.load(folder).content == content_digest(folder)
     except UserError:
         return False
 
@@ -114,15 +115,14 @@ class JsonFile:
 class RunMetadata(JsonFile):
     """run.json: what a training spent and what it reached on the development data.
 
-    key: see `training_key`. content, data: digests of the other files, and of the prepared data. parameters: number of
-    weights. steps, batches: of the counted task, and of all. symbols: of targets trained on. best_step: of the weights.
+    content, data: digests of the other files, and of the prepared data. parameters: number of weights. steps, batches:
+    of the counted task, and of all. symbols: of targets trained on. best_step: of the weights.
     """
 
     FILE: ClassVar[str] = METADATA
 
     strategy: str
     seed: int
-    key: str
     content: str
     data: str
     parameters: int

@@ -81,7 +81,7 @@ def run_training(
     workers: all of them call this; the chief alone reads and writes checkpoints, evaluates and writes the run folder. A
     worker that is alone trains on the same batches, those of all `training.workers`.
     """
-    folder = folders.run_folder(strategy, seed, models)
+    folder, timings = folders.run_folder(strategy, seed, models), folders.timings_folder(strategy, seed, models)
     key = folders.training_key(strategy, params, prepared.digest, seed, models)
     checkpoints = checkpoints if workers.is_chief else None
     with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
@@ -119,11 +119,10 @@ def run_training(
             (folder / folders.METADATA).unlink(missing_ok=True)  # until all other files are those of this training
             save_network(network, folder)
             save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
-            history.save(folder, folders.timings_folder(strategy, seed, models))
+            history.save(folder, timings)
             metadata = folders.RunMetadata(
                 strategy=strategy,
                 seed=seed,
-                key=key,
                 content=folders.content_digest(folder),
                 data=prepared.digest,
                 parameters=network.count_params(),
@@ -134,6 +133,7 @@ def run_training(
                 **progress.best.columns,
             )
             metadata.save(folder)
+            (timings / folders.KEY).write_text(key)
         except OSError as error:
             raise UserError(
                 f"{folder} cannot be written ({error}): make room there; the next `dvc repro` resumes from the last "

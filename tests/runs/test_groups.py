@@ -56,7 +56,7 @@ def test_runs_on_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     for seed, data in enumerate("ab"):
         run_folder("tandem", seed).mkdir(parents=True)
-        metadata = RunMetadata("tandem", seed, "key", "content", data, 1, 1, 1, 1, 1, 0.5, 0.5)
+        metadata = RunMetadata("tandem", seed, "content", data, 1, 1, 1, 1, 1, 0.5, 0.5)
         metadata.save(run_folder("tandem", seed))
     assert [metadata.seed for metadata in RunGroup("tandem", (0,)).run_metadata("a")] == [0]
     with pytest.raises(UserError, match="models/tandem/1 was trained on other data"):

@@ -48,7 +48,7 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         save_alphabets(run, prepared.source_alphabet, prepared.target_alphabet)
         (run / "history.csv").write_text(f"step,dev_word_accuracy\n10,{accuracy}\n", encoding="utf-8")
         content = content_digest(run)
-        RunMetadata(strategy, seed, "key", content, prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5).save(run)
+        RunMetadata(strategy, seed, content, prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5).save(run)
         networks.setdefault(strategy, {})[seed] = content
         (folder / RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
         replace(TRUSTS_PAIRS, accuracy=accuracy + 0.25).save(folder / RunGroup(strategy, (seed,)).reranker)

@@ -109,7 +109,7 @@ def test_a_trial_that_was_stopped_and_finished_later_is_finished(tmp_path: Path,
     timings = timings_folder("two_stage", 0, tmp_path)
     timings.mkdir(parents=True)
     (timings / TIMINGS).write_text("step,seconds\n10,1.5\n30,4.5\n", encoding="utf-8")
-    RunMetadata("two_stage", 0, "key", "content", "data", 99, 30, 30, 200, 30, 0.5, 0.25).save(run)
+    RunMetadata("two_stage", 0, "content", "data", 99, 30, 30, 200, 30, 0.5, 0.25).save(run)
     result = load_result(trial(params), tmp_path)
     assert result
     assert stopped
