@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.params import Decoding, Order
+from pipeline.config.params import Decoding, Order, load_params
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest, joined
@@ -16,9 +16,8 @@ from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 NETWORKS, FEATURES, RERANKER = "networks", "features", "reranker.json"  # in the folder of a bundle
 NETWORK_FILES = ("network.json", "network.weights.h5", SOURCE_ALPHABET, TARGET_ALPHABET)
 
-# For runs without a reranker:
+# For runs without a reranker.
 BEAM = Decoding(order=Order.BEAM, beam_width=8, neighbours=0, ensemble=False, seed=0)
-MAX_SYMBOLS = 1_000  # of a source
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +40,18 @@ def group_metadata(group: RunGroup, order: Order | None) -> RerankMetadata:
         if order is None:
             logger.warning("predictions are ranked by the model's scores, not reranked: %s", error)
         runs = [RunMetadata.load(run_folder(group.strategy, seed)) for seed in group.seeds]
-        metadata = RerankMetadata(runs[0].data, {run.seed: run.content for run in runs}, MAX_SYMBOLS, BEAM)
+        metadata = RerankMetadata(runs[0].data, {run.seed: run.content for run in runs}, BEAM)
     networks = {seed: metadata.networks[seed] for seed in group.seeds}
     decoding = replace(metadata.decoding, order=order or metadata.decoding.order)
     return replace(metadata, networks=networks, decoding=decoding)
 
 
 def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> None:
-    """Copy the files that a group in models/ predicts with; errors and `order` as for `group_metadata`."""
-    metadata = group_metadata(group, order)
+    """Copy the files that a group in models/ predicts with; errors and `order` as for `group_metadata`.
+
+    A source may have as many symbols as `prepare.max_symbols` of the project says.
+    """
+    metadata = replace(group_metadata(group, order), max_symbols=load_params().prepare.max_symbols)
     for seed in group.seeds:
         network = folder / NETWORKS / str(seed)
         network.mkdir(parents=True)

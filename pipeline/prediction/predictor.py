@@ -16,11 +16,11 @@ from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
-from pipeline.prediction.bundle import FEATURES, MAX_SYMBOLS, NETWORKS, RERANKER, group_metadata
+from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metadata
 from pipeline.reranking.features import FEATURES_FOLDER, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
-from pipeline.runs.groups import RerankMetadata, RunGroup
+from pipeline.runs.groups import MAX_SYMBOLS, RerankMetadata, RunGroup
 
 LARGEST = 100  # beam width and n-best list
 

@@ -16,6 +16,7 @@ from pipeline.runs.folders import MODELS, PRETRAIN, JsonFile, RunMetadata, run_f
 RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
 RERANK_METADATA = "metadata.json"
+MAX_SYMBOLS = 1_000  # of a source that a predictor in models/ takes
 DEFAULT_STRATEGY = "tandem"  # the one that predicts if it is trained
 
 
@@ -24,15 +25,15 @@ class RerankMetadata(JsonFile):
     """metadata.json: what the rerankers of a strategy were fitted with, and how they predict unless asked otherwise.
 
     data: digest of the prepared data. networks: digest of each seed's run, `RunMetadata.content`. max_symbols: of a
-    source, as in the data that the networks were trained on.
+    source; a bundle has `prepare.max_symbols`.
     """
 
     FILE: ClassVar[str] = RERANK_METADATA
 
     data: str
     networks: dict[int, str]
-    max_symbols: int
     decoding: Decoding
+    max_symbols: int = MAX_SYMBOLS
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -43,7 +44,7 @@ class RerankMetadata(JsonFile):
     def of(cls, strategy: str, params: Params, data: str) -> "RerankMetadata":
         """Metadata for rerankers fitted now; raises `UserError` if a run was not trained on the data of that digest."""
         runs = RunGroup(strategy, params.seeds).run_metadata(data)
-        return cls(data, {run.seed: run.content for run in runs}, params.prepare.max_symbols, params.decoding)
+        return cls(data, {run.seed: run.content for run in runs}, params.decoding)
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ DECODING = Decoding(order=Order.RERANK, beam_width=8, neighbours=0, ensemble=Tru
 
 
 def test_metadata_is_read_as_it_was_written(tmp_path: Path) -> None:
-    metadata = RerankMetadata("0" * 64, {0: "a", 7: "b"}, 60, DECODING)
+    metadata = RerankMetadata("0" * 64, {0: "a", 7: "b"}, DECODING, 60)
     metadata.save(tmp_path)
     assert RerankMetadata.load(tmp_path) == metadata
 
 
 @pytest.mark.parametrize("damage", [{"data": None}, {"decoding": {"order": "best"}}, {"more": 1}])
 def test_damaged_metadata_says_what_to_do(tmp_path: Path, damage: dict[str, object]) -> None:
-    RerankMetadata("0" * 64, {0: "a"}, 60, DECODING).save(tmp_path)
+    RerankMetadata("0" * 64, {0: "a"}, DECODING, 60).save(tmp_path)
     path = tmp_path / "metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | damage))
     with pytest.raises(UserError, match=r"metadata\.json cannot be used .*: run `dvc repro`"):

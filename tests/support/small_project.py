@@ -1,6 +1,5 @@
 """A project as `dvc repro` leaves it, made in a second: untrained networks, data, rerankers that trust the pairs."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,9 +51,11 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         networks.setdefault(strategy, {})[seed] = content
         (folder / RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
         replace(TRUSTS_PAIRS, accuracy=accuracy + 0.25).save(folder / RunGroup(strategy, (seed,)).reranker)
-        RerankMetadata(prepared.digest, networks[strategy], MAX_SYMBOLS, decoding).save(folder / RERANKERS / strategy)
+        RerankMetadata(prepared.digest, networks[strategy], decoding).save(folder / RERANKERS / strategy)
     TRUSTS_PAIRS.save(folder / RunGroup("tandem", (0, 1)).reranker)
-    shutil.copy(PROJECT / "params.yaml", folder)
+    shipped = (PROJECT / "params.yaml").read_text(encoding="utf-8")
+    params = shipped.replace("max_symbols: 60", f"max_symbols: {MAX_SYMBOLS}")
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
 
 
 def save_small_model(root: Path) -> Path:

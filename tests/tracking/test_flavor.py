@@ -251,10 +251,10 @@ def test_requests_at_the_same_time_get_each_their_own_rows(address: str, predict
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ('{"inputs": ["F AO", 3]}', "source 2 is no string"),
-        ('{"inputs": ["F AO", null]}', "source 2 is no string"),
+        ('{"inputs": ["F AO", 3]}', "source 2 is not a string"),
+        ('{"inputs": ["F AO", null]}', "source 2 is not a string"),
         ('{"inputs": "F AO"}', "inputs: input should be a valid array"),
-        ('{"inputs": [["F AO"]]}', "source 1 is no string"),
+        ('{"inputs": [["F AO"]]}', "source 1 is not a string"),
         ('{"inputs": [""]}', "source 1 is empty"),
         ('{"inputs": ["F F F F F F"]}', "source 1 has 6 symbols, at most 5 are possible"),
         ('{"inputs": ["F"], "params": {"n_best": 0}}', "n_best is 0, but must be a whole number from 1 to 100"),
