@@ -60,7 +60,7 @@ def of_variant(name: str, params: Params) -> tuple[str, Params]:
 
 
 def prepare(data: Path, cell: Cell, dev_lines: int | None, folder: Path) -> Prepared:
-    """The cell's block of training lines, with all of dev or its beginning, all of test, and the target list."""
+    """The cell's block of training lines, with all of dev or its first lines, all of test, and the target list."""
 
     def file(name: str) -> Path:
         for path in (data / cell.corpus / f"{name}.gz", data / cell.corpus / name):

@@ -66,7 +66,7 @@ def fault_of(source: str) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """Show a value in a message: on one line, and only its beginning if it is long."""
+    """Show a value in a message: on one line, and cut after `SHOWN` characters."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 

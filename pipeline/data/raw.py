@@ -28,7 +28,7 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A skipped row; `text` is its beginning, with control characters and invalid bytes escaped."""
+    """A skipped row; `text` is its first bytes, with control characters and invalid bytes escaped."""
 
     file: str
     line: int

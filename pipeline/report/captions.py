@@ -59,7 +59,7 @@ def by_pairs(rows: pd.DataFrame) -> str:
 
 
 def confusions(table: pd.DataFrame, strategy: str, runs: int) -> str:
-    """The most frequent mistakes of a strategy, times for each of its `runs`; rows of `confusions.confusions`."""
+    """The most frequent mistakes of a strategy, times for each of its `runs`; rows of `mistakes.confusions`."""
     mistakes = []
     for row in table[table["strategy"] == strategy].head(MISTAKES).to_dict("records"):
         target, written = (f"“{_ISOLATE}{visible(row[side])}{_END}”" for side in ("target", "written"))

@@ -1,1 +1,1 @@
-"""Models for others: bundled, logged, registered and served over HTTP."""
+"""Models served over HTTP."""

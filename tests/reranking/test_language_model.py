@@ -40,8 +40,8 @@ def next_symbol(model: CharacterLanguageModel, prefix: Sequence[int] | Ids) -> N
 
 @settings(deadline=None)
 @given(st.lists(st.text("abc", max_size=5), min_size=1), st.integers(1, 5), st.text("abc?", max_size=6))
-def test_the_probabilities_of_all_next_symbols_sum_to_one(strings: list[str], order: int, beginning: str) -> None:
-    found = next_symbol(learned(*strings, order=order), ABC.encode(beginning))
+def test_the_probabilities_of_all_next_symbols_sum_to_one(strings: list[str], order: int, prefix: str) -> None:
+    found = next_symbol(learned(*strings, order=order), ABC.encode(prefix))
     assert found.sum() == pytest.approx(1, abs=1e-6)
     assert (found[[END, UNKNOWN, A, B, C]] > 0).all()
     assert (found[[PADDING, START]] == 0).all()
