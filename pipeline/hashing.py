@@ -27,6 +27,11 @@ def digest_of(files: Iterable[Path]) -> str:
     return whole.hexdigest()[:DIGITS]
 
 
+def digest_within(folder: Path, files: Iterable[Path]) -> str:
+    """A digest of files below a folder, names relative to it and content, `DIGITS` long; raises OSError."""
+    return joined(*(f"{path.relative_to(folder).as_posix()} {file_digest(path)}" for path in files))
+
+
 def joined(*parts: str) -> str:
     """A digest of several texts in their order, `DIGITS` long."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pipeline.errors import UserError
 from pipeline.hashing import digest_of, joined
-from pipeline.runs.folders import RunMetadata, content_digest, run_folder
+from pipeline.runs.folders import JsonFile, RunMetadata, content_digest, run_folder
 
 if TYPE_CHECKING:  # what only reads metrics and runs is quick to import
     import pandas as pd
@@ -183,31 +183,18 @@ class EvaluatedRun:
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class EvaluatedRuns:
+class EvaluatedRuns(JsonFile):
     """runs.json: all runs of a comparison.
 
     data: digest of the prepared data. parameters: by dotted name, those that decide the comparison; parameters of the
     matcher, which takes no part in it, are ignored.
     """
 
+    FILE: ClassVar[str] = RUNS
+
     data: str
     parameters: dict[str, Any]
     runs: tuple[EvaluatedRun, ...]
-
-    @classmethod
-    def load(cls, folder: Path = EVALUATION) -> "EvaluatedRuns":
-        """Read what `save` wrote; raises `UserError` for anything else."""
-        path = folder / RUNS
-        try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "its content is not that of this version"
-            raise UserError(f"{path} cannot be used ({reason}): run `dvc repro`") from error
-
-    def save(self, folder: Path = EVALUATION) -> None:
-        """Write runs.json."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUNS).write_bytes(TypeAdapter(EvaluatedRuns).dump_json(self, indent=1) + b"\n")
 
     def check(self, parameters: Mapping[str, Any], data: str) -> None:
         """Raise `UserError` unless these are the deciding parameters, the prepared data and the models of now."""

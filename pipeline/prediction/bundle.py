@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config.params import Decoding, Order, load_params
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET
 from pipeline.errors import UserError
-from pipeline.hashing import file_digest, joined
+from pipeline.hashing import digest_within
 from pipeline.reranking.features import FEATURES_FOLDER
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
@@ -67,4 +67,4 @@ def bundle_digest(folder: Path, order: Order) -> str:
     """A digest of the files of a bundle that decide predictions in an order: without rerank the networks alone."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     decisive = (path for path in files if order is Order.RERANK or path.is_relative_to(folder / NETWORKS))
-    return joined(*(f"{path.relative_to(folder).as_posix()} {file_digest(path)}" for path in decisive))
+    return digest_within(folder, decisive)

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.config.params import Params, flatten
 from pipeline.errors import UserError
 from pipeline.graph import code_digest
-from pipeline.hashing import file_digest, joined
+from pipeline.hashing import digest_within, joined
 
 PRETRAIN = "pretrain"
 MODELS = Path("models")
@@ -33,6 +33,7 @@ COMPUTING = ("tensorflow", "keras", "numpy")  # packages of which another versio
 
 Row = dict[str, int | float]  # of an evaluation: `STEP`, `SECONDS` since training began, and what was measured
 STEP, SECONDS = "step", "seconds"
+ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"  # greedy, both fractions
 
 
 def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
@@ -87,7 +88,7 @@ def content_digest(folder: Path) -> str:
         files = sorted(path for path in folder.iterdir() if path.name != METADATA)
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}): run `dvc repro`") from error
-    return joined(*(f"{path.name} {file_digest(path)}" for path in files))
+    return digest_within(folder, files)
 
 
 class JsonFile:

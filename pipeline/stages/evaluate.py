@@ -10,7 +10,7 @@ from pipeline.evaluation.comparison import calibration_table, compare, curves_ta
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
 from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.mistakes import confusions, examples
-from pipeline.evaluation.results import REPORTS, EvaluatedRuns, EvaluationResults, focus_of
+from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns, EvaluationResults, focus_of
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
 from pipeline.stages import watched
@@ -60,7 +60,7 @@ def main() -> None:
         write_predictions(REPORTS / group.predictions, result, prepared.test)
     evaluated = [evaluated_run(group, result) for group, result in results.items() if not group.is_ensemble]
     parameters = {name: value for name, value in decisive_parameters(params).items() if not name.startswith("matcher.")}
-    EvaluatedRuns(prepared.digest, parameters, tuple(evaluated)).save()
+    EvaluatedRuns(prepared.digest, parameters, tuple(evaluated)).save(EVALUATION)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
-from pipeline.errors import UserError, explain_user_errors
+from pipeline.errors import explain_user_errors
 from pipeline.matcher.network import MATCHER_FOLDER
 from pipeline.matcher.training import RANK, MatchingData, calibrate, new_training
 from pipeline.model.inference import TrainedModel
 from pipeline.runs.environment import Usage
-from pipeline.runs.folders import MODELS, RunMetadata, run_folder
+from pipeline.runs.folders import MODELS, run_folder
+from pipeline.runs.groups import RunGroup
 from pipeline.stages import end_on_sigterm
 from pipeline.training.loop import History
 
@@ -59,10 +60,8 @@ def main() -> None:
 
 def load_predictor(strategy: str, seed: int, prepared: Prepared) -> TrainedModel:
     """The predictor of a run on this data; its wrong predictions are hard negatives."""
-    folder = run_folder(strategy, seed)
-    if RunMetadata.load(folder).data != prepared.digest:
-        raise UserError(f"{folder} was trained on other data than data/prepared now holds: run `dvc repro`")
-    return TrainedModel.load(folder)
+    RunGroup(strategy, (seed,)).run_metadata(prepared.digest)  # raises for other data
+    return TrainedModel.load(run_folder(strategy, seed))
 
 
 if __name__ == "__main__":

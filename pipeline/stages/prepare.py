@@ -31,7 +31,7 @@ def main() -> None:
 
 def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
     """The content of reports/prepare.json: counts, lengths in symbols, shares as fractions of rows."""
-    unpaired = {example.target for example in corpus.test}.intersection(corpus.targets)
+    unpaired = prepared.among_unpaired(example.target for example in corpus.test)
     return {
         "origin": corpus.origin,
         "pairs": len(corpus.train),

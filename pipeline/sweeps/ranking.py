@@ -21,8 +21,8 @@ from pipeline.errors import UserError
 from pipeline.report import figures
 from pipeline.report.tables import markdown_table
 from pipeline.runs.checkpoints import write_whole
-from pipeline.runs.folders import SECONDS, STEP
-from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, STOPPED, Result, Trial, yaml_text
+from pipeline.runs.folders import ACCURACY, ERROR_RATE, SECONDS, STEP
+from pipeline.sweeps.trials import STOPPED, Result, Trial, yaml_text
 
 SHOWN = 20  # rows of a table on the terminal
 WIDE = 4096  # characters: no line of params.yaml is broken

@@ -11,8 +11,8 @@ from typing import Any
 from pipeline.config.params import Params, flatten
 from pipeline.hashing import joined
 from pipeline.runs.environment import Environment
-from pipeline.runs.folders import STEP, run_parameters
-from pipeline.sweeps.trials import ACCURACY, ERROR_RATE, Result, Trial
+from pipeline.runs.folders import ACCURACY, ERROR_RATE, STEP, run_parameters
+from pipeline.sweeps.trials import Result, Trial
 from pipeline.tracking.client import KIND, PARENT_ID, PUBLISHED, REUSED, SEED, STRATEGY, TRAINED, Connection
 from pipeline.tracking.runs import Run
 

@@ -24,12 +24,12 @@ from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
 from pipeline.report import figures
 from pipeline.runs import checkpoints
-from pipeline.runs.folders import STEP, Row
+from pipeline.runs.folders import ACCURACY, STEP, Row
 from pipeline.sweeps import ranking
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trainable import COMPLETE, PROBLEM, ROWS, SHARE, prepare, pretrain, train
-from pipeline.sweeps.trials import ACCURACY, FINISHED, Place, Result, Trial, code, load_result, save_stop, yaml_text
+from pipeline.sweeps.trials import FINISHED, Place, Result, Trial, code, load_result, save_stop, yaml_text
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died

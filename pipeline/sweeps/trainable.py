@@ -18,8 +18,8 @@ from ray import tune
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.parallel import THREADS
-from pipeline.runs.folders import PRETRAIN, Row
-from pipeline.sweeps.trials import ACCURACY, Place, Trial, code
+from pipeline.runs.folders import ACCURACY, PRETRAIN, Row
+from pipeline.sweeps.trials import Place, Trial, code
 
 # Keys of a trial's reports: its evaluations since the last report, the per cent of its steps that it has made, whether
 # its run folder is complete, and why it failed.

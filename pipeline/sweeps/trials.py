@@ -24,12 +24,11 @@ from pipeline.graph import code_digest
 from pipeline.hashing import file_digest, joined
 from pipeline.runs import folders
 from pipeline.runs.checkpoints import write_whole
-from pipeline.runs.folders import PRETRAIN, SECONDS, STEP, Row, run_folder, run_parameters
+from pipeline.runs.folders import ACCURACY, ERROR_RATE, PRETRAIN, SECONDS, STEP, Row, run_folder, run_parameters
 
 STOPPED_CSV = "stopped.csv"  # the evaluations of a trial that was stopped early
 FINISHED, STOPPED = "finished", "stopped early"  # how trials end
 PREPARES = ("pipeline.data.corpus", "pipeline.data.prepared")  # the modules that prepare data
-ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.params import Params, flatten
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import results
-from pipeline.evaluation.results import REPORTS, EvaluatedRun, EvaluatedRuns
+from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRun, EvaluatedRuns
 from pipeline.hashing import digest_of, joined
 from pipeline.runs import folders
 from pipeline.runs.checkpoints import write_whole
@@ -64,7 +64,7 @@ def publish(params: Params) -> bool:
     Raises `UserError` if the files do not belong to these parameters, or not to each other. A failure of MLflow is
     logged as a warning.
     """
-    evaluated, data = EvaluatedRuns.load(), Prepared.open().digest
+    evaluated, data = EvaluatedRuns.load(EVALUATION), Prepared.open().digest
     evaluated.check(decisive_parameters(params), data)
     manifest, root = Manifest(params, evaluated), project_root()
     with contextlib.suppress(OSError):  # a store that is as it was when all was published needs no import of MLflow

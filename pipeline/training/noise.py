@@ -14,7 +14,7 @@ from pipeline.config.params import NoiseKind, Params
 from pipeline.data.alignment import Alignment, same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import Integers, StringStore, neighbours
+from pipeline.data.store import Integers, StringStore, neighbours, spans
 from pipeline.errors import UserError
 from pipeline.training.batches import BatchStream, Corruption, Ids
 from pipeline.training.strategies import Phase, Task
@@ -150,8 +150,7 @@ class LearnedNoise:
         empty = np.bincount(rows, piece_lengths[pieces], len(ids)) == 0
         pieces = np.where(empty[rows], self.fallback[symbols], pieces)
         lengths = piece_lengths[pieces]
-        starts = self.piece_offsets[pieces] - (np.cumsum(lengths) - lengths)
-        places = np.arange(lengths.sum()) + np.repeat(starts, lengths)
+        places, _ = spans(self.piece_offsets[pieces], lengths)
         return _rows_of(self.piece_ids[places], np.bincount(rows, lengths, len(ids)).astype(np.int64))
 
     def rewrites(self, limit: int, source_alphabet: Alphabet, target_alphabet: Alphabet) -> pd.DataFrame:

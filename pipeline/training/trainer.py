@@ -23,15 +23,13 @@ from pipeline.model.search import decode, greedy_search
 from pipeline.runs import folders
 from pipeline.runs.checkpoints import Checkpoint, Checkpoints
 from pipeline.runs.environment import Usage
-from pipeline.runs.folders import MODELS, Row
+from pipeline.runs.folders import ACCURACY, ERROR_RATE, MODELS, Row
 from pipeline.training.loop import History, Score, TrainingLoop, TrainingSteps
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Task, phases_of
 from pipeline.training.workers import ALONE, Workers
 
 logger = logging.getLogger(__name__)
-
-ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"  # columns of history.csv, both fractions
 
 
 class DevEvaluation:

@@ -30,10 +30,7 @@ from tests.support.reported_project import make_reported_project
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results") / "project"
-    root.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        make_reported_project(root)
+    make_reported_project(root)
     return root
 
 
@@ -46,7 +43,7 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_what_is_saved_is_loaded(project: Path) -> None:
-    evaluated = EvaluatedRuns.load()
+    evaluated = EvaluatedRuns.load(EVALUATION)
     evaluated.save(project / "again")
     assert EvaluatedRuns.load(project / "again") == evaluated
     assert [run.metadata.strategy for run in evaluated.runs] == ["supervised", "tandem", "tandem"]
@@ -58,42 +55,42 @@ def test_what_is_saved_is_loaded(project: Path) -> None:
 
 
 def test_what_a_run_reached_on_dev_is_with_its_reranker_where_it_has_one(project: Path) -> None:
-    run = EvaluatedRuns.load().runs[1]
+    run = EvaluatedRuns.load(EVALUATION).runs[1]
     assert replace(run, metrics={"dev_best_word_accuracy": 0.5}).dev_accuracy == run.metadata.dev_word_accuracy == 0.5
     assert replace(run, metrics={"dev_best_word_accuracy": 0.5, "dev_rerank_accuracy": 0.625}).dev_accuracy == 0.625
 
 
 def test_it_fits_the_files_that_it_was_made_of(project: Path) -> None:
-    EvaluatedRuns.load().check(decisive_parameters(load_params()), Prepared.open().digest)
+    EvaluatedRuns.load(EVALUATION).check(decisive_parameters(load_params()), Prepared.open().digest)
 
 
 def test_parameters_that_show_in_the_data_or_nowhere_may_differ(project: Path) -> None:
     params = changed(load_params(), {"prepare.on_bad_row": "skip", "tracking.experiment": "other", "matcher.steps": 7})
-    EvaluatedRuns.load().check(decisive_parameters(params), Prepared.open().digest)
+    EvaluatedRuns.load(EVALUATION).check(decisive_parameters(params), Prepared.open().digest)
 
 
 def test_other_parameters_are_refused_by_name(project: Path) -> None:
     params = changed(load_params(), {"strategies.tandem.steps": 7})
     with pytest.raises(UserError, match=r"strategies\.tandem\.steps: 1000, but params\.yaml says 7: run `dvc repro`"):
-        EvaluatedRuns.load().check(decisive_parameters(params), Prepared.open().digest)
+        EvaluatedRuns.load(EVALUATION).check(decisive_parameters(params), Prepared.open().digest)
 
 
 def test_other_data_are_refused(project: Path) -> None:
     with pytest.raises(UserError, match="other data than data/prepared now holds: run `dvc repro`"):
-        EvaluatedRuns.load().check(decisive_parameters(load_params()), "another digest")
+        EvaluatedRuns.load(EVALUATION).check(decisive_parameters(load_params()), "another digest")
 
 
 def test_a_run_that_was_trained_again_is_refused(project: Path) -> None:
     folder = run_folder("tandem", 1)
     (folder / "history.csv").write_text("step,dev_word_accuracy\n20,0.5\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"models/tandem/1 .* changed since reports was made: run `dvc repro`"):
-        EvaluatedRuns.load().check(decisive_parameters(load_params()), Prepared.open().digest)
+        EvaluatedRuns.load(EVALUATION).check(decisive_parameters(load_params()), Prepared.open().digest)
 
 
 def test_a_reranker_that_was_fitted_again_is_refused(project: Path) -> None:
     Path("models/rerank/supervised/0.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"models/rerank/supervised/0\.json changed since"):
-        EvaluatedRuns.load().check(decisive_parameters(load_params()), Prepared.open().digest)
+        EvaluatedRuns.load(EVALUATION).check(decisive_parameters(load_params()), Prepared.open().digest)
 
 
 @pytest.mark.parametrize("content", [None, "no JSON", "{}", json.dumps({"key": 1})])
@@ -102,7 +99,7 @@ def test_a_file_that_is_missing_or_something_else_is_refused(project: Path, cont
     if content is not None:
         (EVALUATION / RUNS).write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"reports/evaluation/runs\.json cannot be used .*: run `dvc repro`"):
-        EvaluatedRuns.load()
+        EvaluatedRuns.load(EVALUATION)
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:

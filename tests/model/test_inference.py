@@ -5,44 +5,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.options import Symbols
 from pipeline.data.alphabet import TARGET_ALPHABET, Alphabet, save_alphabets
-from pipeline.data.corpus import Corpus
-from pipeline.data.examples import Example
-from pipeline.data.prepared import Prepared, write_prepared
+from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.model.backend import keras
 from pipeline.model.inference import TrainedModel
-from pipeline.model.network import Network, Sizes, save_network
+from pipeline.model.network import Network, save_network
 from tests.conftest import small_model
-
-SOURCES = ["abc", "dd", "abc", "cadb"]
+from tests.support.untrained import SOURCES, save_untrained, swapped_words
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Words of a to d; a source writes d for a and a for d."""
-    rng = np.random.default_rng(0)
-    words = ["".join(rng.choice(list("abcd"), size=rng.integers(1, 5))) for _ in range(200)]
-    pairs = [Example(word.translate(str.maketrans("ad", "da")), word) for word in words]
-    folder = tmp_path_factory.mktemp("prepared")
-    corpus = Corpus(pairs[:60], pairs[60:130], pairs[130:150], words[100:], 0, None, "made up")
-    write_prepared(folder, corpus, Symbols.CHARACTERS, Symbols.CHARACTERS)
-    return Prepared.open(folder)
+    return swapped_words(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="module")
 def folders(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two untrained runs on that data, their weights scaled up so that the distributions are far from even."""
-    found = []
-    for seed in (0, 1):
-        keras.utils.set_random_seed(seed)
-        network = Network(small_model(), Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), 6))
-        network.set_weights([3 * weight for weight in network.get_weights()])
-        folder = tmp_path_factory.mktemp(f"run{seed}")
-        save_network(network, folder)
-        save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
-        found.append(folder)
+    """Two untrained runs on that data."""
+    found = [tmp_path_factory.mktemp(f"run{seed}") for seed in (0, 1)]
+    for seed, folder in enumerate(found):
+        save_untrained(folder, prepared, seed)
     return found
 
 

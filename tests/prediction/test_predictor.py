@@ -8,45 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config.options import Symbols
 from pipeline.config.params import Decoding, Order
-from pipeline.data.alphabet import save_alphabets
-from pipeline.data.corpus import Corpus
-from pipeline.data.examples import Example
-from pipeline.data.prepared import Prepared, write_prepared
-from pipeline.model.backend import keras
+from pipeline.data.prepared import Prepared
 from pipeline.model.inference import TrainedModel
-from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.reranking.features import FeatureExtractor
-from tests.conftest import PROJECT, small_model
+from tests.conftest import PROJECT
 from tests.support.small_project import RUNS, make_project
+from tests.support.untrained import SOURCES, save_untrained, swapped_words
 
-SOURCES = ["abc", "dd", "abc", "cadb"]
 RERANK = Decoding(order=Order.RERANK, beam_width=3, neighbours=4, ensemble=False, seed=0)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """Words of a to d; a source writes d for a and a for d."""
-    rng = np.random.default_rng(0)
-    words = ["".join(rng.choice(list("abcd"), size=rng.integers(1, 5))) for _ in range(200)]
-    pairs = [Example(word.translate(str.maketrans("ad", "da")), word) for word in words]
-    folder = tmp_path_factory.mktemp("prepared")
-    corpus = Corpus(pairs[:60], pairs[60:130], pairs[130:150], words[100:], 0, None, "made up")
-    write_prepared(folder, corpus, Symbols.CHARACTERS, Symbols.CHARACTERS)
-    return Prepared.open(folder)
+    return swapped_words(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="module")
 def predictor(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """An untrained model, its weights scaled up so that the distributions are far from even; nothing is fitted."""
-    keras.utils.set_random_seed(0)
-    network = Network(small_model(), Sizes(len(prepared.source_alphabet), len(prepared.target_alphabet), 6))
-    network.set_weights([3 * weight for weight in network.get_weights()])
+    """An untrained model; nothing is fitted."""
     folder = tmp_path_factory.mktemp("run")
-    save_network(network, folder)
-    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
+    save_untrained(folder, prepared)
     return Predictor(TrainedModel.load(folder), RERANK, FeatureExtractor.learn(prepared, held_out=False))
 
 

@@ -1,6 +1,7 @@
 """A project as a whole `dvc repro` leaves it except for MLflow, made in a second: `small_project` with reports."""
 
 import json
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.evaluate import evaluated_run, score, write_predictions
 from pipeline.evaluation.metrics import Resampling
-from pipeline.evaluation.results import REPORTS, EvaluatedRuns
+from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import TIMINGS, timings_folder
 from pipeline.runs.groups import RunGroup, decisive_parameters
@@ -22,8 +23,13 @@ REPORTED = {"comparison.md", "evaluation", "index.html", "matcher.json", "metric
 
 
 def make_reported_project(folder: Path) -> None:
-    """Write params.yaml, data/prepared, models/ and reports/; the current folder has to be `folder`."""
+    """Write params.yaml, data/prepared, models/ and reports/ into `folder`."""
     make_project(folder)
+    with chdir(folder):
+        _train_and_report()
+
+
+def _train_and_report() -> None:
     environment = Environment.here()
     for group in RUNS:
         timings = timings_folder(group.strategy, group.seeds[0])
@@ -53,7 +59,7 @@ def report() -> None:
     ):
         (REPORTS / name).write_text(content, encoding="utf-8")
     evaluated = tuple(evaluated_run(group, result) for group, result in results.items())
-    EvaluatedRuns(prepared.digest, decisive_parameters(load_params()), evaluated).save()
+    EvaluatedRuns(prepared.digest, decisive_parameters(load_params()), evaluated).save(EVALUATION)
 
 
 def _result(group: RunGroup, prepared: Prepared) -> RunResult:

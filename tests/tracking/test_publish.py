@@ -41,10 +41,9 @@ from tests.support.stored import (
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that is reported, in MLflow too, to look at."""
     root = tmp_path_factory.mktemp("publication") / "a project"
-    root.mkdir()
+    make_reported_project(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        make_reported_project(root)
         assert publish(load_params())
     return root
 
