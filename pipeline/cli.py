@@ -13,20 +13,18 @@ import typer
 
 from pipeline.config.params import Order
 from pipeline.errors import UserError, explain_user_errors
-from pipeline.text import cell, check_sources, printable
+from pipeline.text import cell, normal_form, printable
 
 if TYPE_CHECKING:
     from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-STANDARD_INPUT = Path("/dev/stdin")
 FEW = 16  # sources: their search takes less time than compiling it
-MOST_SYMBOLS = 10_000  # of a row that is read; a model may take fewer
 
 INPUT = (
-    "File with a source per line, may be .gz; - is standard input. With --output files or a pattern in quotes, "
-    "'shards/*.parquet': .parquet, .tsv or .txt, also .gz."
+    "File with a source per line (also .gz, .bz2, .xz), TSV or Parquet file, or a pattern in quotes, "
+    "'shards/*.parquet'; - is standard input."
 )
 LAST_REPRO, THIS_MACHINE = "as in the last `dvc repro`.", "this machine alone."
 
@@ -49,11 +47,11 @@ def predict(
     ] = None,
     model: Annotated[str | None, _option("models:/NAME@ALIAS, runs:/... or a folder.", "a run of models/.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for Parquet files, one for each of --input.")] = None,
-    column: Annotated[str | None, _option("Column, with --output.", "source, or the first one of a TSV.")] = None,
+    column: Annotated[str | None, _option("Column of --input.", "source, or the first one of a TSV.")] = None,
     engine: Annotated[Literal["local", "ray"] | None, _option("With --output; ray uses all cores.", "local.")] = None,
     address: Annotated[str | None, _option("With --engine ray: of a cluster.", THIS_MACHINE)] = None,
 ) -> None:
-    """Write a TSV of source, rank, prediction, log probability and confidence to standard output."""
+    """Write a TSV of source, rank, prediction, log probability, confidence and unknown symbols to standard output."""
     if sources and input_file:
         raise UserError("give sources on the command line or --input, not both")
     if ensemble and seed is not None:
@@ -64,8 +62,10 @@ def predict(
         raise UserError("--output needs --input with the name of a file, or a pattern such as 'shards/*.parquet'")
     if output and address and engine != "ray":
         raise UserError("--address is that of a Ray cluster: give --engine ray as well")
-    if not output and (column or engine or address):
-        raise UserError("--column, --engine and --address are for prediction into files: give --output as well")
+    if sources and column:
+        raise UserError("--column names a column of --input: leave it out, or give --input")
+    if not output and (engine or address):
+        raise UserError("--engine and --address are for prediction into files: give --output as well")
     from pipeline.runs.groups import RunGroup  # imports stand where they are needed: a wrong call does not wait
 
     if output:
@@ -83,8 +83,9 @@ def predict(
             runner = partial(run_on_ray, address=address) if engine == "ray" else run_here
             print(predict_shards(shards, output, bundle, options, runner, column))
         return
-    check_sources(sources or [])
-    rows = sources or _read_sources(input_file)
+    from pipeline.prediction.sources import from_arguments, from_input, unknown_symbols, usable
+
+    given = usable(from_arguments(sources) if sources else from_input(input_file, column))
     if model:
         from pipeline.tracking.models import load_model
 
@@ -95,9 +96,12 @@ def predict(
 
         predictor = Predictor.of_runs(group, order)
     options = predictor.options(order, beam_width, n_best)
+    given = usable(given, predictor.length_fault)
+    rows = [source.text for source in given]
+    unknown = unknown_symbols(given, predictor.model.source_alphabet)
     ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
     lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
-    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists)
+    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown)
 
 
 @app.command()
@@ -106,18 +110,18 @@ def match(
     among: Annotated[Path, typer.Option(help="File with a target per line, may be .gz; - is standard input.")],
     top: Annotated[int, typer.Option(min=1, help="Targets per source.")] = 5,
 ) -> None:
-    """Write a TSV of source, rank, target and similarity to standard output: the most likely counterparts in a list."""
-    check_sources(sources)
-    from pipeline.data.corpus import read_targets
+    """Write a TSV of source, rank, target, similarity and unknown symbols: the most likely counterparts in a list."""
+    from pipeline.prediction.sources import from_arguments, targets_among, unknown_symbols, usable
+
+    given = usable(from_arguments(sources))
     from pipeline.matcher.network import MATCHER_FOLDER, Index, Matcher
 
     matcher = Matcher.load(MATCHER_FOLDER)
-    file = STANDARD_INPUT if among == Path("-") else among
-    targets = read_targets(file, matcher.alphabet.target.kind, MOST_SYMBOLS)
-    if not targets:
-        raise UserError(f"{among} is empty: --among needs at least one target to choose from")
-    lists = [[(one.target, one.similarity) for one in row] for row in Index(matcher, targets).search(sources, top)]
-    _print_ranked(("target", "similarity"), sources, lists)
+    targets = targets_among(among, matcher.alphabet.target.kind)
+    unknown = unknown_symbols(given, matcher.alphabet.source)
+    matches = Index(matcher, targets).search([normal_form(source.text) for source in given], top)
+    lists = [[(one.target, one.similarity) for one in row] for row in matches]
+    _print_ranked(("target", "similarity"), [source.text for source in given], lists, unknown)
 
 
 @app.command()
@@ -220,16 +224,6 @@ def main() -> None:
     explain_user_errors(app)()
 
 
-def _read_sources(path: Path | None) -> list[str]:
-    from pipeline.config.options import Symbols
-    from pipeline.data.raw import read_rows
-
-    if path is None and sys.stdin.isatty():
-        raise UserError('give sources, e.g. tandem predict "F AO R K", or --input FILE, or pipe them in')
-    file = STANDARD_INPUT if path in (None, Path("-")) else path
-    return [source for (source,) in read_rows(file, {"source": Symbols.CHARACTERS}, MOST_SYMBOLS, None)]
-
-
 @contextmanager
 def _bundle(model: str | None, group: "RunGroup | None", order: Order | None) -> Iterator[Path]:
     from pipeline.prediction.bundle import write_bundle
@@ -242,12 +236,14 @@ def _bundle(model: str | None, group: "RunGroup | None", order: Order | None) ->
         yield bundle
 
 
-def _print_ranked(columns: tuple[str, ...], sources: Sequence[str], lists: Iterable[Iterable[tuple[Any, ...]]]) -> None:
+def _print_ranked(
+    columns: tuple[str, ...], sources: Sequence[str], lists: Iterable[Iterable[tuple[Any, ...]]], unknown: Sequence[str]
+) -> None:
     """Print a TSV: for each source a row for each text of its list, with numbers about the text."""
-    print("source", "rank", *columns, sep="\t")
-    for source, texts in zip(sources, lists, strict=True):
+    print("source", "rank", *columns, "unknown", sep="\t")
+    for source, texts, symbols in zip(sources, lists, unknown, strict=True):
         for rank, (text, *numbers) in enumerate(texts, start=1):
-            print(cell(source), rank, cell(text), *(f"{number:.4f}" for number in numbers), sep="\t")
+            print(cell(source), rank, cell(text), *(f"{number:.4f}" for number in numbers), symbols, sep="\t")
 
 
 if __name__ == "__main__":

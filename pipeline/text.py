@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -36,6 +36,16 @@ def composed(string: str) -> str:
     return unicodedata.normalize("NFC", string)
 
 
+def one_spaced(string: str) -> str:
+    """A string without white space around it, and with one space for each run of white space in it."""
+    return " ".join(string.split())
+
+
+def normal_form(string: str) -> str:
+    """The form in which all that reads sources and targets compares them: `composed` and `one_spaced`."""
+    return one_spaced(composed(string))
+
+
 @cache
 def _too_many_marks() -> re.Pattern[str]:
     marks = (chr(point) for point in MARKS if unicodedata.combining(unicodedata.normalize("NFD", chr(point))[0]))
@@ -52,17 +62,23 @@ def check_sources(sources: Sequence[str]) -> None:
 
 def fault_of(source: str) -> str | None:
     """Why a string cannot be a source, in words that follow its name; None if it can be one."""
-    if not source.strip():
+    text = source.strip()
+    if not text:
         return "is empty"
-    if any(control in source for control in "\t\n\r\0"):
+    if any(control in text for control in "\t\n\r\0"):
         return "has a tab, line break or NUL in it"
-    if not is_unicode(source):
+    if not is_unicode(text):
         return "has bytes in it that are not Unicode text"
     try:
-        composed(source)
+        composed(text)
     except ValueError as error:
         return f"has {error}"
     return None
+
+
+def listed(symbols: Iterable[str]) -> str:
+    """Show symbols in one cell, separated by spaces; characters that cannot be seen appear as their code points."""
+    return " ".join("".join(c if c.isprintable() and c != " " else f"U+{ord(c):04X}" for c in one) for one in symbols)
 
 
 def shown(value: Any) -> str:

@@ -47,7 +47,7 @@ def mix(service: Service) -> Mix:
 
 
 def test_an_answer_counts_as_right_only_if_it_is_that_of_the_model() -> None:
-    row = Prediction("F AO", 1, "for", -0.5, 0.75)
+    row = Prediction("F AO", 1, "for", -0.5, 0.75, "")
     request, right = Request("one string", b"", rows=[row]), row._asdict()
 
     def accepted(status: int, *rows: dict[str, Any]) -> bool:

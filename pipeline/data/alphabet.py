@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ SPECIALS = 4
 UNKNOWN_SYMBOL = "\N{REPLACEMENT CHARACTER}"
 LARGEST_ALPHABET = 2**16 - SPECIALS
 CODE_POINTS = 0x110000
+
+LOSS = 4.0  # how fast trust in a string falls with the share of its symbols that are unknown
 
 STRINGS_AT_ONCE = 2**16
 
@@ -110,6 +113,27 @@ class Alphabet:
         offsets = np.cumsum([0, *map(len, symbols)])
         ids = map(self._ids.get, chain.from_iterable(symbols), repeat(UNKNOWN))
         return np.fromiter(ids, np.uint16, offsets[-1]), offsets
+
+    def unknown_in(self, string: str) -> list[str]:
+        """The different symbols of a string in normal form that the alphabet lacks, in their order."""
+        return [symbol for symbol in dict.fromkeys(split(string, self.kind)) if symbol not in self._ids]
+
+    def trust(self, string: str) -> float:
+        """The factor, in [0, 1], by which what is said about a string in normal form is less sure for unknown symbols.
+
+        The fraction of its symbols that are known, to the power `LOSS`: 0 if there are none.
+        """
+        symbols = split(string, self.kind)
+        return (sum(symbol in self._ids for symbol in symbols) / max(len(symbols), 1)) ** LOSS
+
+    def known_spelling(self, string: str) -> str | None:
+        """A string that differs from this one in case, width or spaces alone and has no unknown symbol, if any."""
+        together = string.replace(" ", "")
+        for form in (string, together, " ".join(together)):
+            for changed in (form, form.lower(), form.upper(), unicodedata.normalize("NFKC", form)):
+                if changed and not self.unknown_in(changed):
+                    return changed
+        return None
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids up to the first end or padding; start is skipped, unknown becomes U+FFFD."""

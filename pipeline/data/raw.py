@@ -1,17 +1,16 @@
 """Rows of raw files, read and cleaned; `corpus` makes splits of them."""
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from pipeline.config.options import Symbols
+from pipeline.data.packed import READ_ERRORS, is_packed, open_unpacked
 from pipeline.errors import UserError
-from pipeline.text import composed
+from pipeline.text import composed, one_spaced
 
 CONTROL = re.compile(r"[\x00-\x1f]")
 EXCERPT = 200  # bytes of a bad row in messages
@@ -66,22 +65,22 @@ def blocks(path: Path) -> Iterator[bytes]:
     """Read a file in blocks of whole lines, without its byte order mark; lines are cut at `LONGEST_LINE` bytes."""
     mark, line = codecs.BOM_UTF8, 0
     try:
-        is_packed = path.suffix == ".gz"
-        most = max(FREELY_UNPACKED, MOST_UNPACKED * path.stat().st_size)
-        with gzip.open(path) if is_packed else path.open("rb") as file:
+        size = path.stat().st_size
+        with open_unpacked(path) as file:
+            most = max(FREELY_UNPACKED, MOST_UNPACKED * size) if is_packed(file) else None
             while block := file.read(BYTES_AT_ONCE):
-                block += _rest_of_line(file, most if is_packed else None)
+                block += _rest_of_line(file, most)
                 yield block.removeprefix(mark)
                 mark = b""
                 line += block.count(b"\n")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: put it there, or correct its name in params.yaml") from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except READ_ERRORS as error:
         where = f" beyond line {line:,}" if line else ""
         raise UserError(f"{path} cannot be read{where}: {error}") from error
 
 
-def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int | None) -> bytes:
+def _rest_of_line(file: IO[bytes], most: int | None) -> bytes:
     """Read up to the next line feed; raises OSError where more than `most` bytes have been unpacked."""
     rest = more = file.readline(LONGEST_LINE)
     while most is None or file.tell() <= most:  # a pipe has no position
@@ -133,20 +132,24 @@ def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[s
         raise ValueError(f"it has {error}") from None
     cells = text.split("\t")
     if len(cells) != len(columns):
-        raise ValueError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)})")
-    for cell, (name, kind) in zip(cells, columns.items(), strict=True):
-        if not cell or cell.isspace():
-            raise ValueError(f"the {name} is empty")
-        if not cell.isprintable() and (control := CONTROL.search(cell)):
-            raise ValueError(f"the {name} has the control character U+{ord(control[0]):04X}")
-        symbols = len(cell)
-        if kind is Symbols.SPACES:
-            if cell[0] == " " or cell[-1] == " " or "  " in cell:
-                raise ValueError(f"the {name} has an empty symbol: a space at its start or end, or two in a row")
-            symbols = cell.count(" ") + 1
-        if symbols > max_symbols:
-            raise ValueError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
-    return cells
+        separated = (mark for mark in ",;|" if len(cells) == 1 and 1 + text.count(mark) == len(columns))
+        hint = "".join(f": are they separated by '{mark}'? Write a tab in its place" for mark in separated)
+        raise ValueError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)}){hint}")
+    sides = zip(cells, columns.items(), strict=True)
+    return [_clean_cell(cell, name, kind, max_symbols) for cell, (name, kind) in sides]
+
+
+def _clean_cell(cell: str, name: str, kind: Symbols, max_symbols: int) -> str:
+    cell = cell.strip()
+    if not cell:
+        raise ValueError(f"the {name} is empty")
+    if not cell.isprintable() and (control := CONTROL.search(cell)):
+        raise ValueError(f"the {name} has the control character U+{ord(control[0]):04X}")
+    cell = one_spaced(cell)
+    symbols = cell.count(" ") + 1 if kind is Symbols.SPACES else len(cell)
+    if symbols > max_symbols:
+        raise ValueError(f"the {name} has {symbols:,} symbols, prepare.max_symbols is {max_symbols:,}")
+    return cell
 
 
 def _excerpt(line: bytes) -> str:

@@ -1,6 +1,5 @@
 """Attention maps of a few examples: where in the source the decoder reads while it writes."""
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,8 +25,7 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
     Outputs are cut after `LONGEST_OUTPUT` symbols. There are no maps if the bridge is a vector, and none of a source
     that is empty or has an empty output.
     """
-    network, sources = model.networks[0], [unicodedata.normalize("NFC", source) for source in sources]
-    decoder = network.decoder
+    network, decoder = model.networks[0], model.networks[0].decoder
     if decoder.attention is None or not sources:
         return []
     source_ids = tf.constant(StringStore.of(sources, model.source_alphabet).padded(np.arange(len(sources))))

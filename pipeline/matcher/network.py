@@ -4,7 +4,6 @@ How a matcher is trained is left to `training`.
 """
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,11 +55,11 @@ class JointAlphabet:
 
     def sources(self, strings: Sequence[str]) -> StringStore:
         """Sources as joint ids."""
-        return StringStore.of([unicodedata.normalize("NFC", string) for string in strings], self.source)
+        return StringStore.of(strings, self.source)
 
     def targets(self, strings: Sequence[str]) -> StringStore:
         """Targets as joint ids."""
-        store = StringStore.of([unicodedata.normalize("NFC", string) for string in strings], self.target)
+        store = StringStore.of(strings, self.target)
         return StringStore(self._ids_of_targets.astype(np.uint16)[store.ids], store.offsets)
 
     @cached_property
@@ -226,7 +225,8 @@ class Index:
     def search(self, sources: Sequence[str], top: int) -> list[list[Match]]:
         """The `top` most similar targets of each source, the best first, equal ones in their order in the list.
 
-        Exact: every target is compared, by one matrix product.
+        Exact: every target is compared, by one matrix product. sources: in normal form; if symbols of one are unknown,
+        similarities are lowered by `Alphabet.trust`.
         """
         count = min(top, len(self.targets))
         if count == 0:
@@ -237,7 +237,8 @@ class Index:
             cosines = embeddings[start : start + SOURCES_AT_ONCE] @ self.embeddings.T
             best = np.array([_highest(row, count) for row in cosines])
             logits = self.matcher.similarity.logits(np.take_along_axis(cosines, best, axis=1))
-            for rows, scores in zip(best, tf.sigmoid(logits).numpy(), strict=True):
+            trust = map(self.matcher.alphabet.source.trust, sources[start : start + SOURCES_AT_ONCE])
+            for rows, scores in zip(best, tf.sigmoid(logits).numpy() * np.array([*trust])[:, None], strict=True):
                 by_source.append([Match(self.targets[row], float(one)) for row, one in zip(rows, scores, strict=True)])
         return by_source
 

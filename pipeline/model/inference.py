@@ -1,6 +1,5 @@
 """Trained runs, loaded from their folders: strings in, ranked strings with their log probabilities out."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,12 +54,11 @@ class TrainedModel:
     def predict(self, sources: Sequence[str], beam_width: int = 1) -> list[list[Hypothesis]]:
         """Up to `beam_width` different hypotheses for each source, the most likely first; 1 is greedy decoding.
 
-        Symbols that training never saw are read as unknown.
+        sources: in normal form. Symbols that training never saw are read as unknown.
         """
         if not sources:
             return []
-        normalized = [unicodedata.normalize("NFC", source) for source in sources]
-        different = list(dict.fromkeys(normalized))
+        different = list(dict.fromkeys(sources))
         longest = self.networks[0].sizes.longest_output
         search = self._once(beam_search, longest, beam_width) if beam_width > 1 else self._once(greedy_search, longest)
         written = decode(search, StringStore.of(different, self.source_alphabet))
@@ -72,14 +70,16 @@ class TrainedModel:
             ]
             for source, ids, scores in zip(different, written.ids, written.log_probabilities, strict=True)
         }
-        return [by_source[source] for source in normalized]
+        return [by_source[source] for source in sources]
 
     def log_probabilities(self, sources: Sequence[str], targets: Sequence[str]) -> NDArray[np.float32]:
-        """Natural log probability of each source's target, float32 [n], as a search that wrote it would score it."""
-        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        """Natural log probability of each source's target, float32 [n], as a search that wrote it would score it.
+
+        sources: in normal form.
+        """
         return log_probabilities(
             self._once(forced_scoring),
-            StringStore.of(normalized, self.source_alphabet),
+            StringStore.of(sources, self.source_alphabet),
             StringStore.of(targets, self.target_alphabet),
         )
 

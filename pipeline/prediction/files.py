@@ -3,8 +3,9 @@
 A shard is predicted slice by slice. Slices are written as a whole or not at all, and joined when all of a shard exist.
 So workers may be lost at any time, a slice may be predicted twice, and the whole may be started again.
 
-A row of a file has a source, and either a prediction with its rank, natural log probability and confidence, or an error
-that says why there is none. The metadata of a file say what it was made of.
+A row of a file has a source, and either a prediction with its rank, natural log probability, confidence and the symbols
+of the source that training never saw, or an error that says why there is none. The metadata of a file say what it was
+made of.
 """
 
 import gc
@@ -32,9 +33,9 @@ from pipeline.prediction.engines import Engine, Work
 from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Shard, Slice, SourceRow, read, slices
 from pipeline.runs.groups import RerankMetadata
-from pipeline.text import fault_of
+from pipeline.text import fault_of, listed
 
-FORMAT = 2  # of the files: those of another one are not taken for finished
+FORMAT = 3  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
 BUNDLE = "bundle"  # in the workspace, where all workers see it
 LOCK = ".lock"
@@ -48,6 +49,7 @@ SCHEMA = pa.schema(
         "prediction": pa.string(),
         "log_probability": pa.float64(),
         "confidence": pa.float64(),
+        "unknown": pa.string(),
         "error": pa.string(),
     }
 )
@@ -180,15 +182,17 @@ class Job:
 
 def _predicted(rows: Sequence[SourceRow], predictor: Predictor, options: PredictionOptions) -> pa.RecordBatch:
     """The rows of the output, in order: the best predictions for each source, or its fault."""
-    faults = [fault or predictor.length_fault(source or "") or fault_of(source or "") for source, fault in rows]
+    faults = [fault or fault_of(source or "") or predictor.length_fault(source or "") for source, fault in rows]
     usable = [row.source or "" for row, fault in zip(rows, faults, strict=True) if fault is None]
-    ranked = iter(predictor.predict(usable, options))
+    unknown = map(listed, predictor.unknown_symbols(usable))
+    ranked = zip(predictor.predict(usable, options), unknown, strict=True)
     written: list[dict[str, Any]] = []
     for (source, _), fault in zip(rows, faults, strict=True):
         if fault is None:
-            for rank, one in enumerate(next(ranked), start=1):
+            predictions, symbols = next(ranked)
+            for rank, one in enumerate(predictions, start=1):
                 numbers = {"log_probability": one.log_probability, "confidence": one.confidence}
-                written.append({"source": source, "rank": rank, "prediction": one.text, **numbers})
+                written.append({"source": source, "rank": rank, "prediction": one.text, **numbers, "unknown": symbols})
         else:
             excerpt = f"{source[:EXCERPT]}…" if source and len(source) > EXCERPT else source
             written.append({"source": excerpt, "rank": 1, "error": fault})

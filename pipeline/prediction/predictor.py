@@ -1,7 +1,6 @@
 """The one way from sources to ranked predictions: a trained model, the features of its data, and a reranker."""
 
 import math
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from pipeline.reranking.features import FEATURES_FOLDER, FeatureExtractor, Featu
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import MAX_SYMBOLS, RerankMetadata, RunGroup
+from pipeline.text import normal_form
 
 LARGEST = 100  # beam width and n-best list
 
@@ -121,22 +121,26 @@ class Predictor:
 
     def length_fault(self, source: str) -> str | None:
         """Why a source is too long, in words that follow its name; None if it is not."""
-        symbols = len(split(source, self.model.source_alphabet.kind)) if len(source) > self.max_symbols else 0
-        return (
-            f"has {symbols:,} symbols, at most {self.max_symbols} are possible" if symbols > self.max_symbols else None
-        )
+        most = self.max_symbols
+        symbols = len(split(normal_form(source), self.model.source_alphabet.kind)) if len(source) > most else 0
+        return f"has {symbols:,} symbols, at most {most} are possible" if symbols > most else None
+
+    def unknown_symbols(self, sources: Sequence[str]) -> list[list[str]]:
+        """The different symbols of each source that training never saw."""
+        return [self.model.source_alphabet.unknown_in(normal_form(source)) for source in sources]
 
     def predict(
         self, sources: Sequence[str], options: PredictionOptions | None = None, compiled: bool = True
     ) -> list[list[RankedPrediction]]:
         """Up to `n_best` different predictions for each source, the best first.
 
+        sources: what `text.fault_of` and `length_fault` find no fault with; they are brought to normal form.
         compiled: False is quicker for a process that predicts a few sources and ends.
         """
         options = options or self.options()
         if not sources:
             return []
-        normalized = [unicodedata.normalize("NFC", source) for source in sources]
+        normalized = [normal_form(source) for source in sources]
         different = list(dict.fromkeys(normalized))
         with nullcontext() if compiled else uncompiled():
             ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
@@ -173,10 +177,13 @@ class Predictor:
         self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]], order: Order
     ) -> list[list[RankedPrediction]]:
         if order is Order.RERANK:
-            return self.reranker.rerank(*self._candidates(sources, hypotheses))
-        return [  # the model's probability stands for confidence
-            [RankedPrediction(one.text, one.log_probability, min(1.0, math.exp(one.log_probability))) for one in row]
-            for row in hypotheses
+            ranked = self.reranker.rerank(*self._candidates(sources, hypotheses))
+        else:
+            ranked = [[_as_sure_as_the_model(one) for one in row] for row in hypotheses]
+        trusts = map(self.model.source_alphabet.trust, sources)
+        return [
+            row if trust == 1.0 else [replace(one, confidence=trust * one.confidence) for one in row]
+            for row, trust in zip(ranked, trusts, strict=True)
         ]
 
     def _candidates(
@@ -195,6 +202,10 @@ class Predictor:
             for source, row, texts in zip(sources, hypotheses, further, strict=True)
         ]
         return self.features.features(sources, lists), lists
+
+
+def _as_sure_as_the_model(one: Hypothesis) -> RankedPrediction:
+    return RankedPrediction(one.text, one.log_probability, min(1.0, math.exp(one.log_probability)))
 
 
 def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:

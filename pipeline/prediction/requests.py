@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.params import Decoding
 from pipeline.errors import UserError
-from pipeline.text import check_sources
+from pipeline.text import check_sources, listed
 
 if TYPE_CHECKING:  # the defaults are needed without tensorflow
     from pipeline.prediction.predictor import PredictionOptions, Predictor
@@ -15,13 +15,14 @@ MOST_HYPOTHESES = 100_000  # strings of a request times beam width: some ten sec
 
 
 class Prediction(NamedTuple):
-    """One prediction for one source; rank 1 is the best."""
+    """One prediction for one source; rank 1 is the best. unknown: symbols of the source that training never saw."""
 
     source: str
     rank: int
     prediction: str
     log_probability: float
     confidence: float
+    unknown: str
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ class Service:
     def answer(self, request: PredictionRequest) -> list[Prediction]:
         """Predictions for all sources, decoded together: the best of each source first."""
         ranked = self.predictor.predict(request.sources, request.options)
+        unknown = map(listed, self.predictor.unknown_symbols(request.sources))
         return [
-            Prediction(source, rank, one.text, one.log_probability, one.confidence)
-            for source, row in zip(request.sources, ranked, strict=True)
+            Prediction(source, rank, one.text, one.log_probability, one.confidence, symbols)
+            for source, row, symbols in zip(request.sources, ranked, unknown, strict=True)
             for rank, one in enumerate(row, start=1)
         ]
 

@@ -4,9 +4,7 @@ A slice is the part of a shard that one worker reads at a time. Predicting is le
 """
 
 import codecs
-import gzip
 import sys
-import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +12,17 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from itertools import accumulate, islice, takewhile
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data import packed
+from pipeline.data.packed import open_unpacked
 from pipeline.errors import UserError
 
-PARQUET, TEXT = ".parquet", ".txt"
-ENDINGS = (PARQUET, ".tsv", ".tsv.gz", TEXT, f"{TEXT}.gz")
+PARQUET, TSV, TEXT = ".parquet", ".tsv", ".txt"
+ENDINGS = (PARQUET, *(kind + packing for kind in (TSV, TEXT) for packing in ("", *packed.ENDINGS)))
 SOURCE = "source"  # the column that is read if none is named
 SLICE_ROWS = 2**17  # of Parquet: some ten seconds of greedy decoding by a core
 SLICE_BYTES = 2**21  # of text: about as many rows
@@ -42,7 +42,8 @@ class SourceRow(NamedTuple):
 class Shard:
     """A file of sources.
 
-    name: its path below the folder that the pattern starts from, without the ending. bytes, modified: its size and the
+    name: its path below the folder that the pattern starts from, without the ending. ending: one of `ENDINGS`, or empty
+    for text. bytes, modified: its size and the
     time of its last change in nanoseconds since 1970, which differ once it has changed.
     """
 
@@ -69,7 +70,8 @@ class Slice:
 def find_shards(pattern: str) -> list[Shard]:
     """The files that a pattern such as `shards/**/*.parquet` matches, in the order of their names.
 
-    Raises `UserError` if there are none, one has an unknown format or lies above the folder, or two have the same name.
+    A file whose name is given in full is text, unless its ending says otherwise. Raises `UserError` if there are none,
+    one has an unknown format or lies above the folder, or two have the same name.
     """
     parts = Path(pattern).parts
     if Path(pattern).is_file():
@@ -82,13 +84,14 @@ def find_shards(pattern: str) -> list[Shard]:
         raise UserError(f"--input {pattern}{hint or ' matches no file: correct it, and put patterns in quotes'}")
     shards: dict[str, Shard] = {}
     for path in paths:
-        ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
+        otherwise = "" if path == Path(pattern) else None
+        ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), otherwise)
         if ending is None:
             raise UserError(f"{path}: unknown format, its name must end in {', '.join(ENDINGS)}")
         below = path.relative_to(base)
         if ".." in below.parts:  # its predictions would be written outside of the output
             raise UserError(f"--input {pattern} goes up again after a wildcard: name the folder that holds all files")
-        name = below.as_posix()[: -len(ending)]
+        name = below.as_posix().removesuffix(path.name[len(path.name) - len(ending) :])
         if name in shards:
             raise UserError(f"{shards[name].path} and {path} would both be written to {name}.parquet: rename one")
         status = path.stat()
@@ -108,7 +111,8 @@ def slices(shard: Shard, column: str | None = None) -> list[Slice]:
             end = _count_rows(shard, which)
         else:
             first, which = _find_column(shard, column)
-            end, size = shard.bytes, sys.maxsize if shard.ending.endswith(".gz") else SLICE_BYTES
+            with open_unpacked(shard.path) as file:
+                end, size = shard.bytes, sys.maxsize if packed.is_packed(file) else SLICE_BYTES
     return [Slice(shard, start, start + size, which) for start in range(first, max(end, first + 1), size)]
 
 
@@ -131,7 +135,7 @@ def read(piece: Slice) -> Iterator[list[SourceRow]]:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+    except (*packed.READ_ERRORS, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
@@ -164,11 +168,11 @@ def _parquet_rows(piece: Slice) -> Iterator[SourceRow]:
 
 def _find_column(shard: Shard, column: str | None) -> tuple[int, Any]:
     """The byte at which the first row begins, and the number of the column with the sources."""
-    if shard.ending.startswith(TEXT):
+    if not shard.ending.startswith(TSV):
         if column:
             raise UserError(f"{shard.path} is text and has no column '{column}': leave --column out")
-        return 0, 0
-    with _opened(shard) as file:
+        return 0, None
+    with open_unpacked(shard.path) as file:
         header = file.readline(LONGEST_LINE)
     names = header.removeprefix(codecs.BOM_UTF8).decode(errors="replace").rstrip("\r\n").split("\t")
     if (column or SOURCE) in names:
@@ -179,29 +183,42 @@ def _find_column(shard: Shard, column: str | None) -> tuple[int, Any]:
 
 
 def _text_rows(piece: Slice) -> Iterator[SourceRow]:
-    with _opened(piece.shard) as file:
-        if piece.start:  # the line that began before belongs to the slice before
-            file.seek(piece.start - 1)
-            _skip_line(file)
-        while (begins := file.tell()) < piece.stop and (line := file.readline(LONGEST_LINE)):
-            if begins == 0:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                _skip_line(file)
-                excerpt = line[:EXCERPT].decode(errors="replace")
-                yield SourceRow(f"{excerpt}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
-                continue
-            line = line.removesuffix(b"\n").removesuffix(b"\r")
-            columns = [line] if piece.shard.ending.startswith(TEXT) else line.split(b"\t")
-            if piece.column < len(columns):
-                yield _decoded(columns[piece.column])
-            else:
-                yield SourceRow(None, f"is missing: the line has {len(columns)} columns")
+    with open_unpacked(piece.shard.path) as file:
+        yield from text_rows(file, piece.start, piece.stop, piece.column)
 
 
-def _skip_line(file: IO[bytes]) -> None:
-    while (part := file.readline(LONGEST_LINE)) and not part.endswith(b"\n"):
-        pass
+def text_rows(file: IO[bytes], start: int, stop: int, column: int | None = None) -> Iterator[SourceRow]:
+    """The sources on the lines that begin at the bytes from `start` to `stop`, in their order.
+
+    file: if `start` is 0, it need not be able to seek. column: of lines with tabs; None takes the whole line.
+    """
+    if start:  # the line that began before belongs to the slice before
+        file.seek(start - 1)
+        start += _skip_line(file) - 1
+    while start < stop and (line := file.readline(LONGEST_LINE)):
+        text = line if start else line.removeprefix(codecs.BOM_UTF8)
+        start += len(line)
+        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+            start += _skip_line(file)
+            excerpt = text[:EXCERPT].decode(errors="replace")
+            yield SourceRow(f"{excerpt}…", f"is in a line of more than {LONGEST_LINE:,} bytes")
+            continue
+        text = text.removesuffix(b"\n").removesuffix(b"\r")
+        columns = [text] if column is None else text.split(b"\t")
+        if (column or 0) < len(columns):
+            yield _decoded(columns[column or 0])
+        else:
+            yield SourceRow(None, f"is missing: the line has {len(columns)} columns")
+
+
+def _skip_line(file: IO[bytes]) -> int:
+    """Read on to the next line, and return the number of bytes."""
+    skipped = 0
+    while part := file.readline(LONGEST_LINE):
+        skipped += len(part)
+        if part.endswith(b"\n"):
+            break
+    return skipped
 
 
 def _decoded(text: bytes) -> SourceRow:
@@ -209,7 +226,3 @@ def _decoded(text: bytes) -> SourceRow:
         return SourceRow(text.decode())
     except UnicodeDecodeError as error:
         return SourceRow(text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}")
-
-
-def _opened(shard: Shard) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(shard.path)) if shard.ending.endswith(".gz") else shard.path.open("rb")

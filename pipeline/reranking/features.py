@@ -6,7 +6,6 @@ feature counts is learned by `reranker` from dev.
 
 import hashlib
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -182,8 +181,7 @@ class FeatureExtractor:
         The targets that the pairs give this very source; the source itself, where it is listed; and of the listed
         targets at most two edits from the best candidate the `count` by which the channel most likely gives the source.
         """
-        normalized = [unicodedata.normalize("NFC", source) for source in sources]
-        lists = {source: row for source, row in zip(normalized, n_best, strict=True) if row}
+        lists = {source: row for source, row in zip(sources, n_best, strict=True) if row}
         further = {source: list(self.targets_of_source.get(source, ())) for source in lists}
         if self.neighbourhood is not None:
             different = list(lists)
@@ -196,7 +194,7 @@ class FeatureExtractor:
         written = {source: {candidate.text for candidate in row} for source, row in lists.items()}
         return [
             [text for text in dict.fromkeys(further.get(source, ())) if text not in written[source]]
-            for source in normalized
+            for source in sources
         ]
 
     def features(self, sources: Sequence[str], n_best: NBest) -> FeatureMatrix:
@@ -206,8 +204,7 @@ class FeatureExtractor:
             raise ValueError(f"source {sizes.index(0)} has no candidate")
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         list_of = np.repeat(np.arange(len(sizes)), sizes)
-        normalized = [unicodedata.normalize("NFC", source) for source in sources]
-        source_strings = [normalized[i] for i in list_of]
+        source_strings = [sources[row] for row in list_of.tolist()]
         texts = [candidate.text for row in n_best for candidate in row]
         logs = np.array([candidate.log_probability for row in n_best for candidate in row])
         source_ids = StringStore.of(source_strings, self.source_alphabet)
