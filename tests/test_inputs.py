@@ -1,9 +1,11 @@
 """Nasty inputs to `prepare` and to prediction: each is used as it should be, or named in a sentence."""
 
+import bz2
 import gzip
 import json
+import lzma
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +112,8 @@ def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str], file: str) 
 @pytest.mark.parametrize(
     ("files", "changes", "said"),
     [
-        ({"pairs.tsv": b"a\tb\n"}, {}, "pairs.tsv has too few pairs: 1, of which prepare.test + prepare.dev takes 2"),
-        ({"pairs.tsv": b"a\tb\na\tb\na\tb\n"}, {}, "pairs.tsv has too few different targets: 1"),
+        ({"pairs.tsv": b"a\tb\n"}, {}, "pairs.tsv has too few different sources: 1, of which prepare.test + prepare."),
+        ({"pairs.tsv": b"a\tb\na\tc\na\td\n"}, {}, "pairs.tsv has too few different sources: 1, of which"),
         (
             {"dev.tsv": GOOD, "test.tsv": GOOD, "targets.txt": b"a\nb\n"},
             {"hold_out_targets": True},
@@ -207,15 +209,37 @@ def test_sources_that_pass_are_lines_of_unicode_text(sources: list[str]) -> None
         return
     for source in sources:
         assert source.encode().decode().strip()
-        assert not set("\t\n\r\0") & set(source)
+        assert not set("\t\n\r\0") & set(source.strip())
 
 
-def test_packed_and_plain_files_of_the_same_rows_are_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["", ".txt", ".gz", ".GZ"])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_file_is_unpacked_whatever_its_name(
+    tmp_path: Path, pack: Callable[[bytes], bytes], ending: str
+) -> None:
+    if ending.lower() == ".gz" and pack is not gzip.compress:
+        pytest.skip("such a file is damaged")
     content = "".join(f"{text}\n" for text in TEXTS.values()).encode()
-    for name, raw in (("a.txt", content), ("a.gz", gzip.compress(content)), ("b.txt", b"\xef\xbb\xbf" + content)):
-        (tmp_path / name).write_bytes(raw)
-    plain, packed, marked = (
-        read_targets(tmp_path / name, Symbols.CHARACTERS, 60) for name in ("a.txt", "a.gz", "b.txt")
-    )
-    assert plain == packed == marked
+    (tmp_path / "plain").write_bytes(b"\xef\xbb\xbf" + content)
+    (tmp_path / f"packed{ending}").write_bytes(pack(content))
+    plain, packed = (read_targets(tmp_path / name, Symbols.CHARACTERS, 60) for name in ("plain", f"packed{ending}"))
+    assert plain == packed
     assert len(plain) == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04\x14\0", "a ZIP archive or a spreadsheet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Office document"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"%PDF-1.7", "a PDF"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(capsys: pytest.CaptureFixture[str], content: bytes, kind: str) -> None:
+    assert f"data/raw/pairs.tsv is {kind}" in refused(capsys, {"pairs.tsv": content, "targets.txt": b"x\n"})
+
+
+def test_a_separator_in_the_place_of_tabs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, {"pairs.tsv": b"old,new\n", "targets.txt": b"x\n"})
+    assert "line 1: 1 tab-separated columns instead of 2 (source, target): are they separated by ','?" in said

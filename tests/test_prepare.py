@@ -182,6 +182,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "source": "files",
         **{key: f"data/raw/{key}.tsv" for key in ("pairs", "dev", "test")},
         "targets": "data/raw/targets.txt",
+        "rows": "running_text",
         "source_symbols": "characters",
     }
     params["prepare"] |= {"pairs": None, "targets": None, "hold_out_targets": True}
@@ -204,6 +205,9 @@ def test_the_summary_counts_by_hand(project: Any, capsys: pytest.CaptureFixture[
         "targets": 2,
         "targets_held_out": 2,
         "rows_rejected": 0,
+        "duplicate_rows": 0,
+        "ambiguous_sources": 2,
+        "sources_on_two_sides": 2,
         "source_symbols": 9,
         "target_symbols": 9,
         "lengths": {
@@ -216,6 +220,7 @@ def test_the_summary_counts_by_hand(project: Any, capsys: pytest.CaptureFixture[
             "test": {"sources": 0.0, "targets": 0.5},
         },
         "test_targets_among_unpaired": 0.0,
+        "notes": [],
     }
     assert len(capsys.readouterr().out.splitlines()) == 3
 

@@ -9,6 +9,7 @@ Decay = StrEnum("Decay", ["COSINE", "CONSTANT"])  # the shape of the learning ra
 NoiseKind = StrEnum("NoiseKind", ["NONE", "UNIFORM", "LEARNED"])  # random edits, or edits as learned from the pairs
 MatcherEncoder = StrEnum("MatcherEncoder", ["LSTM", "CONV"])  # of the siamese matcher
 Symbols = StrEnum("Symbols", ["CHARACTERS", "SPACES"])  # every code point, or the parts between single spaces
+Rows = StrEnum("Rows", ["WORDS", "RUNNING_TEXT"])  # of pairs: a list of words, or the words of a text one by one
 
 # The order of the candidates of a source: only the candidate of greedy decoding; by the score of the model, in a beam
 # search; or by all features of a candidate, weighted as learned on dev.

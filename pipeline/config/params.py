@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config import problems
 from pipeline.config.document import ConfigError, Document, read_document
-from pipeline.config.options import Bridge, Cell, Decay, DecoderKind, MatcherEncoder, NoiseKind, Order, Symbols
+from pipeline.config.options import Bridge, Cell, Decay, DecoderKind, MatcherEncoder, NoiseKind, Order, Rows, Symbols
 
 PARAMS = Path("params.yaml")
 
@@ -67,9 +67,11 @@ OptionalFile = Annotated[
     unless(lambda path, _: path and not str(path).isprintable(), "a file's name must not have control characters"),
 ]
 needed = unless(lambda path, given: not path and given["source"] == "files", "data.source: files needs a file")
-OF_CMUDICT = "data.source: cmudict has data.source_symbols: spaces and data.target_symbols: characters"
-spaces = unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", OF_CMUDICT)
-characters = unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", OF_CMUDICT)
+OF_CMUDICT = "data.source: cmudict has data.rows: words"
+of_words = unless(lambda rows, given: given["source"] == "cmudict" and rows != "words", OF_CMUDICT)
+SYMBOLS_OF_CMUDICT = "data.source: cmudict has data.source_symbols: spaces and data.target_symbols: characters"
+spaces = unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", SYMBOLS_OF_CMUDICT)
+characters = unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", SYMBOLS_OF_CMUDICT)
 VECTOR = "must be 'vector' with model.decoder: repeat, which reads one embedding"
 readable = unless(lambda bridge, given: bridge == "attention" and given["decoder"] == "repeat", VECTOR)
 EVEN = "must be even: each of the two directions gets half"
@@ -94,6 +96,7 @@ class Data:
     targets: Annotated[OptionalFile, needed]
     dev: OptionalFile
     test: OptionalFile
+    rows: Annotated[Rows, of_words]
     source_symbols: Annotated[Symbols, spaces]
     target_symbols: Annotated[Symbols, characters]
 
@@ -108,6 +111,7 @@ class Prepare:
     targets: Count | None
     hold_out_targets: bool
     on_bad_row: Literal["error", "skip"]
+    strict: bool
     max_symbols: Annotated[int, Field(ge=1, le=10_000)]
     seed: Seed
 

@@ -3,20 +3,25 @@
 `raw` reads and cleans the rows of files, `prepared` writes the corpus.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, filterfalse
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from pipeline.config.options import Symbols
+from pipeline.config.options import Rows, Symbols
 from pipeline.config.params import Data, Prepare
+from pipeline.data.checks import look_at_rows
 from pipeline.data.cmudict import find_cmudict, read_cmudict
 from pipeline.data.examples import Example
 from pipeline.data.raw import Rejected, read_rows
-from pipeline.data.store import PackedStrings
+from pipeline.data.store import Integers, PackedStrings
 from pipeline.errors import UserError
 
 T = TypeVar("T")
@@ -36,6 +41,9 @@ class Corpus:
     held_out: int  # unpaired targets left out because they are dev or test targets
     rejected: Sequence[Rejected] | None  # skipped rows; None if bad rows are errors
     origin: str  # "files", or the dictionary and its version
+    ambiguous_sources: int = 0  # with several targets
+    duplicate_rows: int = 0  # of files of pairs: such as repeat one before them
+    notes: Sequence[str] = ()  # what looks wrong in the files
 
 
 def read_corpus(data: Data, prepare: Prepare) -> Corpus:
@@ -50,9 +58,16 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         words = read_cmudict(path, prepare.max_symbols)
         splits = split_by_sound(words, prepare.dev, prepare.test, prepare.seed)
         targets = PackedStrings.of(words)
+        ambiguous, duplicates, notes = sum(count > 1 for count in Counter(words.values()).values()), 0, []
     else:
         origin = data.source
-        splits, targets = _read_files(data, prepare, rejected)
+        files, targets = _read_files(data, prepare, rejected)
+        rows = list(chain.from_iterable(files.values()))
+        listed_targets = targets_by_source(rows)
+        ambiguous = sum(len(several) > 1 for several in listed_targets.values())
+        duplicates = sum(len(some) - len(set(some)) for some in files.values())
+        notes = look_at_rows(files, targets, data)
+        splits = _splits(files, listed_targets, data, prepare)
     if prepare.pairs is not None:
         seed = [prepare.seed, PAIRS_STREAM]
         splits["train"] = list(_sample(splits["train"], prepare.pairs, seed, "prepare.pairs", "training pairs"))
@@ -68,7 +83,16 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     if prepare.targets is not None:
         seed = [prepare.seed, TARGETS_STREAM]
         targets = PackedStrings.of(_sample(targets, prepare.targets, seed, "prepare.targets", "unpaired targets"))
-    return Corpus(**splits, targets=targets, held_out=held_out, rejected=rejected, origin=origin)
+    return Corpus(
+        **splits,
+        targets=targets,
+        held_out=held_out,
+        rejected=rejected,
+        origin=origin,
+        ambiguous_sources=ambiguous,
+        duplicate_rows=duplicates,
+        notes=notes,
+    )
 
 
 def read_pairs(
@@ -110,22 +134,46 @@ def split_by_sound(words: dict[str, str], dev: int, test: int, seed: int) -> Spl
     return {"train": [Example(example.source, example.target) for example in trains], "dev": devs, "test": tests}
 
 
-def split_by_target(
-    examples: Sequence[Example], rows: int, seed: int, leave: int = 1
-) -> tuple[list[Example], list[Example]]:
-    """Split about `rows` random examples off, no target on both sides; returns the rest and those split off.
+def targets_by_source(rows: Iterable[Example]) -> dict[str, list[str]]:
+    """The different targets of each source, in the order in which they are listed."""
+    targets: dict[str, dict[str, None]] = {}
+    for row in rows:
+        targets.setdefault(row.source, {})[row.target] = None
+    return {source: list(some) for source, some in targets.items()}
 
-    Targets are drawn with all of their rows until the number of rows is as close to `rows` as possible, at least one
-    target and at most so many that `leave` remain. Both sides keep the order of `examples`.
+
+def by_source(rows: Sequence[Example], listed: Mapping[str, Sequence[str]]) -> list[Example]:
+    """One example for each source of the rows: its first target, and all others that are `listed` for it."""
+    first = {row.source: row.target for row in reversed(rows)}
+    sources = dict.fromkeys(row.source for row in rows)
+    return [Example(one, first[one], tuple(other for other in listed[one] if other != first[one])) for one in sources]
+
+
+def linked_examples(examples: Sequence[Example]) -> Integers:
+    """A number for each example, int [n], the same for examples that share a target, also through others."""
+    targets: dict[str, int] = {}
+    pairs = ((row, one) for row, example in enumerate(examples) for one in (example.target, *example.also))
+    links: Integers = np.array([(row, targets.setdefault(one, len(targets))) for row, one in pairs])
+    size = len(examples) + len(targets)
+    edges = coo_array((np.ones(len(links)), (links[:, 0], len(examples) + links[:, 1])), shape=(size, size))
+    return connected_components(edges, directed=False)[1][: len(examples)]
+
+
+def draw(groups: Integers, rows: int, seed: int, leave: int = 1) -> NDArray[np.bool_]:
+    """Draw about `rows` random examples, bool [n], each with all of its group.
+
+    groups: the number of each example's group, int [n]. Groups are drawn until the number of examples is as close to
+    `rows` as possible, at least one group and at most so many that `leave` remain; groups of more than `rows` examples
+    come last.
     """
-    numbers: dict[str, int] = {}
-    groups = np.array([numbers.setdefault(example.target, len(numbers)) for example in examples])
+    numbers, groups = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(groups)
     # Drawn as by scikit-learn's GroupShuffleSplit, which takes a second to import.
     order = np.random.RandomState(seed).permutation(len(numbers))
-    rows_drawn = np.cumsum(np.bincount(groups)[order])[: len(numbers) - leave]
+    order = order[np.argsort(sizes[order] > rows, kind="stable")]
+    rows_drawn = np.cumsum(sizes[order])[: len(numbers) - leave]
     closest = 1 + np.argmin(np.abs(rows_drawn - rows))
-    drawn = np.isin(groups, order[:closest])
-    return list(compress(examples, ~drawn)), list(compress(examples, drawn))
+    return np.isin(groups, order[:closest])
 
 
 def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[str]:
@@ -135,17 +183,18 @@ def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[st
 
 
 def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -> tuple[Splits, PackedStrings]:
+    """The rows of each file of pairs, by split, and the unpaired targets."""
     kinds, pairs_file, targets_file = (data.source_symbols, data.target_symbols), data.pairs, data.targets
     if pairs_file is None or targets_file is None:
         raise UserError("data.source: files needs data.pairs and data.targets")
-    splits = {
+    files = {
         name: _some(read_pairs(path, *kinds, prepare.max_symbols, rejected), path)
         for name, path in (("train", pairs_file), ("dev", data.dev), ("test", data.test))
         if path
     }
     rows = read_rows(targets_file, {"target": data.target_symbols}, prepare.max_symbols, rejected)
     targets = PackedStrings.of(chain.from_iterable(rows))
-    return _split(pairs_file, splits, prepare), _some(targets, targets_file)
+    return files, _some(targets, targets_file)
 
 
 def _some(rows: T, path: Path) -> T:
@@ -154,24 +203,46 @@ def _some(rows: T, path: Path) -> T:
     return rows
 
 
-def _split(path: Path, splits: Splits, prepare: Prepare) -> Splits:
-    """Split dev and test off the training pairs unless they have files."""
-    pairs, wanted = splits["train"], {"test": prepare.test, "dev": prepare.dev}
-    wanted = {name: rows for name, rows in wanted.items() if name not in splits}
+def _splits(files: Splits, listed: Mapping[str, Sequence[str]], data: Data, prepare: Prepare) -> Splits:
+    """Train, dev and test; what has no file is split off the training pairs.
+
+    In running text every row is an example, and no target is split off that is also in the rest. Of words every source
+    is one, right with any target that is listed for it; a source is never on two sides of a split, nor is a target,
+    unless nearly all sources are linked by the targets that they share.
+    """
+    words = data.rows is Rows.WORDS
+    splits = {name: by_source(rows, listed) for name, rows in files.items()} if words else dict(files)
+    wanted = {name: rows for name, rows in (("test", prepare.test), ("dev", prepare.dev)) if name not in files}
+    if wanted:
+        splits |= _split(splits["train"], wanted, words, data.pairs, prepare.seed)
+    if words:  # the rows of the file again, each once
+        kept = {example.source for example in splits["train"]}
+        splits["train"] = [row for row in dict.fromkeys(files["train"]) if row.source in kept]
+    return splits
+
+
+def _split(pairs: list[Example], wanted: Mapping[str, int], words: bool, path: Path | None, seed: int) -> Splits:
+    things = "different sources" if words else "pairs"
     asked = " + ".join(f"prepare.{name}" for name in wanted)
     if sum(wanted.values()) >= len(pairs):
         raise UserError(
-            f"{path} has too few pairs: {len(pairs):,}, of which {asked} takes {sum(wanted.values()):,}, so that none "
-            "are left for training. Lower prepare.dev and prepare.test, or name files for data.dev and data.test"
+            f"{path} has too few {things}: {len(pairs):,}, of which {asked} takes {sum(wanted.values()):,}, so that "
+            "none are left for training. Lower prepare.dev and prepare.test, or name files for data.dev and data.test"
         )
-    different = len({pair.target for pair in pairs})
+    groups = linked_examples(pairs)
+    if words and 2 * np.bincount(groups).max() > len(pairs):
+        groups = np.arange(len(pairs))
+    different = len(np.unique(groups))
     if different <= len(wanted):
         raise UserError(
             f"{path} has too few different targets: {different}. Splitting {asked} off takes at least "
             f"{len(wanted) + 1}, as no target may be in two splits. Add pairs, or name files for data.dev and data.test"
         )
+    splits = {}
     for leave, (name, rows) in zip(range(len(wanted), 0, -1), wanted.items(), strict=True):
-        pairs, splits[name] = split_by_target(pairs, rows, prepare.seed, leave)
+        drawn = draw(groups, rows, seed, leave)
+        splits[name] = list(compress(pairs, drawn))
+        pairs, groups = list(compress(pairs, ~drawn)), groups[~drawn]
     return splits | {"train": pairs}
 
 

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,22 +16,23 @@ ENDINGS = (".gz", ".bz2", ".xz")  # in any case
 READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)  # of the files that are opened here
 
 _COMPRESSIONS: dict[str, tuple[bytes, Callable[[IO[bytes]], Any]]] = {
-    ".gz": (b"\x1f\x8b", gzip.open),
-    ".bz2": (b"BZh", bz2.open),
-    ".xz": (b"\xfd7zXZ\0", lzma.open),
+    ".gz": (rb"\x1f\x8b\x08", gzip.open),
+    ".bz2": (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", bz2.open),
+    ".xz": (rb"\xfd7zXZ\0", lzma.open),
 }
 
-# What people give in the place of text, and what to do with it.
+# The first bytes of what people give in the place of text, and what to do with it.
 _NOT_TEXT = {
-    b"PK\x03\x04": "a ZIP archive or a spreadsheet: unpack it, or export the sheet as text with tabs",
-    b"\xd0\xcf\x11\xe0": "an Office document: export its table as text with tabs",
-    b"PAR1": "a Parquet file: name it .parquet for `tandem predict --input`, or else export its columns as text",
-    b"ARROW1": "an Arrow file: export its columns as text",
-    b"SQLite format 3": "a SQLite database: export its columns as text",
-    b"%PDF": "a PDF: copy its text into a text file",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
-    b"\x28\xb5\x2f\xfd": "compressed with Zstandard: unpack it, or compress it with gzip, bzip2 or xz",
+    rb"PK\x03\x04": "a ZIP archive or a spreadsheet: unpack it, or export the sheet as text with tabs",
+    rb"\xd0\xcf\x11\xe0": "an Office document: export its table as text with tabs",
+    rb"PAR1\x15": "a Parquet file: name it .parquet for `tandem predict --input`, or else export its columns as text",
+    rb"ARROW1\0\0": "an Arrow file: export its columns as text",
+    rb"SQLite format 3\0": "a SQLite database: export its columns as text",
+    rb"%PDF-\d": "a PDF: copy its text into a text file",
+    rb"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
+    rb"\x28\xb5\x2f\xfd": "compressed with Zstandard: unpack it, or compress it with gzip, bzip2 or xz",
 }
+_LONGEST = 16  # bytes of a file that tell what it is
 
 
 @contextmanager
@@ -40,12 +42,12 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     Raises `UserError` for a file that is no text, saying what it is. Opening and reading may raise `READ_ERRORS`.
     """
     with path.open("rb") as file:
-        first = file.peek(max(map(len, _NOT_TEXT)))  # a pipe can be peeked at, but has no way back
+        first = file.peek(_LONGEST)  # a pipe can be peeked at, but has no way back
         for beginning, kind in _NOT_TEXT.items():
-            if first.startswith(beginning):
+            if re.match(beginning, first):
                 raise UserError(f"{path} is {kind}")
         for ending, (beginning, opener) in _COMPRESSIONS.items():
-            if first.startswith(beginning) or (first and path.suffix.lower() == ending):
+            if re.match(beginning, first) or (first and path.suffix.lower() == ending):
                 with cast(IO[bytes], opener(file)) as unpacked:
                     yield unpacked
                 return

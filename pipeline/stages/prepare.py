@@ -1,7 +1,10 @@
 """Stage `prepare`: from raw pairs and targets to data/prepared and reports/prepare.json."""
 
 import json
+import logging
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,15 @@ import numpy as np
 
 from pipeline.config.params import load_params
 from pipeline.data.alphabet import Alphabet, split
+from pipeline.data.checks import look_at_list
 from pipeline.data.corpus import Corpus, read_corpus
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
-from pipeline.errors import explain_user_errors
+from pipeline.errors import UserError, explain_user_errors
 
 SUMMARY = Path("reports/prepare.json")
+
+log = logging.getLogger(__name__)
 
 
 @explain_user_errors
@@ -23,10 +29,16 @@ def main() -> None:
     params = load_params()
     corpus = read_corpus(params.data, params.prepare)
     write_prepared(PREPARED, corpus, params.data.source_symbols, params.data.target_symbols)
-    summary = summarise(corpus, Prepared.open(PREPARED))
+    prepared = Prepared.open(PREPARED)
+    notes = [*corpus.notes, *look_at_list(prepared, params.data)]
+    summary = {**summarise(corpus, prepared), "notes": notes}
     SUMMARY.parent.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(_three_lines(summary))
+    for note in notes:
+        log.warning("%s", note)
+    if notes and params.prepare.strict:
+        raise UserError("the files look wrong (see the warnings): correct them, or set prepare.strict: false")
 
 
 def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
@@ -40,6 +52,9 @@ def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
         "targets": len(corpus.targets),
         "targets_held_out": corpus.held_out,
         "rows_rejected": len(corpus.rejected or ()),
+        "duplicate_rows": corpus.duplicate_rows,
+        "ambiguous_sources": corpus.ambiguous_sources,
+        "sources_on_two_sides": sources_on_two_sides(corpus),
         "source_symbols": len(prepared.source_alphabet.symbols),
         "target_symbols": len(prepared.target_alphabet.symbols),
         "lengths": {
@@ -56,6 +71,12 @@ def summarise(corpus: Corpus, prepared: Prepared) -> dict[str, Any]:
         },
         "test_targets_among_unpaired": sum(example.target in unpaired for example in corpus.test) / len(corpus.test),
     }
+
+
+def sources_on_two_sides(corpus: Corpus) -> int:
+    """The number of sources that are in more than one of train, dev and test."""
+    sides = ({example.source for example in side} for side in (corpus.train, corpus.dev, corpus.test))
+    return sum(count > 1 for count in Counter(chain.from_iterable(sides)).values())
 
 
 def _lengths(strings: StringStore) -> dict[str, float]:

@@ -263,9 +263,9 @@ def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp
     text = """\
     seeds: [1, 1]
     data: {source: cmudict, pairs: data/raw/x.tsv, targets: null, dev: null, test: null,
-      source_symbols: spaces, target_symbols: words}
+      rows: words, source_symbols: spaces, target_symbols: words}
     prepare: {pairs: 1, dev: 0, dev: 2, test: 1, targets: null, hold_out_targets: true, on_bad_row: skip,
-      max_symbols: .nan, seed: 0}
+      strict: false, max_symbols: .nan, seed: 0}
     model: {cell: rnn, decoder: repeat, bridge: attention, tie_weights: true, bidirectional: true, units: 7,
       layers: !!python/name:os.system 1, projection: 4, embedding: 4, drpout: 0.1}
     noise: &noise {kind: none, rate: 0.0}

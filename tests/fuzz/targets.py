@@ -12,7 +12,7 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModelContext
 
-from pipeline.config.options import Symbols
+from pipeline.config.options import Rows, Symbols
 from pipeline.config.params import Data, Order, Prepare, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.data.cmudict import read_cmudict
@@ -216,15 +216,15 @@ class Targets:
             store.padded(np.arange(len(store)))
 
     def _run_prepare(self, raw: Path, options: int) -> None:
-        kinds = tuple(Symbols)
+        kinds, rows = tuple(Symbols), tuple(Rows)
         given = raw / "pairs.tsv" if options & 1 else None
         data = Data(
-            "files", Path("data/raw/pairs.tsv"), Path("data/raw/targets.txt"), None, None,
+            "files", Path("data/raw/pairs.tsv"), Path("data/raw/targets.txt"), None, None, rows[options >> 5 & 1],
             kinds[options >> 1 & 1], kinds[options >> 2 & 1],
         )  # fmt: skip
         settings = Prepare(
             pairs=None, dev=1, test=1, targets=None, hold_out_targets=bool(options & 8),
-            on_bad_row="skip" if options & 16 else "error", max_symbols=20, seed=0,
+            on_bad_row="skip" if options & 16 else "error", strict=False, max_symbols=20, seed=0,
         )  # fmt: skip
         with chdir(self.folder):
             if given:  # the same pairs on all sides

@@ -1,0 +1,131 @@
+"""Does a file hold what it should? Looks at files of pairs and targets, and notes what seems wrong, in sentences.
+
+A note is no error: data may look odd and be right. `prepare.strict` makes errors of notes.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config.options import Rows, Symbols
+from pipeline.config.params import Data
+from pipeline.data.alphabet import split
+from pipeline.data.examples import Example
+from pipeline.data.prepared import Prepared
+from pipeline.data.raw import blocks, lines
+from pipeline.text import shown
+
+FEWEST = 10  # rows of a file that is judged by its symbols
+LONGER = 4  # times the length of the targets of pairs: such rows of the list are not targets
+
+# First cells of tables. A row is taken for a header if each of its cells is one, or has only symbols of its own.
+TITLE = re.compile(
+    "(source|src|input|target|tgt|trg|output|word|form|lemma|token|original|old|historical|new|modern|normali[sz]ed|"
+    "spelling|pronunciation|pron|phoneme|ipa|sound|grapheme|transcription|transliteration|native|latin|roman|romani[sz]ed|"
+    "name|english|foreign|gold|label|count|frequency)s?",
+    re.IGNORECASE,
+)
+# Characters that nobody sees: zero width, marks of byte order and direction, soft hyphen, controls. Not the joiners of
+# Persian and Indic scripts and of emoji.
+INVISIBLE = re.compile(
+    "[\x7f-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+)
+
+
+def look_at_rows(files: Mapping[str, Sequence[Example]], targets: Iterable[str], data: Data) -> list[str]:
+    """Notes about the rows of files as they are read: headers, files that are the same, repeated rows.
+
+    files: the rows of the files of pairs, by train, dev and test.
+    """
+    paths = {"train": data.pairs, "dev": data.dev, "test": data.test}
+    kinds = (data.source_symbols, data.target_symbols)
+    columns = {name: ([row.source for row in rows], [row.target for row in rows]) for name, rows in files.items()}
+    notes = [f"{paths[name]}: {note}" for name, both in columns.items() if (note := _header(both, kinds))]
+    head = [target for target, _ in zip(targets, range(1000), strict=False)]
+    if note := _header((head,), kinds[1:]):
+        notes.append(f"{data.targets}: {note}")
+    for one, other in (("dev", "train"), ("test", "train"), ("dev", "test")):
+        if one in files and other in files:
+            rows, existing = files[one], set(files[other])
+            share = sum(row in existing for row in rows) / len(rows)
+            if share == 1 or (share > 0.5 and data.rows is Rows.WORDS):
+                notes.append(f"{paths[one]}: {share:.0%} of its rows are in {paths[other]} as well")
+    train = files["train"]
+    if len(train) >= FEWEST and all(row.source == row.target for row in train):
+        notes.append(f"{data.pairs}: every source is its own target")
+    if data.rows is Rows.WORDS and 2 * len(set(train)) < len(train):
+        notes.append(f"{data.pairs}: most rows repeat others: if it is running text, set data.rows: running_text")
+    for name, path in paths.items():
+        if path and any(INVISIBLE.search(row.source + row.target) for row in files[name]):
+            notes.append(f"{path}: {_invisible(path)}")
+    return notes
+
+
+def look_at_list(prepared: Prepared, data: Data) -> list[str]:
+    """Notes about the unpaired targets: whether they are written as the targets of pairs are."""
+    path, notes = data.targets, []
+    if path is None:
+        return []
+    if any(INVISIBLE.search(symbol) for symbol in prepared.target_alphabet.symbols) and (note := _invisible(path)):
+        notes.append(f"{path}: {note}")
+    if min(len(prepared.targets), len(prepared.train)) < FEWEST:
+        return notes
+    occurs = np.bincount(prepared.targets.ids, minlength=len(prepared.target_alphabet)) > 0
+    sources = list(dict.fromkeys(example.source for example in prepared.train))
+    targets = list(dict.fromkeys(example.target for example in prepared.train))
+    in_list = prepared.among_unpaired([*sources, *targets])
+    of_sources, of_targets = (
+        (float(occurs[prepared.target_alphabet.encode_all(column)[0]].mean()), sum(map(in_list.__contains__, column)))
+        for column in (sources, targets)
+    )
+    listed_sources, listed_targets = of_sources[1] / len(sources), of_targets[1] / len(targets)
+    swapped = f"are the columns of {data.pairs} swapped, or is this a list of sources?"
+    if of_targets[0] < 0.5 <= of_sources[0]:
+        notes.append(f"{path}: it is written in the symbols of sources, not of targets: {swapped}")
+    elif of_targets[0] < 0.5:
+        notes.append(
+            f"{path}: it lacks {1 - of_targets[0]:.0%} of the symbols in the targets of {data.pairs}: is it in another "
+            "script, or is data.target_symbols wrong?"
+        )
+    elif listed_sources > max(0.1, 1.5 * listed_targets):
+        notes.append(
+            f"{path}: it has {listed_sources:.0%} of the sources, but {listed_targets:.0%} of the targets: {swapped}"
+        )
+    listed_length, length = (float(np.diff(one.offsets).mean()) for one in (prepared.targets, prepared.train_targets))
+    if listed_length > LONGER * length:
+        notes.append(
+            f"{path}: its rows have {listed_length:.0f} symbols on average, the targets of {data.pairs} {length:.0f}: "
+            "write one target a line"
+        )
+    return notes
+
+
+def _header(columns: Sequence[Sequence[str]], kinds: Sequence[Symbols]) -> str | None:
+    first = "\t".join(column[0] for column in columns)
+    if len(columns[0]) > 1 and all(map(_is_title, columns, kinds)):
+        return f"its first row looks like a header, {shown(first)}: files have none, delete the row"
+    return None
+
+
+def _is_title(column: Sequence[str], kind: Symbols) -> bool:
+    """Whether the first cell of a column is a `TITLE`, or has only symbols that no other cell has."""
+    title, *others = column
+    if TITLE.fullmatch(title.strip("#*_ .:")):
+        return True
+    symbols = split(title, kind)
+    if len(others) < FEWEST or len(title) < 3 or (kind is Symbols.SPACES and len(symbols) > 1):
+        return False
+    return set(symbols).isdisjoint(symbol for other in others for symbol in split(other, kind))
+
+
+def _invisible(path: Path) -> str | None:
+    """A note about the lines of a file with characters that nobody sees."""
+    rows = (line.decode(errors="ignore") for block in blocks(path) for line in lines(block))
+    found = [(number, match[0]) for number, row in enumerate(rows, start=1) if (match := INVISIBLE.search(row))]
+    if not found:
+        return None
+    number, character = found[0]
+    more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+    return f"line {number}{more} with characters that nobody sees, U+{ord(character):04X}: delete what does not belong"
