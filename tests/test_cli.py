@@ -1,12 +1,15 @@
 """The command line: what it prints, and what it says to a mistake."""
 
 import gzip
+import lzma
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.prepared import PREPARED
@@ -14,6 +17,8 @@ from pipeline.reranking.features import FEATURES_FOLDER
 from pipeline.runs.groups import RERANKERS
 from tests.conftest import PROJECT, Call, Called
 from tests.support.small_project import make_project
+
+HEADER = "source\trank\tprediction\tlog_probability\tconfidence\tunknown"
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +181,13 @@ def test_a_report_of_another_version_is_told(tmp_path: Path, call: Call) -> None
             ["predict", "F AO", "--strategy", "magic"],
             "no trained run of strategy 'magic' in models (trained: supervised, tandem)",
         ),
-        (["predict", "F AO", " "], "source 2 is empty"),
+        (["predict", " ", "a\tb"], "none of 2 sources can be used: source 1 is empty"),
+        (["predict", "F AO", "--column", "x"], "--column names a column of --input"),
         (["predict", "F\tAO"], "source 1, 'F\\tAO', has a tab"),
         (["predict", "F AO", "--input", "x"], "not both"),
         (["predict", "F AO", "--seed", "0", "--ensemble"], "give --seed or --ensemble, not both"),
         (["predict", "F AO", "--order", "rerank"], "models/rerank/tandem/metadata.json cannot be used (No such file"),
-        (["predict", "--input", "missing.txt"], "missing.txt does not exist"),
+        (["predict", "--input", "missing.txt"], "--input missing.txt matches no file"),
         (["compare"], "no comparison in reports/evaluation/metrics.json"),
     ],
 )
@@ -192,7 +198,61 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(call: Call, arguments: list[str
     assert "Traceback" not in error
 
 
-def test_a_bad_row_is_named_with_its_line(project: Path) -> None:
-    code, _, error = tandem(project, "predict", stdin=b"F AO\n\xff\n")
-    assert code == 2
-    assert "line 2: byte 1 is not UTF-8" in error
+SPELLINGS = ("F AO", " F AO ", "F  AO", "F\u00a0AO", "F AO\n", "\u3000F \u2009 AO")
+
+
+def test_white_space_around_and_between_symbols_decides_nothing(whole_project: Path, call: Call) -> None:
+    for arguments in (["predict"], ["predict", "--order=greedy"]):
+        rows = [
+            row.split("\t")[1:] for row in call(*arguments, *SPELLINGS, folder=whole_project).output.split("\n")[1:-1]
+        ]
+        assert rows == [rows[0]] * len(SPELLINGS)
+
+
+def test_unknown_symbols_are_named_and_lower_the_confidence(whole_project: Path, call: Call) -> None:
+    code, output, error = call("predict", "F AO", "F AO1 R \u200b", "ZH", folder=whole_project)
+    header, *rows = (line.split("\t") for line in output.splitlines())
+    assert (code, header[-1]) == (0, "unknown")
+    assert [row[-1] for row in rows] == ["", "AO1 U+200B", "ZH"]
+    assert [float(row[4]) for row in rows][2] == 0.0 < float(rows[1][4]) < float(rows[0][4])
+    assert "source 2, 'F AO1 R \\u200b', has symbols that training never saw, AO1 U+200B\n" in error
+    assert "source 3, 'ZH', has symbols that training never saw, ZH\n" in error
+
+
+@pytest.mark.parametrize(("source", "meant"), [("f ao", "F AO"), ("FAORK", None), ("FK", "F K"), ("\uff26", "F")])
+def test_another_case_width_or_spacing_is_named(call: Call, source: str, meant: str | None) -> None:
+    error = call("predict", source).error
+    assert "has symbols that training never saw" in error
+    assert (f"do you mean '{meant}'?" in error) is (meant is not None)
+
+
+def test_a_bad_line_is_named_and_left_out_and_blank_ones_are_counted(project: Path) -> None:
+    code, output, error = tandem(project, "predict", stdin=b"F AO\n\n\xff\n \t\nF\tK\nK\n" + b"F " * 9 + b"\n")
+    assert code == 0
+    assert [line.split("\t")[0] for line in output.splitlines()] == ["source", "F AO", "K"]
+    assert "2 blank lines were skipped" in error
+    assert "standard input, line 3, '\ufffd', is not UTF-8 at its byte 1, so it is left out" in error
+    assert "standard input, line 5, 'F\\tK', has a tab, line break or NUL in it, so it is left out" in error
+    assert "standard input, line 7, 'F F F F F F F F F ', has 9 symbols, at most 5 are possible" in error
+
+
+def test_of_many_bad_lines_some_are_named_and_the_rest_is_counted(project: Path, tmp_path: Path, call: Call) -> None:
+    (tmp_path / "sources").write_bytes(b"F AO\n" + b"F\tAO\n" * 99)
+    code, output, error = call("predict", "--input", str(tmp_path / "sources"))
+    assert (code, len(output.splitlines()), error.count("has a tab")) == (0, 2, 10)
+    assert "89 more sources are left out" in error
+
+
+def test_an_input_without_sources_is_an_answer_without_rows(project: Path) -> None:
+    code, output, error = tandem(project, "predict", stdin=b"\n\n")
+    assert (code, output.splitlines(), error) == (0, [HEADER], "2 blank lines were skipped\n")
+
+
+def test_columns_of_tables_are_read_without_output_too(tmp_path: Path, call: Call) -> None:
+    pq.write_table(pa.table({"id": [1, 2], "source": ["F AO", "K"]}), tmp_path / "table.parquet")
+    (tmp_path / "table.TSV.xz").write_bytes(lzma.compress(b"id\twords\n1\tF AO\n2\tK\n"))
+    expected = call("predict", "F AO", "K")
+    assert call("predict", "--input", str(tmp_path / "table.parquet")) == expected
+    assert call("predict", "--input", str(tmp_path / "table.TSV.xz"), "--column", "words") == expected
+    missing = call("predict", "--input", str(tmp_path / "table.parquet"), "--column", "words")
+    assert "has no column 'words' (it has id, source)" in missing.error

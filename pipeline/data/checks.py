@@ -115,7 +115,9 @@ def _is_title(column: Sequence[str], kind: Symbols) -> bool:
     if TITLE.fullmatch(title.strip("#*_ .:")):
         return True
     symbols = split(title, kind)
-    if len(others) < FEWEST or len(title) < 3 or (kind is Symbols.SPACES and len(symbols) > 1):
+    if len(others) < FEWEST or len(title) < 3:
+        return False
+    if kind is Symbols.SPACES and (len(symbols) > 1 or 2 * sum(" " in other for other in others) < len(others)):
         return False
     return set(symbols).isdisjoint(symbol for other in others for symbol in split(other, kind))
 

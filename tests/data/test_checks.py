@@ -1,6 +1,8 @@
 """What looks wrong in the files of a corpus."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,11 +25,7 @@ def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def notes(
-    pairs: Rows_ = PAIRS,
-    targets: list[str] = WORDS,
-    rows: Rows = Rows.WORDS,
-    symbols: str = "characters",
-    **files: Rows_,
+    pairs: Rows_ = PAIRS, targets: list[str] = WORDS, rows: Rows = Rows.WORDS, kind: str = "characters", **files: Any
 ) -> list[str]:
     """The notes about such files."""
     paths = dict.fromkeys(("dev", "test"), None) | {name: Path(f"data/raw/{name}.tsv") for name in ("pairs", *files)}
@@ -35,16 +33,15 @@ def notes(
         text = "".join(f"{source}\t{target}\n" for source, target in content)
         Path(f"data/raw/{name}.tsv").write_text(text, encoding="utf-8")
     Path("data/raw/targets.txt").write_text("".join(f"{target}\n" for target in targets), encoding="utf-8")
-    kind = Symbols(symbols)
-    data = Data(
-        "files", **paths, targets=Path("data/raw/targets.txt"), rows=rows, source_symbols=kind, target_symbols=kind
-    )
+    symbols = Symbols(kind)
+    kinds = {"source_symbols": symbols, "target_symbols": symbols}
+    data = Data("files", **paths, targets=Path("data/raw/targets.txt"), rows=rows, **kinds)
     prepare = Prepare(
         pairs=None, dev=10, test=10, targets=None, hold_out_targets=False, on_bad_row="skip", strict=False,
         max_symbols=60, seed=0,
     )  # fmt: skip
     corpus = read_corpus(data, prepare)
-    write_prepared(Path("prepared"), corpus, kind, kind)
+    write_prepared(Path("prepared"), corpus, symbols, symbols)
     return [*corpus.notes, *look_at_list(Prepared.open(Path("prepared")), data)]
 
 
@@ -63,7 +60,7 @@ def test_sources_in_the_script_of_targets_get_no_note() -> None:
 
 
 @pytest.mark.parametrize("source", [str.upper, lambda word: word.translate(GREEK), lambda word: f"{word}e"])
-def test_swapped_columns_are_noticed(source: "type[str]") -> None:
+def test_swapped_columns_are_noticed(source: Callable[[str], str]) -> None:
     swapped = [(word, source(word)) for word in WORDS]
     only(notes(swapped), "data/raw/targets.txt: it ").index("are the columns of data/raw/pairs.tsv swapped")
 
@@ -75,7 +72,7 @@ def test_a_list_in_another_script_is_noticed() -> None:
 
 def test_a_list_of_other_symbols_is_noticed() -> None:
     spaced = [(" ".join(source), " ".join(target)) for source, target in PAIRS]
-    only(notes(spaced, symbols="spaces"), "data/raw/targets.txt: it lacks").index("data.target_symbols")
+    only(notes(spaced, kind="spaces"), "data/raw/targets.txt: it lacks").index("data.target_symbols")
 
 
 def test_a_list_with_a_text_in_each_line_is_noticed() -> None:
