@@ -97,7 +97,7 @@ def predict(
         predictor = Predictor.of_runs(group, order)
     options = predictor.options(order, beam_width, n_best)
     given = usable(given, predictor.length_fault)
-    rows = [source.text for source in given]
+    rows = [source.text.strip() for source in given]
     unknown = unknown_symbols(given, predictor.model.source_alphabet)
     ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
     lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
@@ -121,7 +121,7 @@ def match(
     unknown = unknown_symbols(given, matcher.alphabet.source)
     matches = Index(matcher, targets).search([normal_form(source.text) for source in given], top)
     lists = [[(one.target, one.similarity) for one in row] for row in matches]
-    _print_ranked(("target", "similarity"), [source.text for source in given], lists, unknown)
+    _print_ranked(("target", "similarity"), [source.text.strip() for source in given], lists, unknown)
 
 
 @app.command()

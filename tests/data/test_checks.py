@@ -28,13 +28,15 @@ def notes(
     pairs: Rows_ = PAIRS, targets: list[str] = WORDS, rows: Rows = Rows.WORDS, kind: str = "characters", **files: Any
 ) -> list[str]:
     """The notes about such files."""
-    paths = dict.fromkeys(("dev", "test"), None) | {name: Path(f"data/raw/{name}.tsv") for name in ("pairs", *files)}
+    paths: dict[str, Any] = dict.fromkeys(("dev", "test")) | {
+        name: Path(f"data/raw/{name}.tsv") for name in ("pairs", *files)
+    }
     for name, content in {"pairs": pairs, **files}.items():
         text = "".join(f"{source}\t{target}\n" for source, target in content)
         Path(f"data/raw/{name}.tsv").write_text(text, encoding="utf-8")
     Path("data/raw/targets.txt").write_text("".join(f"{target}\n" for target in targets), encoding="utf-8")
     symbols = Symbols(kind)
-    kinds = {"source_symbols": symbols, "target_symbols": symbols}
+    kinds: dict[str, Any] = {"source_symbols": symbols, "target_symbols": symbols}
     data = Data("files", **paths, targets=Path("data/raw/targets.txt"), rows=rows, **kinds)
     prepare = Prepare(
         pairs=None, dev=10, test=10, targets=None, hold_out_targets=False, on_bad_row="skip", strict=False,
@@ -82,8 +84,10 @@ def test_a_list_with_a_text_in_each_line_is_noticed() -> None:
 
 @pytest.mark.parametrize("name", ["dev", "test"])
 def test_a_file_that_repeats_the_pairs_is_noticed(name: str) -> None:
-    only(notes(**{name: PAIRS}), f"data/raw/{name}.tsv: 100% of its rows are in data/raw/pairs.tsv as well")
-    assert notes(**{name: [*PAIRS[:50], *[(f"{word}X", f"{word}a") for word in WORDS[:60]]]}) == []
+    same: Any = {name: PAIRS}
+    half: Any = {name: [*PAIRS[:50], *[(f"{word}X", f"{word}a") for word in WORDS[:60]]]}
+    only(notes(**same), f"data/raw/{name}.tsv: 100% of its rows are in data/raw/pairs.tsv as well")
+    assert notes(**half) == []
 
 
 def test_running_text_may_repeat_most_rows_but_not_all() -> None:
