@@ -107,6 +107,7 @@ def write_project(project: Path, params: Params, targets: int) -> None:
     (project / RAW / "pairs.tsv").write_bytes(b"".join(pairs))
     changes = {
         "data.source": "files",
+        "data.rows": "running_text",
         "data.pairs": str(RAW / "pairs.tsv"),
         "data.targets": str(RAW / "targets.txt"),
         "data.source_symbols": "characters",
