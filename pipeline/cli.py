@@ -1,5 +1,6 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,9 +34,21 @@ def _option(text: str, default: str, *names: str, **limits: Any) -> Any:
     return typer.Option(*names, help=f"{text} Default: {default}", **limits)
 
 
+def _sources(text: str) -> Any:
+    return typer.Argument(help=text, parser=_as_utf_8)
+
+
+def _as_utf_8(argument: str) -> str:
+    """The text of an argument whose bytes are UTF-8, even if Python decoded them as the locale says."""
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        return argument
+
+
 @app.command()
 def predict(
-    sources: Annotated[list[str] | None, typer.Argument(help="Sources; none: one per line of --input.")] = None,
+    sources: Annotated[list[str] | None, _sources("Sources; none: one per line of --input.")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help=INPUT)] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
     strategy: Annotated[str | None, _option("A trained strategy.", "tandem, or else the best on dev.")] = None,
@@ -106,7 +119,7 @@ def predict(
 
 @app.command()
 def match(
-    sources: Annotated[list[str], typer.Argument(help="Sources whose counterparts are wanted.")],
+    sources: Annotated[list[str], _sources("Sources whose counterparts are wanted.")],
     among: Annotated[Path, typer.Option(help="File with a target per line, may be .gz; - is standard input.")],
     top: Annotated[int, typer.Option(min=1, help="Targets per source.")] = 5,
 ) -> None:
@@ -221,7 +234,7 @@ def serve(
 
 def main() -> None:
     """Run the command line; mistakes of the user end in a sentence and exit code 2."""
-    explain_user_errors(app)()
+    explain_user_errors(app, prints_results=True)()
 
 
 @contextmanager

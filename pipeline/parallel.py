@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 from joblib import cpu_count
 
-from pipeline.errors import UserError, show_logs
+from pipeline.errors import UserError, open_streams, show_logs
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -93,6 +93,7 @@ def _serve(work: Callable[[T], Iterable[R]], connection: Connection) -> None:
     """Answer each item with all its results and None, until there are no more items."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its processes
     Thread(target=_end_with_parent, daemon=True).start()
+    open_streams()
     show_logs()
     while True:
         try:

@@ -23,6 +23,12 @@ def tenfold(number: int) -> Iterator[int]:
     yield from (number, 10 * number)
 
 
+def shown(number: int) -> Iterator[int]:
+    """A number that is printed as well."""
+    print("≤", number, flush=True)
+    yield number
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_every_item_gives_its_results_in_their_order(jobs: int) -> None:
     found = list(side_by_side(tenfold, [1, 2, 3], jobs))

@@ -78,8 +78,8 @@ def test_text_files_are_laid_out_as_documented(tmp_path: Path) -> None:
 
 
 def test_rejected_rows_are_written_only_where_they_are_skipped(tmp_path: Path) -> None:
-    write(tmp_path, rejected=[Rejected("data/raw/pairs.tsv", 3, "the source is empty", r"\x09b")])
-    expected = "file\tline\treason\ttext\ndata/raw/pairs.tsv\t3\tthe source is empty\t\\x09b\n"
+    write(tmp_path, rejected=[Rejected("data/raw/pairs.tsv", 3, "the source is empty", r"\tb")])
+    expected = "file\tline\treason\ttext\ndata/raw/pairs.tsv\t3\tthe source is empty\t\\tb\n"
     assert (tmp_path / "rejected.tsv").read_text() == expected
     write(tmp_path, rejected=None)
     assert not (tmp_path / "rejected.tsv").exists()

@@ -154,6 +154,5 @@ def _clean_cell(cell: str, name: str, kind: Symbols, max_symbols: int) -> str:
 
 def _excerpt(line: bytes) -> str:
     text = line[:EXCERPT].decode("utf-8", "backslashreplace") + ("…" if len(line) > EXCERPT else "")
-    text = CONTROL.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
-    # Characters that end lines or change the direction of writing would garble a message, too.
+    # Controls, and characters that end lines or change the direction of writing, would garble a message.
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode() for part in text)

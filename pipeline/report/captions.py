@@ -3,10 +3,10 @@
 import pandas as pd
 
 from pipeline.evaluation.results import Metrics, difference, focus_of, strategies
+from pipeline.report.directions import isolated
 from pipeline.report.tables import how_often, in_words, is_decided, ranked, visible
 
 MISTAKES = 3  # that are named
-_ISOLATE, _END = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"  # around text of any direction
 
 
 def headline(metrics: Metrics) -> str:
@@ -62,7 +62,7 @@ def confusions(table: pd.DataFrame, strategy: str, runs: int) -> str:
     """The most frequent mistakes of a strategy, times for each of its `runs`; rows of `mistakes.confusions`."""
     mistakes = []
     for row in table[table["strategy"] == strategy].head(MISTAKES).to_dict("records"):
-        target, written = (f"“{_ISOLATE}{visible(row[side])}{_END}”" for side in ("target", "written"))
+        target, written = (f"“{isolated(visible(row[side]))}”" for side in ("target", "written"))
         what = f"leaves out {target}" if not row["written"] else f"writes {written} for {target}"
         what = what if row["target"] else f"inserts {written}"
         often = how_often(row["count"] / runs)

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.results import EvaluationResults, ensemble_title, rows, strategies
 from pipeline.report.captions import mean_curve
-from pipeline.report.tables import NOTHING, length_range, level
+from pipeline.report.directions import isolated
+from pipeline.report.fonts import choose_fonts, forget_fonts
+from pipeline.report.tables import length_range, level, visible
 from pipeline.text import printable
 
 # Okabe & Ito (2008), Color Universal Design, then Tol (2021), muted: told apart with any kind of colour vision.
@@ -151,7 +153,9 @@ def noise(results: EvaluationResults) -> Figure:
     axes.barh(range(len(shown)), shown["probability"], height=0.7, color=PALETTE[4])
     labels = []
     for place, row in enumerate(shown.to_dict("records")):
-        labels.append(literal(f"{row['before']}[{row['target']}]{row['after']} → {row['source'] or NOTHING}"))
+        before, target, after = (row[side] and visible(row[side]) for side in ("before", "target", "after"))
+        sides = f"{before}[{target}]{after}", visible(row["source"])
+        labels.append(" → ".join(isolated(literal(side, LABEL // 2)) for side in sides))
         counts = f" {row['count']:,} of {row['seen']:,}"
         axes.text(row["probability"], place, counts, va="center", fontsize=8, color=MUTED)
     axes.set(xlim=(0, 1.18), xticks=np.arange(6) / 5)
@@ -172,12 +176,17 @@ def save(figure: Figure, path: Path, title: str = "") -> None:
         figure.suptitle(textwrap.fill(title, 52), x=0.012, ha="left", fontsize=11, color=INK, fontweight="bold")
     stamp = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with any_text(), mpl.rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, metadata=stamp)
+        choose_fonts(figure)
+        try:
+            figure.savefig(path, metadata=stamp)
+        except RuntimeError as error:  # by FreeType, of a glyph that only shaping asks for
+            forget_fonts(figure, error)
+            figure.savefig(path, metadata=stamp)
 
 
 @contextmanager
 def any_text() -> Iterator[None]:
-    """Draw what the font has no glyph for as a box, without a warning."""
+    """Draw what no font has a glyph for as a box, without a warning by matplotlib."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

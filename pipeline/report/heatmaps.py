@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline.evaluation.results import EvaluationResults, focus_of, strategies
+from pipeline.report.directions import is_right_to_left
 from pipeline.report.figures import DOTS, GRID, INK, MUTED, WIDTH, literal, styles
 from pipeline.report.tables import how_often, visible
 
@@ -60,7 +61,7 @@ def confusions(results: EvaluationResults) -> Figure:
 
 
 def attention(results: EvaluationResults) -> Figure:
-    """Maps of the strategy in focus side by side: the output from top to bottom, the source from left to right."""
+    """Maps of the strategy in focus side by side: the output from top to bottom, the source as it is written."""
     (focus, colour), maps = _focus(results), results.attention
     if not maps:
         return _note(f"There is no map of {focus}: its decoder gets sources as one vector, or all are too long.")
@@ -72,6 +73,8 @@ def attention(results: EvaluationResults) -> Figure:
     for number, one in enumerate(maps, start=1):
         axes = figure.add_subplot(rows, columns, number, anchor="NW")
         _cells(axes, one.weights, one.written, one.source, colour)
+        if is_right_to_left("".join(one.source)):
+            axes.invert_xaxis()
     return figure
 
 

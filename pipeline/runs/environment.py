@@ -69,8 +69,9 @@ class Environment(JsonFile):
 def _git(*arguments: str) -> str | None:
     command = ["git", *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout  # noqa: S603
-    except (OSError, subprocess.SubprocessError, UnicodeError):
+        done = subprocess.run(command, capture_output=True, check=True, timeout=30)  # noqa: S603
+        return done.stdout.decode(errors="surrogateescape")  # names of files, in whatever locale
+    except (OSError, subprocess.SubprocessError):
         return None
 
 

@@ -76,7 +76,9 @@ def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bo
     """Whether the run folder holds the whole and undamaged results of the training with this key."""
     folder, timings = run_folder(strategy, seed, models), timings_folder(strategy, seed, models)
     try:
-        is_key = all((timings / name).is_file() for name in (KEY, TIMINGS)) and (timings / KEY).read_text() == key
+        is_key = (
+            all((timings / name).is_file() for name in (KEY, TIMINGS)) and (timings / KEY).read_bytes() == key.encode()
+        )
         return is_key and RunMetadata.load(folder).content == content_digest(folder)
     except UserError:
         return False

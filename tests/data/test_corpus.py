@@ -141,7 +141,7 @@ def test_bad_rows_are_collected_where_asked_for(tmp_path: Path) -> None:
     assert rows == [Example("a", "b"), Example("c", "d")]
     assert [(row.line, row.reason) for row in rejected] == [(2, "byte 3 is not UTF-8"), (4, "the source is empty")]
     assert rejected[0].text == r"x\x00\xff"
-    assert rejected[1].text == r"\x09" + "y" * 199 + "…"
+    assert rejected[1].text == r"\t" + "y" * 199 + "…"
 
 
 def test_a_line_that_is_far_too_long_is_a_bad_row_and_the_next_one_is_read(

@@ -70,6 +70,13 @@ def test_noise_plot_names_context_symbol_and_what_stands_for_it() -> None:
     assert [text.get_text().strip() for text in axes.texts] == ["3 of 4", "3 of 4"]
 
 
+def test_noise_plot_keeps_sides_of_any_direction_apart_and_marks_visible() -> None:
+    axes = noise(evaluation(several(("tandem",), ["a"]), noise=rewrites("ب", "\u0915", "\u093f"))).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    isolate, end = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
+    assert labels == [f"{isolate}^[ب]ب{end} → {isolate}ب{end}", "^[क]क → क", "^[◌ि]◌ि → ◌ि"]
+
+
 def test_accuracy_by_pairs_has_a_line_for_each_strategy_through_its_sizes() -> None:
     rows = pd.DataFrame(
         [("tandem", 1000, 0.5, 0.4, 0.6), ("tandem", 100, 0.2, 0.1, 0.3), ("supervised", 100, 0.1, 0.0, 0.2)],

@@ -70,6 +70,13 @@ def test_an_attention_map_has_the_source_across_and_what_is_written_down() -> No
     assert cells(figure.axes[0]) == pytest.approx({(0, 0): 1, (1, 0): 0.25, (1, 1): 0.75, (2, 1): 1})
 
 
+def test_a_source_from_right_to_left_is_across_in_its_direction() -> None:
+    maps = [AttentionMap(tuple(source), ("a",), np.full((1, 4), 0.25, np.float32)) for source in ("שלום", "abcd")]
+    figure = attention(evaluation([run("tandem", 0, [1])], attention=maps))
+    assert [axes.xaxis_inverted() for axes in figure.axes] == [True, False]
+    assert labels(figure.axes[0])[1] == list("שלום")
+
+
 def test_a_single_symbol_has_a_whole_square() -> None:
     one = AttentionMap(("a",), ("b",), np.ones((1, 1), np.float32))
     axes = attention(evaluation([run("tandem", 0, [1])], attention=[one])).axes[0]

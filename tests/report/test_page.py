@@ -194,6 +194,12 @@ def test_text_of_any_script_keeps_to_its_place() -> None:
     assert not [word for word in ("שלום", "مرحبا") if word in everywhere]
 
 
+def test_a_rewrite_in_its_context_has_one_direction() -> None:
+    text, _ = shown(several(("tandem",), WORDS), noise=rewrites("ب"))
+    symbols = '<span class="context">^</span>ب<span class="context">ب</span>'
+    assert f'<th scope="row" class="data"><bdi>{symbols}</bdi></th>' in text
+
+
 def test_one_strategy_without_confidences_is_left_out_of_calibration_and_named() -> None:
     with_, without = run("tandem", 0, MOST, confidences=[0.5] * len(MOST)), run("supervised", 0, HALF)
     text, _ = shown([with_, without])
