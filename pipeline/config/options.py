@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+Device = StrEnum("Device", ["CPU", "GPU"])  # what trainings compute on; everything else computes on processors
 Cell = StrEnum("Cell", ["LSTM", "GRU"])  # the recurrent cell
 DecoderKind = StrEnum("DecoderKind", ["REPEAT", "AUTOREGRESSIVE"])  # reads the embedding, or the previous symbol
 Bridge = StrEnum("Bridge", ["VECTOR", "ATTENTION"])  # the decoder reads one embedding, or all encoder states
@@ -9,6 +10,9 @@ Decay = StrEnum("Decay", ["COSINE", "CONSTANT"])  # the shape of the learning ra
 NoiseKind = StrEnum("NoiseKind", ["NONE", "UNIFORM", "LEARNED"])  # random edits, or edits as learned from the pairs
 MatcherEncoder = StrEnum("MatcherEncoder", ["LSTM", "CONV"])  # of the siamese matcher
 Symbols = StrEnum("Symbols", ["CHARACTERS", "SPACES"])  # every code point, or the parts between single spaces
+
+# The environment variable that names the device of a process, before tensorflow is imported there.
+DEVICE = "TANDEM_DEVICE"
 
 # The order of the candidates of a source: only the candidate of greedy decoding; by the score of the model, in a beam
 # search; or by all features of a candidate, weighted as learned on dev.
