@@ -126,7 +126,8 @@ def invalid_requests(source: str, max_symbols: int) -> Iterator[Request]:
 
     yield asked("a number among strings", [source, 3])
     yield asked("null among strings", [source, None])
-    yield asked("a list among strings", [[source]])
+    yield asked("a list among strings", [source, [source]])
+    yield asked("two columns", [{"source": source, "other": source}])
     yield asked("a string for a list", source)
     yield asked("an empty string", [source, ""])
     yield asked("a line break", [f"{source}\n"])
@@ -146,6 +147,7 @@ def invalid_requests(source: str, max_symbols: int) -> Iterator[Request]:
     yield asked("a misspelt parameter", [source], n_bset=3)
     yield Request("a misspelt key", json.dumps({"input": [source]}).encode(), status=CANNOT)
     yield Request("a key too many", json.dumps({"inputs": [source], "parms": {}}).encode(), status=CANNOT)
+    yield Request("two formats", json.dumps({"inputs": [source], "instances": [source]}).encode(), status=CANNOT)
     yield Request("params as a list", json.dumps({"inputs": [source], "params": [3]}).encode(), status=CANNOT)
     yield Request("no object", json.dumps([source]).encode(), status=CANNOT)
     yield Request("nothing", b"", status=CANNOT)
