@@ -130,7 +130,7 @@ def invalid_requests(source: str, max_symbols: int) -> Iterator[Request]:
     yield asked("two columns", [{"source": source, "other": source}])
     yield asked("a string for a list", source)
     yield asked("an empty string", [source, ""])
-    yield asked("a line break", [f"{source}\n"])
+    yield asked("a line break", [f"{source}\n{source}"])
     yield asked("a NUL", [f"{source}\0"])
     yield asked("a lone surrogate", ["\ud800"])
     yield asked("10,000 symbols", [" ".join("a" * 10_000)])

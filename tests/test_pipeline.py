@@ -137,7 +137,7 @@ def test_predictions_come_ranked_with_log_probabilities_and_confidences(clone: P
     for which in ([], ["--ensemble"], ["--order", "beam"]):
         output = run(clone, "tandem", "predict", "F AO R K", "S K UW L", "--n-best", "3", *which)
         header, *rows = [line.split("\t") for line in output.splitlines()]
-        assert header == ["source", "rank", "prediction", "log_probability", "confidence"]
+        assert header == ["source", "rank", "prediction", "log_probability", "confidence", "unknown"]
         assert [row[:2] for row in rows] == [[source, str(n)] for source in ("F AO R K", "S K UW L") for n in (1, 2, 3)]
         assert all(float(row[3]) < 0 <= float(row[4]) <= 1 for row in rows)
 

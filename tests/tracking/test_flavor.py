@@ -49,7 +49,7 @@ def model(folder: Path) -> PyFuncModel:
 def table(predictor: Predictor, sources: list[str], n_best: int = 1, **options: Any) -> pd.DataFrame:
     ranked = predictor.predict(sources, predictor.options(n_best=n_best, **options))
     rows = [
-        (source, rank, one.text, one.log_probability, one.confidence)
+        (source, rank, one.text, one.log_probability, one.confidence, "")
         for source, predictions in zip(sources, ranked, strict=True)
         for rank, one in enumerate(predictions, start=1)
     ]
@@ -164,7 +164,8 @@ def test_the_signature_says_what_comes_out_and_what_can_be_asked_for_and_an_exam
 ) -> None:
     signature = model.metadata.signature
     assert signature.inputs is None  # by any schema MLflow would drop columns, and here they are an error
-    assert signature.outputs.input_names() == ["source", "rank", "prediction", "log_probability", "confidence"]
+    names = ["source", "rank", "prediction", "log_probability", "confidence", "unknown"]
+    assert signature.outputs.input_names() == names
     params = {param.name: param.default for param in signature.params.params}
     assert params == {"n_best": 1, "beam_width": None, "order": "rerank"}
     assert model.input_example == ["F AO"]
