@@ -2,7 +2,9 @@
 
 import codecs
 import gzip
+import os
 import re
+import shlex
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,10 +77,21 @@ def blocks(path: Path) -> Iterator[bytes]:
                 mark = b""
                 line += block.count(b"\n")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: put it there, or correct its name in params.yaml") from None
+        raise UserError(f"{path} does not exist{_remedy(path)}") from None
     except (OSError, EOFError, ValueError, zlib.error) as error:
         where = f" beyond line {line:,}" if line else ""
         raise UserError(f"{path} cannot be read{where}: {error}") from error
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a missing file: if the project itself has it, this is a copy that DVC made for an experiment."""
+    if not (Path(os.environ.get("DVC_ROOT", "")) / path).exists():
+        return ": put it there, or correct its name in params.yaml"
+    name, pointer = shlex.quote(str(path)), shlex.quote(f"{path}.dvc")
+    return (
+        f" in this copy of the project, which DVC makes of tracked files alone. Run `git add {name}` first, "
+        f"or for a large file `dvc add {name}` and `git add {pointer}`"
+    )
 
 
 def _rest_of_line(file: IO[bytes] | gzip.GzipFile, most: int | None) -> bytes:
