@@ -35,7 +35,7 @@ serve: $(INSTALLED)
 	$(BIN)/tandem serve --port $(PORT)
 
 repository:
-	@git rev-parse --git-dir > /dev/null || { echo "DVC needs a git repository: run git init first" >&2; exit 2; }
+	@git rev-parse --git-dir > /dev/null || { echo "DVC works in a git repository: run git init first, and commit the files before experiments" >&2; exit 2; }
 
 $(INSTALLED): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
