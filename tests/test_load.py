@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.requests import MOST_HYPOTHESES, Prediction, Service
 from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
 from pipeline.tracking.models import load_model
+from tests.conftest import PATIENCE
 from tests.support.servers import free_port
 from tests.support.small_project import MAX_SYMBOLS, save_small_model
 
@@ -144,7 +145,7 @@ def served(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 
 def ask(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    with closing(HTTPConnection(HOST, port, timeout=60)) as connection:
+    with closing(HTTPConnection(HOST, port, timeout=PATIENCE)) as connection:
         connection.request("POST", "/invocations", body, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())

@@ -24,7 +24,7 @@ from mlflow.pyfunc import PyFuncModel
 from pipeline.config.params import Order
 from pipeline.prediction.predictor import Predictor
 from pipeline.tracking.flavor import OUTPUTS
-from tests.conftest import PROJECT
+from tests.conftest import PATIENCE, PROJECT
 from tests.support.servers import free_port, running
 from tests.support.small_project import SOURCES, save_small_model
 
@@ -253,7 +253,7 @@ def ask(address: str, body: str, kind: str = "application/json") -> tuple[int, A
     """Status and answer of a request."""
     request = urllib.request.Request(address, body.encode(), {"Content-Type": kind})
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
