@@ -245,7 +245,7 @@ def test_publication_that_is_killed_again_and_again_has_every_run_once(original:
         assert database.exists() == (number >= 2)
     run(folder, "dvc", "repro")
     assert len(comparisons(folder)) == 1
-    assert [version.version for version in client(folder).search_model_versions()] == ["1"]
+    assert [version.version for version in client(folder).search_model_versions()] == [1]
     assert "warning: MLflow" not in (folder / "output.txt").read_text(encoding="utf-8")
     assert {path.name for path in folder.glob("mlflow.db*")} == {"mlflow.db"}
 
