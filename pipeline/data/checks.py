@@ -4,6 +4,7 @@ A note is no error: data may look odd and be right. `prepare.strict` makes error
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -132,13 +133,16 @@ def _header(columns: Sequence[Sequence[str]], kinds: Sequence[Symbols]) -> str |
 
 
 def _is_title(column: Sequence[str], kind: Symbols) -> bool:
-    """Whether the first cell of a column is a `TITLE`, or has only symbols that no other cell has."""
+    """Whether the first cell of a column is a `TITLE`, or alone has only symbols of its own."""
     title, *others = column
     if TITLE.fullmatch(title.strip("#*_ .:")):
         return True
     if kind is Symbols.SPACES or len(others) < FEWEST or len(title) < 3:
         return False
-    return set(title).isdisjoint(chain.from_iterable(others))
+    if not set(title).isdisjoint(chain.from_iterable(others)):
+        return False
+    cells = Counter(chain.from_iterable(map(set, column)))  # with a symbol; few in scripts of thousands of symbols
+    return not any(all(cells[symbol] == 1 for symbol in other) for other in others)
 
 
 def _is_word(column: Sequence[str], kind: Symbols) -> bool:

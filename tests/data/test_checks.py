@@ -133,6 +133,11 @@ def test_a_header_in_another_script_is_noticed() -> None:
     only(found, "data/raw/pairs.tsv: its first row looks like a header")
 
 
+def test_a_first_row_of_symbols_of_its_own_is_no_header_where_others_are_so_too() -> None:
+    chinese = ["".join(chr(start + place) for place in range(3)) for start in range(0x4E00, 0x4E60, 3)]
+    assert notes(list(zip(chinese, chinese[1:] + chinese[:1], strict=True)), chinese) == []
+
+
 def test_a_header_of_the_list_is_noticed() -> None:
     only(notes(targets=["Word", *WORDS]), "data/raw/targets.txt: its first row looks like a header")
 
