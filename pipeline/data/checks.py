@@ -105,6 +105,13 @@ def look_at_list(prepared: Prepared, data: Data) -> list[str]:
             f"{path}: its rows have {listed_length:.0f} symbols on average, the targets of {data.pairs} {length:.0f}: "
             "write one target a line"
         )
+    elif of_targets[0] >= 0.5 and not any(note.endswith(swapped) for note in notes):
+        both, alphabet = ((path, prepared.targets), (data.pairs, prepared.train_targets)), prepared.target_alphabet
+        for (one, strings), (other, others) in (both, both[::-1]):
+            counts, existing = (np.bincount(some.ids, minlength=len(alphabet)) for some in (strings, others))
+            if (strange := (2 * counts > len(strings)) & (existing == 0)).any():
+                symbol = shown(alphabet.decode([int(np.argmax(strange))]))
+                notes.append(f"{one}: most targets have {symbol}, but none has it in {other}: is it part of them?")
     return notes
 
 

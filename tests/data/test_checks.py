@@ -82,6 +82,17 @@ def test_a_list_with_a_text_in_each_line_is_noticed() -> None:
     only(notes(targets=texts), "data/raw/targets.txt: its rows have 39 symbols on average").index("one target a line")
 
 
+@pytest.mark.parametrize(("around", "symbol"), [('"{}"', '"'), ("{},1", ","), ("  12 {}", " ")])
+def test_what_is_around_targets_of_one_file_alone_is_noticed(around: str, symbol: str) -> None:
+    listed, paired = [around.format(word) for word in WORDS], [(word.upper(), around.format(word)) for word in WORDS]
+    only(
+        notes(targets=listed),
+        f"data/raw/targets.txt: most targets have {symbol!r}, but none has it in data/raw/pairs.tsv",
+    )
+    only(notes(paired), f"data/raw/pairs.tsv: most targets have {symbol!r}, but none has it in data/raw/targets.txt")
+    assert notes(paired, listed) == []
+
+
 @pytest.mark.parametrize("name", ["dev", "test"])
 def test_a_file_that_repeats_the_pairs_is_noticed(name: str) -> None:
     same: Any = {name: PAIRS}
