@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.config.options import Symbols
 from pipeline.data.prepared import PREPARED
+from pipeline.errors import UserError
+from pipeline.prediction.sources import targets_among
 from pipeline.reranking.features import FEATURES_FOLDER
 from pipeline.runs.groups import RERANKERS
 from tests.conftest import PROJECT, Call, Called
@@ -219,11 +222,18 @@ def test_unknown_symbols_are_named_and_lower_the_confidence(whole_project: Path,
     assert "source 3, 'ZH', has symbols that training never saw, ZH\n" in error
 
 
-@pytest.mark.parametrize(("source", "meant"), [("f ao", "F AO"), ("FAORK", None), ("FK", "F K"), ("\uff26", "F")])
+@pytest.mark.parametrize(
+    ("source", "meant"), [("f ao", "F AO"), ("FAORK", None), ("FK", "F K"), ("\uff26", "F"), ("K Z f", "K Z F")]
+)
 def test_another_case_width_or_spacing_is_named(call: Call, source: str, meant: str | None) -> None:
     error = call("predict", source).error
     assert "has symbols that training never saw" in error
     assert (f"do you mean '{meant}'?" in error) is (meant is not None)
+
+
+def test_a_missing_list_to_choose_from_is_named_without_advice_for_prepare() -> None:
+    with pytest.raises(UserError, match=r"^--among data/raw/none\.txt does not exist: correct it$"):
+        targets_among(Path("data/raw/none.txt"), Symbols.CHARACTERS)
 
 
 def test_a_bad_line_is_named_and_left_out_and_blank_ones_are_counted(project: Path) -> None:

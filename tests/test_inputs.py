@@ -234,10 +234,24 @@ def test_a_packed_file_is_unpacked_whatever_its_name(
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Office document"),
         (b"PAR1\x15\x04", "a Parquet file"),
         (b"%PDF-1.7", "a PDF"),
+        (b"a" * 257 + b"ustar", "a tar archive"),
+        (gzip.compress(b"a" * 257 + b"ustar"), "a tar archive"),
     ],
 )
 def test_a_file_of_another_kind_is_named(capsys: pytest.CaptureFixture[str], content: bytes, kind: str) -> None:
     assert f"data/raw/pairs.tsv is {kind}" in refused(capsys, {"pairs.tsv": content, "targets.txt": b"x\n"})
+
+
+def test_lines_that_end_in_carriage_returns_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, {"pairs.tsv": GOOD.replace(b"\n", b"\r"), "targets.txt": b"x\n"})
+    assert "do the lines end in carriage returns alone? Save the file with line feeds" in said
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "targets.txt"])
+def test_a_file_of_bad_rows_alone_says_why_they_are_skipped(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    files = {"pairs.tsv": GOOD, "targets.txt": b"x\n"}
+    said = refused(capsys, files | {name: files[name].decode().encode("utf-16")}, on_bad_row="skip")
+    assert f"data/raw/{name} has no usable row (line 1: byte 1 is not UTF-8, but a file in UTF-16" in said
 
 
 def test_a_separator_in_the_place_of_tabs_is_named(capsys: pytest.CaptureFixture[str]) -> None:

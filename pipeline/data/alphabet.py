@@ -127,13 +127,20 @@ class Alphabet:
         return (sum(symbol in self._ids for symbol in symbols) / max(len(symbols), 1)) ** LOSS
 
     def known_spelling(self, string: str) -> str | None:
-        """A string that differs from this one in case, width or spaces alone and has no unknown symbol, if any."""
+        """A string that differs from this one in case, width or spaces alone and has no unknown symbol, if any.
+
+        Otherwise one that differs in the case or width of single symbols and has fewer, if any.
+        """
         together = string.replace(" ", "")
         for form in (string, together, " ".join(together)):
-            for changed in (form, form.lower(), form.upper(), unicodedata.normalize("NFKC", form)):
+            for changed in _spellings(form):
                 if changed and not self.unknown_in(changed):
                     return changed
-        return None
+        known = (
+            next((one for one in _spellings(symbol) if one in self._ids), symbol) for symbol in split(string, self.kind)
+        )
+        changed = join(known, self.kind)
+        return changed if changed != string else None
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids up to the first end or padding; start is skipped, unknown becomes U+FFFD."""
@@ -146,6 +153,11 @@ class Alphabet:
             elif index == UNKNOWN:
                 symbols.append(UNKNOWN_SYMBOL)
         return join(symbols, self.kind)
+
+
+def _spellings(string: str) -> tuple[str, ...]:
+    """The string, and how it is written in other case or width."""
+    return string, string.lower(), string.upper(), unicodedata.normalize("NFKC", string)
 
 
 def save_alphabets(folder: Path, source: Alphabet, target: Alphabet) -> None:

@@ -4,14 +4,16 @@ A note is no error: data may look odd and be right. `prepare.strict` makes error
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.config.options import Rows, Symbols
 from pipeline.config.params import Data
-from pipeline.data.alphabet import split
+from pipeline.data.alphabet import join, split
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.data.raw import blocks, lines
@@ -22,15 +24,16 @@ LONGER = 4  # times the length of the targets of pairs: such rows of the list ar
 
 # First cells of tables. A row is taken for a header if each of its cells is one, or has only symbols of its own.
 TITLE = re.compile(
-    "(source|src|input|target|tgt|trg|output|word|form|lemma|token|original|old|historical|new|modern|normali[sz]ed|"
-    "spelling|pronunciation|pron|phoneme|ipa|sound|grapheme|transcription|transliteration|native|latin|roman|romani[sz]ed|"
-    "name|english|foreign|gold|label|count|frequency)s?",
+    "((source|src|input|target|tgt|trg|output|word|form|lemma|token|text|string|original|orig|old|historical|hist|new|"
+    "modern|mod|normali[sz]ed|norm|spelling|pronunciation|pron|phoneme|ipa|sound|grapheme|transcription|transliteration|"
+    "native|latin|roman|romani[sz]ed|name|english|foreign|gold|label|count|frequency)s?[ _.-]?)+",
     re.IGNORECASE,
 )
-# Characters that nobody sees: zero width, marks of byte order and direction, soft hyphen, controls. Not the joiners of
-# Persian and Indic scripts and of emoji.
+# Characters that nobody sees: zero width, marks of byte order and direction, soft hyphen, controls, Hangul filler;
+# and joiners that are not beside a letter of Persian, an Indic script or the like, or an emoji.
 INVISIBLE = re.compile(
-    "[\x7f-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+    "[\x7f-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\u3164\ufeff\ufff9-\ufffb]|"
+    "(?<![\u0530-\u1fff\u2100-\U0010ffff])[\u200c\u200d](?![\u0530-\u1fff\u2100-\U0010ffff])"
 )
 
 
@@ -53,12 +56,15 @@ def look_at_rows(files: Mapping[str, Sequence[Example]], targets: Iterable[str],
             if share == 1 or (share > 0.5 and data.rows is Rows.WORDS):
                 notes.append(f"{paths[one]}: {share:.0%} of its rows are in {paths[other]} as well")
     train = files["train"]
+    for name in ("dev", "test"):
+        if name in files and (note := _columns(columns[name], columns["train"], kinds)):
+            notes.append(f"{paths[name]}: {note} of {data.pairs}: are its columns swapped, or is it in another script?")
     if len(train) >= FEWEST and all(row.source == row.target for row in train):
         notes.append(f"{data.pairs}: every source is its own target")
     if data.rows is Rows.WORDS and 2 * len(set(train)) < len(train):
         notes.append(f"{data.pairs}: most rows repeat others: if it is running text, set data.rows: running_text")
     for name, path in paths.items():
-        if path and any(INVISIBLE.search(row.source + row.target) for row in files[name]):
+        if path and any(INVISIBLE.search(f"{row.source}\t{row.target}") for row in files[name]):
             notes.append(f"{path}: {_invisible(path)}")
     return notes
 
@@ -99,27 +105,60 @@ def look_at_list(prepared: Prepared, data: Data) -> list[str]:
             f"{path}: its rows have {listed_length:.0f} symbols on average, the targets of {data.pairs} {length:.0f}: "
             "write one target a line"
         )
+    elif of_targets[0] >= 0.5 and not any(note.endswith(swapped) for note in notes):
+        both, alphabet = ((path, prepared.targets), (data.pairs, prepared.train_targets)), prepared.target_alphabet
+        for (one, strings), (other, others) in (both, both[::-1]):
+            counts, existing = (np.bincount(some.ids, minlength=len(alphabet)) for some in (strings, others))
+            if (strange := (2 * counts > len(strings)) & (existing == 0)).any():
+                symbol = shown(alphabet.decode([int(np.argmax(strange))]))
+                notes.append(f"{one}: most targets have {symbol}, but none has it in {other}: is it part of them?")
     return notes
+
+
+def _columns(columns: Sequence[Sequence[str]], train: Sequence[Sequence[str]], kinds: Sequence[Symbols]) -> str | None:
+    """A note about columns of dev or test that are written in other symbols than those of train, or are the others."""
+    if min(len(columns[0]), len(train[0])) < FEWEST:
+        return None
+    for side, column, known, kind in zip(("sources", "targets"), columns, train, kinds, strict=True):
+        symbols, written = set(split(join(known, kind), kind)), split(join(column, kind), kind)
+        share = sum(symbol in symbols for symbol in written) / len(written)
+        if share < 0.5:
+            return f"{1 - share:.0%} of the symbols in its {side} are not in the {side}"
+    (sources, targets), (known_sources, known_targets) = map(set, columns), map(set, train)
+    straight = len(sources & known_sources) + len(targets & known_targets)
+    crossed = len(sources & known_targets) + len(targets & known_sources)
+    if crossed > max(0.1 * (len(sources) + len(targets)), 1.5 * straight):
+        return "its sources are rather among the targets, and its targets among the sources,"
+    return None
 
 
 def _header(columns: Sequence[Sequence[str]], kinds: Sequence[Symbols]) -> str | None:
     first = "\t".join(column[0] for column in columns)
-    if len(columns[0]) > 1 and all(map(_is_title, columns, kinds)):
+    if len(columns[0]) > 1 and (all(map(_is_title, columns, kinds)) or any(map(_is_word, columns, kinds))):
         return f"its first row looks like a header, {shown(first)}: files have none, delete the row"
     return None
 
 
 def _is_title(column: Sequence[str], kind: Symbols) -> bool:
-    """Whether the first cell of a column is a `TITLE`, or has only symbols that no other cell has."""
+    """Whether the first cell of a column is a `TITLE`, or alone has only symbols of its own."""
     title, *others = column
     if TITLE.fullmatch(title.strip("#*_ .:")):
         return True
-    symbols = split(title, kind)
-    if len(others) < FEWEST or len(title) < 3:
+    if kind is Symbols.SPACES or len(others) < FEWEST or len(title) < 3:
         return False
-    if kind is Symbols.SPACES and (len(symbols) > 1 or 2 * sum(" " in other for other in others) < len(others)):
+    if not set(title).isdisjoint(chain.from_iterable(others)):
         return False
-    return set(symbols).isdisjoint(symbol for other in others for symbol in split(other, kind))
+    cells = Counter(chain.from_iterable(map(set, column)))  # with a symbol; few in scripts of thousands of symbols
+    return not any(all(cells[symbol] == 1 for symbol in other) for other in others)
+
+
+def _is_word(column: Sequence[str], kind: Symbols) -> bool:
+    """Whether the first cell of a column is a word that no other cell has, and most of those have spaces."""
+    title, *others = column
+    if kind is not Symbols.SPACES or len(others) < FEWEST or len(title) < 3 or not title.isalpha():
+        return False
+    spaced = sum(" " in other for other in others)
+    return 2 * spaced >= len(others) and not any(title in split(other, kind) for other in others)
 
 
 def _invisible(path: Path) -> str | None:

@@ -188,18 +188,19 @@ def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -
     if pairs_file is None or targets_file is None:
         raise UserError("data.source: files needs data.pairs and data.targets")
     files = {
-        name: _some(read_pairs(path, *kinds, prepare.max_symbols, rejected), path)
+        name: _some(read_pairs(path, *kinds, prepare.max_symbols, rejected), path, rejected)
         for name, path in (("train", pairs_file), ("dev", data.dev), ("test", data.test))
         if path
     }
     rows = read_rows(targets_file, {"target": data.target_symbols}, prepare.max_symbols, rejected)
     targets = PackedStrings.of(chain.from_iterable(rows))
-    return files, _some(targets, targets_file)
+    return files, _some(targets, targets_file, rejected)
 
 
-def _some(rows: T, path: Path) -> T:
+def _some(rows: T, path: Path, rejected: Sequence[Rejected] | None) -> T:
     if not rows:
-        raise UserError(f"{path} has no usable row: give it at least one")
+        why = next((f" (line {row.line}: {row.reason})" for row in rejected or () if row.file == path.as_posix()), "")
+        raise UserError(f"{path} has no usable row{why}: give it at least one")
     return rows
 
 

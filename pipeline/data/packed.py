@@ -23,7 +23,7 @@ _COMPRESSIONS: dict[str, tuple[bytes, Callable[[IO[bytes]], Any]]] = {
 
 # The first bytes of what people give in the place of text, and what to do with it.
 _NOT_TEXT = {
-    rb"PK\x03\x04": "a ZIP archive or a spreadsheet: unpack it, or export the sheet as text with tabs",
+    rb"PK(\x03\x04|\x05\x06)": "a ZIP archive or a spreadsheet: unpack it, or export the sheet as text with tabs",
     rb"\xd0\xcf\x11\xe0": "an Office document: export its table as text with tabs",
     rb"PAR1\x15": "a Parquet file: name it .parquet for `tandem predict --input`, or else export its columns as text",
     rb"ARROW1\0\0": "an Arrow file: export its columns as text",
@@ -31,8 +31,9 @@ _NOT_TEXT = {
     rb"%PDF-\d": "a PDF: copy its text into a text file",
     rb"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
     rb"\x28\xb5\x2f\xfd": "compressed with Zstandard: unpack it, or compress it with gzip, bzip2 or xz",
+    rb"(?s).{257}ustar": "a tar archive: unpack it",
 }
-_LONGEST = 16  # bytes of a file that tell what it is
+_LONGEST = 512  # bytes of a file that tell what it is
 
 
 @contextmanager
@@ -42,16 +43,23 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     Raises `UserError` for a file that is no text, saying what it is. Opening and reading may raise `READ_ERRORS`.
     """
     with path.open("rb") as file:
-        first = file.peek(_LONGEST)  # a pipe can be peeked at, but has no way back
-        for beginning, kind in _NOT_TEXT.items():
-            if re.match(beginning, first):
-                raise UserError(f"{path} is {kind}")
+        first = _first_bytes(file, path)
         for ending, (beginning, opener) in _COMPRESSIONS.items():
             if re.match(beginning, first) or (first and path.suffix.lower() == ending):
                 with cast(IO[bytes], opener(file)) as unpacked:
+                    _first_bytes(unpacked, path)
                     yield unpacked
                 return
         yield file
+
+
+def _first_bytes(file: Any, path: Path) -> bytes:
+    """The first bytes of a file, which may be a pipe, as long as there are any; raises `UserError` if it is no text."""
+    first: bytes = file.peek(_LONGEST)
+    for beginning, kind in _NOT_TEXT.items():
+        if re.match(beginning, first):
+            raise UserError(f"{path} is {kind}")
+    return first
 
 
 def is_packed(file: IO[bytes]) -> bool:

@@ -82,6 +82,11 @@ def blocks(path: Path) -> Iterator[bytes]:
         raise UserError(f"{path} cannot be read{where}: {error}") from error
 
 
+def utf_16_hint(line: bytes) -> str:
+    """What to do if a line that is not UTF-8 begins like a file in UTF-16, in words that follow the reason."""
+    return ", but a file in UTF-16 begins like that: save it as UTF-8" if line.startswith(UTF_16) else ""
+
+
 def _remedy(path: Path) -> str:
     """What to do about a missing file: if the project itself has it, this is a copy that DVC made for an experiment."""
     if path.parts[:2] != ("data", "raw"):
@@ -141,14 +146,15 @@ def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[s
     try:
         text = composed(line.decode())
     except UnicodeDecodeError as error:
-        hint = ", but a file in UTF-16 begins like that: save it as UTF-8" if line.startswith(UTF_16) else ""
-        raise ValueError(f"byte {error.start + 1} is not UTF-8{hint}") from None
+        raise ValueError(f"byte {error.start + 1} is not UTF-8{utf_16_hint(line)}") from None
     except ValueError as error:
         raise ValueError(f"it has {error}") from None
     cells = text.split("\t")
     if len(cells) != len(columns):
         separated = (mark for mark in ",;|" if len(cells) == 1 and 1 + text.count(mark) == len(columns))
         hint = "".join(f": are they separated by '{mark}'? Write a tab in its place" for mark in separated)
+        if "\r" in text.strip():
+            hint = ": do the lines end in carriage returns alone? Save the file with line feeds"
         raise ValueError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)}){hint}")
     sides = zip(cells, columns.items(), strict=True)
     return [_clean_cell(cell, name, kind, max_symbols) for cell, (name, kind) in sides]

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data import packed
 from pipeline.data.packed import open_unpacked
+from pipeline.data.raw import utf_16_hint
 from pipeline.errors import UserError
 
 PARQUET, TSV, TEXT = ".parquet", ".tsv", ".txt"
@@ -209,6 +210,8 @@ def text_rows(file: IO[bytes], start: int, stop: int, column: int | None = None)
         columns = [text] if column is None else text.split(b"\t")
         if (column or 0) < len(columns):
             yield _decoded(columns[column or 0])
+        elif not text.strip():
+            yield SourceRow("")
         else:
             yield SourceRow(None, f"is missing: the line has {len(columns)} columns")
 
@@ -227,4 +230,6 @@ def _decoded(text: bytes) -> SourceRow:
     try:
         return SourceRow(text.decode())
     except UnicodeDecodeError as error:
-        return SourceRow(text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}")
+        return SourceRow(
+            text.decode(errors="replace"), f"is not UTF-8 at its byte {error.start + 1}{utf_16_hint(text)}"
+        )

@@ -86,6 +86,8 @@ def targets_among(path: Path, kind: Symbols) -> list[str]:
     """
     rejected: list[Rejected] = []
     file = STANDARD_INPUT if path == Path("-") else path
+    if not file.exists():
+        raise UserError(f"--among {path} does not exist: correct it")
     rows = [target for (target,) in read_rows(file, {"target": kind}, LONGEST_LINE, rejected)]
     targets = [row for row in rows if len(row) <= MOST_SYMBOLS or len(split(row, kind)) <= MOST_SYMBOLS]
     bad = [row for row in rejected if row.text.strip()]

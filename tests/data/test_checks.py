@@ -82,10 +82,21 @@ def test_a_list_with_a_text_in_each_line_is_noticed() -> None:
     only(notes(targets=texts), "data/raw/targets.txt: its rows have 39 symbols on average").index("one target a line")
 
 
+@pytest.mark.parametrize(("around", "symbol"), [('"{}"', '"'), ("{},1", ","), ("  12 {}", " ")])
+def test_what_is_around_targets_of_one_file_alone_is_noticed(around: str, symbol: str) -> None:
+    listed, paired = [around.format(word) for word in WORDS], [(word.upper(), around.format(word)) for word in WORDS]
+    only(
+        notes(targets=listed),
+        f"data/raw/targets.txt: most targets have {symbol!r}, but none has it in data/raw/pairs.tsv",
+    )
+    only(notes(paired), f"data/raw/pairs.tsv: most targets have {symbol!r}, but none has it in data/raw/targets.txt")
+    assert notes(paired, listed) == []
+
+
 @pytest.mark.parametrize("name", ["dev", "test"])
 def test_a_file_that_repeats_the_pairs_is_noticed(name: str) -> None:
     same: Any = {name: PAIRS}
-    half: Any = {name: [*PAIRS[:50], *[(f"{word}X", f"{word}a") for word in WORDS[:60]]]}
+    half: Any = {name: [*PAIRS[:50], *[(f"{word}a".upper(), f"{word}a") for word in WORDS[:60]]]}
     only(notes(**same), f"data/raw/{name}.tsv: 100% of its rows are in data/raw/pairs.tsv as well")
     assert notes(**half) == []
 
@@ -96,18 +107,35 @@ def test_running_text_may_repeat_most_rows_but_not_all() -> None:
     assert notes(dev=PAIRS, rows=Rows.RUNNING_TEXT) != []
 
 
+@pytest.mark.parametrize("name", ["dev", "test"])
+@pytest.mark.parametrize("source", [str.upper, lambda word: f"{word}e"])
+def test_swapped_columns_of_dev_or_test_are_noticed(name: str, source: Callable[[str], str]) -> None:
+    pairs = [(source(word), word) for word in WORDS]
+    swapped: Any = {name: [(f"{word}a", source) for source, word in pairs[:40]] + [(t, s) for s, t in pairs[40:]]}
+    straight: Any = {name: [(source(f"{word}{word}"), f"{word}{word}") for word in WORDS]}
+    only(notes(pairs, **swapped), f"data/raw/{name}.tsv: ").index("are its columns swapped")
+    assert notes(pairs, **straight) == []
+
+
 def test_a_dev_file_that_is_the_test_file_is_noticed() -> None:
-    other = [(f"{word}X", f"{word}a") for word in WORDS]
+    other = [(f"{word}a".upper(), f"{word}a") for word in WORDS]
     only(notes(dev=other, test=other), "data/raw/dev.tsv: 100% of its rows are in data/raw/test.tsv as well")
 
 
-@pytest.mark.parametrize("header", [("source", "target"), ("Old spelling", "xyz"), ("#word", "Pronunciation")])
+@pytest.mark.parametrize("header", [("source", "target"), ("Old spelling", "tgt_word"), ("#word", "xyz")])
 def test_a_header_is_noticed(header: tuple[str, str]) -> None:
-    found = notes([header, *PAIRS])
-    if header[1] == "xyz":  # a known word, and symbols that no other row has
-        assert found == []
-    else:
-        only(found, f"data/raw/pairs.tsv: its first row looks like a header, '{header[0]}\\t{header[1]}'")
+    only(notes([header, *PAIRS]), f"data/raw/pairs.tsv: its first row looks like a header, '{header[0]}\\t{header[1]}'")
+
+
+def test_a_header_needs_titles_or_symbols_of_its_own_in_both_columns() -> None:
+    assert notes([("DAFK", "xyz"), *PAIRS]) == []
+
+
+def test_a_word_above_symbols_with_spaces_is_a_header() -> None:
+    spaced = [(" ".join(source), " ".join(target)) for source, target in PAIRS]
+    listed = [target for _, target in spaced]
+    only(notes([("Wort", "L a u t"), *spaced], listed, kind="spaces"), "data/raw/pairs.tsv: its first row looks like a")
+    assert notes([("D A FK", "d a x"), *spaced], listed, kind="spaces") == []
 
 
 def test_a_header_in_another_script_is_noticed() -> None:
@@ -116,11 +144,16 @@ def test_a_header_in_another_script_is_noticed() -> None:
     only(found, "data/raw/pairs.tsv: its first row looks like a header")
 
 
+def test_a_first_row_of_symbols_of_its_own_is_no_header_where_others_are_so_too() -> None:
+    chinese = ["".join(chr(start + place) for place in range(3)) for start in range(0x4E00, 0x4E60, 3)]
+    assert notes(list(zip(chinese, chinese[1:] + chinese[:1], strict=True)), chinese) == []
+
+
 def test_a_header_of_the_list_is_noticed() -> None:
     only(notes(targets=["Word", *WORDS]), "data/raw/targets.txt: its first row looks like a header")
 
 
-@pytest.mark.parametrize("character", ["\u200b", "\ufeff", "\u00ad", "\u202e", "\x85x"])
+@pytest.mark.parametrize("character", ["\u200b", "\ufeff", "\u00ad", "\u202e", "\u3164", "\u200c", "\x85x"])
 def test_characters_that_nobody_sees_are_noticed_with_their_line(character: str) -> None:
     pairs = [*PAIRS[:7], (f"A{character}B", "ab"), (f"{character}C", "cd"), *PAIRS[7:]]
     shown = f"U+{ord(character[0]):04X}"
@@ -132,7 +165,7 @@ def test_characters_that_nobody_sees_are_noticed_with_their_line(character: str)
 
 
 def test_joiners_belong_to_scripts() -> None:
-    assert notes([*PAIRS, ("क्\u200dष", "می\u200cروم")]) == []
+    assert notes([*PAIRS, ("क्\u200dष", "می\u200cروم"), ("👩\u200d🚀", "ნ\u200d")]) == []
 
 
 def test_sources_that_are_their_targets_are_noticed() -> None:

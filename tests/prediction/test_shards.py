@@ -100,10 +100,16 @@ def test_what_cannot_be_read_is_said_in_its_own_row(tmp_path: Path) -> None:
         SourceRow(None, "is null"),
         SourceRow("K"),
     ]
-    assert rows(write(tmp_path / "c.tsv", b"number\tsource\n1\tF\n2\n")) == [
+    assert rows(write(tmp_path / "c.tsv", b"number\tsource\n1\tF\n\n2\n")) == [
         SourceRow("F"),
+        SourceRow(""),
         SourceRow(None, "is missing: the line has 1 columns"),
     ]
+
+
+def test_a_text_in_utf_16_is_told_apart(tmp_path: Path) -> None:
+    first, *_ = rows(write(tmp_path / "a.txt", "F AO\n".encode("utf-16")))
+    assert first.fault == "is not UTF-8 at its byte 1, but a file in UTF-16 begins like that: save it as UTF-8"
 
 
 def test_an_endless_line_costs_a_row_and_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
