@@ -80,7 +80,8 @@ even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units 
 has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
 pretrained = unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
 has_vector = unless(
-    lambda aim, given: aim == "embedding" and given["bridge"] in ("attention", "monotonic"), "needs model.bridge: vector"
+    lambda aim, given: aim == "embedding" and given["bridge"] in ("attention", "monotonic"),
+    "needs model.bridge: vector",
 )
 NEGATIVES = "must be above 0 with matcher.neighbours: 0: there would be no hard negatives"
 has_negatives = unless(lambda candidates, given: candidates == given["neighbours"] == 0, NEGATIVES)

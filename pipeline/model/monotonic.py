@@ -88,13 +88,16 @@ class Reader(keras.layers.Layer):
         states: float32 [N, H]. previous_ids: int32 [N], the symbols that were written last.
         """
         strings, S = tf.unstack(tf.shape(encoded["present"]))
-        places, logs = at
-        places = _normalised(places + tf.gather(logs, previous_ids, axis=2, batch_dims=1))
+        places = _where(at, previous_ids)
         states = tf.reshape(states, [strings, -1, states.shape[-1]])
         logs = self._logs(states, encoded["memory"], encoded["present"], output)
         logs = tf.reshape(logs, [-1, S, logs.shape[-1]])
         places = _moved(places, _moves(logs))
         return _mixed(places, logs), [places, logs]
+
+    def where(self, at: list[tf.Tensor], ids: tf.Tensor) -> tf.Tensor:
+        """The probabilities of the places at which the next symbols are written if they are `ids`, float32 [N, S]."""
+        return tf.exp(_where(at, ids))
 
     def _logs(self, states: tf.Tensor, memory: tf.Tensor, present: tf.Tensor, output: Output) -> tf.Tensor:
         """Log probabilities of what is done at each place, float32 [B, T, S, V]; STEP is one of the V."""
@@ -109,6 +112,12 @@ class Reader(keras.layers.Layer):
 def _first(present: tf.Tensor) -> tf.Tensor:
     """Log probabilities of places, float32 [B, S]: the first one for sure."""
     return tf.where(tf.range(tf.shape(present)[1])[None] == 0, 0.0, NEVER) + tf.zeros(tf.shape(present))
+
+
+def _where(at: list[tf.Tensor], ids: tf.Tensor) -> tf.Tensor:
+    """Log probabilities of the places at which symbols int32 [N] are written, float32 [N, S]."""
+    places, logs = at
+    return _normalised(places + tf.gather(logs, ids, axis=2, batch_dims=1))
 
 
 def _moves(logs: tf.Tensor) -> tf.Tensor:

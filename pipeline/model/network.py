@@ -21,8 +21,8 @@ from pipeline.data.alphabet import PADDING, START
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest
 from pipeline.model.backend import keras, tf
-from pipeline.model.monotonic import Reader, closed
 from pipeline.model.layers import Attention, Dropout, RecurrentStack, States, TiedDense
+from pipeline.model.monotonic import Reader, closed
 
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
