@@ -8,9 +8,9 @@ PORT ?= 5001
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile
 
-.PHONY: repro test slow-test lint ui serve clean
+.PHONY: repository repro test slow-test lint ui serve clean
 
-repro: $(INSTALLED)
+repro: repository $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro
 	@$(BIN)/tandem compare
 	@echo
@@ -33,6 +33,9 @@ ui: $(INSTALLED)
 
 serve: $(INSTALLED)
 	$(BIN)/tandem serve --port $(PORT)
+
+repository:
+	@git rev-parse --git-dir > /dev/null || { echo "DVC works in a git repository: run git init first, and commit the files before experiments" >&2; exit 2; }
 
 $(INSTALLED): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

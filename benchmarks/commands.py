@@ -25,7 +25,7 @@ BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of `ru_maxrss`
 PAIRS = 5000  # of stage `prepare` on many targets
 RAW = Path("data/raw")
 COPIED = ("dvc.yaml", ".dvcignore", RAW, Path("data/sizes"), "pipeline")
-START_SECONDS = 120  # until a server answers
+START_SECONDS = 600  # until a server answers
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def served(*command: str, ping: str, folder: Path | None = None) -> Iterator[tup
 
 def _answers(address: str) -> bool:
     try:
-        urlopen(address, timeout=5).close()  # noqa: S310 - on this machine
+        urlopen(address, timeout=60).close()  # noqa: S310 - on this machine
     except OSError:
         return False
     return True

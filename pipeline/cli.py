@@ -234,7 +234,17 @@ def serve(
 
 def main() -> None:
     """Run the command line; mistakes of the user end in a sentence and exit code 2."""
-    explain_user_errors(app, prints_results=True)()
+    explain_user_errors(_run, prints_results=True)()
+
+
+def _run() -> None:
+    try:
+        app()
+    except UserError as error:
+        here = Path.cwd()
+        if "`dvc repro`" in str(error) and not any((folder / ".git").exists() for folder in (here, *here.parents)):
+            raise UserError(f"{error} (after `git init`: {here} is not in a git repository)") from None
+        raise
 
 
 @contextmanager

@@ -10,6 +10,7 @@ params.yaml, whose values DVC tracks themselves, and what keeps, runs, tracks or
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,13 +30,13 @@ DECIDES_NOTHING |= {"cli", "errors", "graph", "hashing", "parallel", "ray_cluste
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def deciding_modules(entry: str) -> list[Path]:
-    """The files that decide what a module computes, its own included, sorted by path.
+def deciding_modules(*entries: str) -> list[Path]:
+    """The files that decide what modules compute, their own included, sorted by path.
 
-    entry: a full name such as `pipeline.stages.evaluate`. Templates and style sheets beside a module belong to it.
+    entries: full names such as `pipeline.stages.evaluate`. Templates and style sheets beside a module belong to it.
     """
     paths: set[Path] = set()
-    waiting = [_path(entry)]
+    waiting = [_path(entry) for entry in entries]
     while waiting:
         if (path := waiting.pop()) not in paths:
             paths.add(path)
@@ -51,7 +52,7 @@ def code_digest(*entries: str) -> str:
     entries: full names of modules; all that decides any of them counts.
     """
     whole = hashlib.sha256()
-    for path in sorted({path for entry in entries for path in deciding_modules(entry)}):
+    for path in deciding_modules(*entries):
         whole.update(f"{path.relative_to(PACKAGE).as_posix()}\0{_meaning(path)}\0".encode())
     return whole.hexdigest()[:DIGITS]
 
@@ -59,7 +60,8 @@ def code_digest(*entries: str) -> str:
 def missing_and_surplus(stage: dict[str, Any]) -> tuple[set[str], set[str]]:
     """Modules that a stage of dvc.yaml lacks among its dependencies, and those it lists without reason."""
     listed = {path for path in stage.get("deps", ()) if path.startswith(f"{PACKAGE.name}/")}
-    needed = {path.relative_to(ROOT).as_posix() for path in deciding_modules(stage["cmd"].split()[2])}
+    entries = re.findall(rf"{PACKAGE.name}[.\w]+", str(stage["cmd"]))  # a command or a list of them
+    needed = {path.relative_to(ROOT).as_posix() for path in deciding_modules(*entries)}
     return needed - listed, listed - needed
 
 

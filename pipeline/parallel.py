@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 
 from joblib import cpu_count
 
+from pipeline.config.options import DEVICE, Device
 from pipeline.errors import UserError, open_streams, show_logs
 
 T = TypeVar("T")
@@ -21,33 +22,51 @@ R = TypeVar("R")
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
-def jobs_for(items: int, threads: int) -> int:
+def environment(threads: int, device: Device = Device.CPU) -> dict[str, str]:
+    """The variables of a process that has yet to import tensorflow: so many threads, and on processors no GPU at all.
+
+    On a GPU it takes memory as it needs it, and not all of it at once.
+    """
+    visible = {"CUDA_VISIBLE_DEVICES": "-1"} if device is Device.CPU else {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    return {**dict.fromkeys(THREADS, str(threads)), DEVICE: device.value, **visible}
+
+
+def jobs_for(items: int, threads: int, device: Device = Device.CPU) -> int:
     """How many processes with so many threads each to run at once, so that no core idles in a last round of a few.
 
     At most twice as many as the cores have room for: three items on two cores all run at once, in one and a half times
-    the time of one.
+    the time of one. On a GPU one at a time.
     """
+    if device is Device.GPU:
+        return 1
     room = max(1, cpu_count() // threads)
     rounds = max(1, items // room)
     return max(1, -(-items // rounds))
 
 
 def side_by_side(
-    work: Callable[[T], Iterable[R]], items: Iterable[T], jobs: int, threads: int = 1, imports: Sequence[str] = ()
+    work: Callable[[T], Iterable[R]],
+    items: Iterable[T],
+    jobs: int,
+    threads: int = 1,
+    imports: Sequence[str] = (),
+    device: Device = Device.CPU,
 ) -> Iterator[R]:
     """All that `work` yields for the items, each as it comes, from up to `jobs` processes that live to the end.
 
     They start now, and not when the first result is asked for. imports: modules that all need; they are imported once
     and the processes forked from there, so they must not compute anything when imported (a tensorflow that has
-    computed hangs when forked). A `UserError` of `work` is raised here, and one for a process that ends with any other
-    error or was killed; both end the other processes. When this process ends, however it does, so do they.
+    computed hangs when forked). On a GPU, which does not survive a fork, each process imports them itself. A
+    `UserError` of `work` is raised here, and one for a process that ends with any other error or was killed; both end
+    the other processes. When this process ends, however it does, so do they.
     """
     waiting = deque(items)
     context = get_context("forkserver")
-    context.set_forkserver_preload(list(imports))
+    context.set_forkserver_preload([] if device is Device.GPU else list(imports))
     running: dict[Connection, BaseProcess] = {}
-    before = {name: os.environ[name] for name in THREADS if name in os.environ}
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    variables = environment(threads, device)
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
     try:
         while waiting and len(running) < jobs:  # all start now: a later one might import code that has changed
             connection, theirs = context.Pipe()
@@ -56,7 +75,7 @@ def side_by_side(
             theirs.close()  # now the pipe ends when the process does
             connection.send(waiting.popleft())
     finally:
-        for name in THREADS:
+        for name in variables:
             del os.environ[name]
         os.environ.update(before)
     return _results(running, waiting)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from mlflow import MlflowClient
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
@@ -20,6 +21,12 @@ from pipeline.config.params import Model, Params, Training, changed, load_params
 from pipeline.tracking.client import MLFLOW_ENVIRONMENT
 
 PROJECT = Path(__file__).parent.parent
+
+# Seconds until something must have happened that ends a wait. No right test comes near, on however slow a machine.
+PATIENCE = 600
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # Ray's workers give way to all other processes, and would wait for the tests beside them.
 os.environ |= {"RAY_worker_niceness": "0"}

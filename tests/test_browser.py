@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.conftest import PROJECT
+from tests.conftest import PATIENCE, PROJECT
 from tests.support.servers import tandem_ui
 from tests.support.stored import newest_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "test-output"
-PATIENCE = 180_000  # milliseconds: the UI loads its parts when they are first needed
+MILLISECONDS = 1000 * PATIENCE
+expect.set_options(timeout=MILLISECONDS)
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,7 +35,7 @@ def address(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=MILLISECONDS)
         yield running
         running.close()
 
@@ -42,7 +43,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": 1600, "height": 1000})
-    opened.set_default_timeout(PATIENCE)
+    opened.set_default_timeout(MILLISECONDS)
     opened.goto(address)
     yield opened
     opened.close()
@@ -63,11 +64,11 @@ def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Pa
     for child in ("two_stage-seed0", "tandem-seed0"):
         page.locator(".ag-row").filter(has_text=child).first.locator(".ag-checkbox-input").check(force=True)
     page.get_by_role("button", name=re.compile("^Compare")).click()
-    expect(page.get_by_text("Comparing 2 Runs")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Comparing 2 Runs")).to_be_visible()
     shoot(page, "compare")
     page.get_by_role("link", name="dev_word_accuracy", exact=True).first.click()
     for child in ("two_stage-seed0", "tandem-seed0"):
-        expect(page.get_by_text(f"{child} (dev_word_accuracy)").first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text(f"{child} (dev_word_accuracy)").first).to_be_visible()
     expect(page.locator(".scatterlayer .trace")).not_to_have_count(0)
     shoot(page, "curves")
 
@@ -75,11 +76,11 @@ def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Pa
 def test_the_comparison_shows_its_verdict_and_its_report(page: Page, clone: Path, address: str) -> None:
     run_page = f"{address.split('?')[0]}/{newest_comparison(clone).info.run_id}"
     page.goto(run_page)
-    expect(page.get_by_text(re.compile("test items and 2 seeds")).first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("test items and 2 seeds")).first).to_be_visible()
     shoot(page, "comparison")
     page.goto(f"{run_page}/artifacts")
     page.get_by_text("index.html", exact=True).first.click()
     report = page.frame_locator("iframe").first
-    expect(report.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE)
+    expect(report.get_by_role("heading", level=1)).to_be_visible()
     expect(report.get_by_text("two_stage").first).to_be_visible()
     shoot(page, "report")

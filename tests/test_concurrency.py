@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.conftest import PATIENCE, PROJECT
 from tests.support.clones import environment
 from tests.support.reported_project import REPORTED, make_reported_project
 from tests.support.servers import tandem_ui
@@ -56,7 +56,7 @@ def shown(address: str) -> list[str]:
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/runs/search", body, {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return [run["info"]["status"] for run in json.load(response).get("runs", [])]
 
 
@@ -96,7 +96,7 @@ def test_equal_and_different_experiments_at_once_are_each_published_once(clone: 
     def experiment(steps: int) -> list[str]:
         # DVC sets up one at a time, and refuses others meanwhile.
         command = f"dvc exp run --temp --set-param=strategies.tandem.steps={steps}"
-        return ["sh", "-c", f"for _ in 1 2 3 4 5; do {command} && exit; sleep 3; done; exit 1"]
+        return ["sh", "-c", f"for _ in $(seq 20); do {command} && exit; sleep 3; done; exit 1"]
 
     with open_ui(clone, tmp_path / "ui.log") as address:
         before = comparisons(clone)

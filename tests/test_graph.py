@@ -1,6 +1,7 @@
 """The graph tells the truth: each stage depends on exactly the modules that decide its result, and so do keys."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def test_every_shipped_strategy_has_a_stage_of_its_own_name_that_keeps_its_outpu
         assert STAGES[name]["cmd"] == f"python -m pipeline.stages.train {name}"
         own = PRETRAIN if name == PRETRAIN else f"strategies.{name}"
         assert own in STAGES[name]["params"]
+
+
+def test_no_stage_is_made_of_values_of_params_yaml_whose_mistakes_dvc_would_report_in_its_own_words() -> None:
+    text = (PROJECT / "dvc.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"\$\{.*?\}", text)) == {"${item}"}
+    assert STAGES["rerank"]["foreach"] == list(STRATEGIES)
 
 
 def test_only_what_starts_pretrained_depends_on_the_autoencoder() -> None:

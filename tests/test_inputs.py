@@ -164,7 +164,7 @@ def test_a_file_that_unpacks_to_a_gigabyte_without_a_line_end_takes_little_memor
         tracemalloc.stop()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.sampled_from([row for row, _ in BAD_ROWS.values() if len(row) < 2000] + [b"a\tb", b"c\td", b"e\tf"])

@@ -26,6 +26,7 @@ def test_a_key_is_16_hexadecimal_digits_and_the_same_for_the_same_inputs(params:
     [
         {"strategies.tandem.steps": 7},
         {"seeds": [0]},
+        {"training.device": "gpu"},
         {"evaluate.resamples": 100},
         {"prepare.hold_out_targets": True},
     ],

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 
 from pipeline.runs.checkpoints import CHECKPOINTS
 from pipeline.runs.folders import PRETRAIN, RunMetadata, load_history, run_folder
+from tests.conftest import PATIENCE
 from tests.support.clones import environment, run
 from tests.support.same_bytes import comparable
 from tests.support.stored import comparisons, newest_comparison, points, runs
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.slow
 KILLS = 8  # of each training stage
 SEEDS = (0, 1)
 STEPS = 40
-PATIENCE = 180  # seconds until a stage has moved on, or its processes are gone
 STRATEGIES = ("supervised", "two_stage", "tandem")  # those that are killed
 CHANGES: dict[str, object] = {f"strategies.{name}.steps": STEPS for name in ("supervised", "tandem")}
 CHANGES |= {"strategies.two_stage.frozen_steps": STEPS // 2, "strategies.two_stage.steps": STEPS // 2}

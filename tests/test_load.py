@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.requests import MOST_HYPOTHESES, Prediction, Service
 from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
 from pipeline.tracking.models import load_model
+from tests.conftest import PATIENCE
 from tests.support.servers import free_port
 from tests.support.small_project import MAX_SYMBOLS, save_small_model
 
@@ -85,11 +86,9 @@ def test_clients_begin_with_everything_that_is_invalid_and_ask_the_same_every_ti
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b'{"inputs": ["a", 3]}', "source 2 is not a string"),
-        (b'{"inputs": "a"}', "inputs: input should be a valid array"),
         (b'{"inputs": ["a"], "parms": {}}', "there is no 'parms' in a request"),
         (b'{"inputs": ["a"], "params": [1]}', "params: input should be an object"),
-        (b"{}", "inputs: field required"),
+        (b"{}", "there are no sources, give one of inputs, instances, dataframe_split, dataframe_records"),
         (b"[" * 100_000, "recursion limit exceeded"),
         (b'{"inputs": [%s]}' % (b"9" * 10_000), "number out of range"),
         (b"", "EOF while parsing"),
@@ -146,7 +145,7 @@ def served(folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 
 def ask(port: int, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    with closing(HTTPConnection(HOST, port, timeout=60)) as connection:
+    with closing(HTTPConnection(HOST, port, timeout=PATIENCE)) as connection:
         connection.request("POST", "/invocations", body, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())

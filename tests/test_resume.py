@@ -149,6 +149,7 @@ def test_a_damaged_checkpoint_costs_a_step_and_not_the_result(
         {"model.dropout": 0.2},
         {"training.learning_rate": 0.007},
         {"training.threads": 2},
+        {"training.device": "gpu"},
     ],
 )
 def test_other_parameters_have_other_checkpoints(changes: dict[str, Any], tmp_path: Path) -> None:

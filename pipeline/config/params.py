@@ -16,7 +16,18 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config import problems
 from pipeline.config.document import ConfigError, Document, read_document
-from pipeline.config.options import Bridge, Cell, Decay, DecoderKind, MatcherEncoder, NoiseKind, Order, Rows, Symbols
+from pipeline.config.options import (
+    Bridge,
+    Cell,
+    Decay,
+    DecoderKind,
+    Device,
+    MatcherEncoder,
+    NoiseKind,
+    Order,
+    Rows,
+    Symbols,
+)
 
 PARAMS = Path("params.yaml")
 
@@ -85,6 +96,9 @@ has_vector = unless(
 )
 NEGATIVES = "must be above 0 with matcher.neighbours: 0: there would be no hard negatives"
 has_negatives = unless(lambda candidates, given: candidates == given["neighbours"] == 0, NEGATIVES)
+one_on_gpu = unless(
+    lambda workers, given: workers > 1 and given["device"] == "gpu", "must be 1 with training.device: gpu"
+)
 all_different = unless(lambda seeds, _: len(set(seeds)) < len(seeds), "must not list a seed twice")
 
 
@@ -145,8 +159,9 @@ class Noise:
 class Training:
     """`training`: the loop that all strategies share."""
 
+    device: Device
     threads: Processes
-    workers: Processes
+    workers: Annotated[Processes, one_on_gpu]
     batch_size: Annotated[int, Field(ge=1, le=2**20)]
     learning_rate: LearningRate
     warmup: CountOrZero

@@ -1,7 +1,9 @@
 """Rows of raw files, read and cleaned; `corpus` makes splits of them."""
 
 import codecs
+import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +76,23 @@ def blocks(path: Path) -> Iterator[bytes]:
                 mark = b""
                 line += block.count(b"\n")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: put it there, or correct its name in params.yaml") from None
+        raise UserError(f"{path} does not exist{_remedy(path)}") from None
     except READ_ERRORS as error:
         where = f" beyond line {line:,}" if line else ""
         raise UserError(f"{path} cannot be read{where}: {error}") from error
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a missing file: if the project itself has it, this is a copy that DVC made for an experiment."""
+    if path.parts[:2] != ("data", "raw"):
+        return ""
+    if not (Path(os.environ.get("DVC_ROOT", "")) / path).exists():
+        return ": put it there, or correct its name in params.yaml"
+    name, pointer = shlex.quote(str(path)), shlex.quote(f"{path}.dvc")
+    return (
+        f" in this copy of the project, which DVC makes of tracked files alone. Run `git add {name}` first, "
+        f"or for a large file `dvc add {name}` and `git add {pointer}`"
+    )
 
 
 def _rest_of_line(file: IO[bytes], most: int | None) -> bytes:

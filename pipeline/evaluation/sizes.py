@@ -74,5 +74,5 @@ def _revisions(root: Path) -> list[str | None]:
         with Repo(str(root)) as repo, contextlib.redirect_stderr(io.StringIO()):
             experiments = [entry for entries in repo.experiments.ls(all_commits=True).values() for entry in entries]
     except DvcException as error:
-        raise UserError(f"DVC cannot list experiments in {root.absolute()} ({error}): run it in the project") from error
+        raise UserError(f"DVC cannot list experiments in {root.absolute()} ({error}): run `dvc repro` first") from error
     return [None, *(name for name, *_ in reversed(experiments))]

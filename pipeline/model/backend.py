@@ -1,5 +1,8 @@
 """Tensorflow and Keras, imported without tensorflow's start-up messages and without what only Keras' extras need.
 
+Every process of the project imports them here, and sees no GPU unless it was started to train on one: tensorflow would
+take all of its memory, in each process, for networks this small.
+
 Tensorflow's C++ side writes to standard error twice, whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow issue 100442).
 Failures are raised in Python as well.
 """
@@ -7,7 +10,10 @@ Failures are raised in Python as well.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from pipeline.config.options import DEVICE, Device
+from pipeline.errors import UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The matrices are small: several batches or trainings use the cores better than one product does.
@@ -48,5 +54,14 @@ with _no_standard_error(), _not_found(EXTRAS):
 
 # Python's side: warnings that a compiled function was traced again, which loading several models does on purpose.
 tf.get_logger().setLevel("ERROR")
+
+if os.environ.get(DEVICE) != Device.GPU:
+    with suppress(RuntimeError):  # in a process of others that has computed already, which chose for itself
+        tf.config.set_visible_devices([], "GPU")
+elif not tf.config.list_physical_devices("GPU"):
+    raise UserError(
+        "training.device is gpu, but tensorflow sees no GPU here: set it to cpu, or see that the driver is installed, "
+        "`python -m pip install 'tensorflow[and-cuda]'` was run and CUDA_VISIBLE_DEVICES hides no GPU"
+    )
 
 __all__ = ["keras", "tf"]

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.parallel import THREADS
+from pipeline.parallel import environment
 
 RETRIES = 10  # of a task whose worker or node was lost
 AHEAD = 2  # tasks submitted for each core, so that none waits for the next
@@ -39,7 +39,7 @@ def run_on_ray(start: Start, tasks: Iterable[Any], address: str | None = None) -
         raise UserError(f"--engine ray needs Ray ({error}): python -m pip install '.[cluster]'") from error
     with ray_cluster.connected(address) as ray, redirect_stdout(sys.stderr):  # where Ray reports lost workers
         shared = [ray.put(start)]  # in a list, or every task would get a copy
-        alone = {"env_vars": dict.fromkeys(THREADS, "1")}
+        alone = {"env_vars": environment(threads=1)}
         remote = ray.remote(num_cpus=1, max_retries=RETRIES, runtime_env=alone)(_run)
         waiting, running = iter(tasks), list[Any]()
         while True:

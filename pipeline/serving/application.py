@@ -1,8 +1,8 @@
 """A model over HTTP: the ASGI application that says what a request must be and answers it.
 
 It speaks the protocol of MLflow's own server, JSON or CSV sent to /invocations, and is stricter: invalid requests,
-including unknown parameter names, get a 4xx with a reason. Size and time of a body, concurrent requests and concurrent
-decodings are limited, and with them memory.
+including unknown fields and parameter names, get a 4xx with a reason. Size and time of a body, concurrent requests and
+concurrent decodings are limited, and with them memory.
 """
 
 import asyncio
@@ -11,11 +11,13 @@ import io
 import socket
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from importlib.metadata import version
+from typing import Any, NamedTuple
 
 import uvicorn
-from pydantic import FailFast, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,7 +27,9 @@ from starlette.routing import Route
 
 from pipeline.config.params import STRICT
 from pipeline.errors import UserError
+from pipeline.prediction.inputs import check_columns, sources_in
 from pipeline.prediction.requests import PredictionRequest, Service
+from pipeline.text import shown
 from pipeline.tracking.models import load_model
 
 HOST = "127.0.0.1"
@@ -39,18 +43,38 @@ SHAPE = 'a request is {"inputs": [strings], "params": {"n_best": 1, ...}}, param
 JSON, CSV = "application/json", "text/csv"
 
 
-@dataclass(frozen=True, config=STRICT)
-class Body:
-    """A request as JSON."""
+class Body(NamedTuple):
+    """The content of a request: its sources and its parameters."""
 
-    inputs: Annotated[list[str], FailFast()]
+    inputs: list[str]
+    params: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Split:
+    """A DataFrame in the orientation `split` of pandas, as MLflow's clients send it."""
+
+    data: list[Any]
+    columns: list[Any] | None = None
+    index: list[Any] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Formats:
+    """A request as JSON, with its sources in one of MLflow's four formats."""
+
+    inputs: Any = None
+    instances: Any = None
+    dataframe_split: Split | None = None
+    dataframe_records: list[Any] | None = None
     params: dict[str, Any] | None = None
 
 
 def application(service: Service) -> Starlette:
     """An application that answers with a model."""
     routes = [Route("/invocations", Invocations(service).answer, methods=["POST"])]
-    routes += [Route(path, Response("\n", media_type=JSON), methods=["GET"]) for path in ("/ping", "/health")]
+    texts = {"/ping": "\n", "/health": "\n", "/version": version("mlflow")}
+    routes += [Route(path, Response(text, media_type=JSON), methods=["GET"]) for path, text in texts.items()]
     return Starlette(routes=routes, exception_handlers=dict.fromkeys((HTTPException, UserError, Exception), _error))
 
 
@@ -84,46 +108,81 @@ class Invocations:
 def read_json(body: bytes) -> Body:
     """The request in a JSON body; raises `UserError` for anything else."""
     try:
-        return TypeAdapter(Body).validate_json(body)
+        request = vars(TypeAdapter(Formats).validate_json(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    match first["type"], first["loc"]:
-        case "json_invalid", _:
-            raise UserError(f"{first['msg']}: {SHAPE}")
-        case "unexpected_keyword_argument", (name, *_):
-            raise UserError(f"there is no {name!r} in a request: {SHAPE}")
-        case _, ("inputs", int(number), *_):
-            raise UserError(f"source {number + 1} is not a string: {SHAPE}")
-        case _, place:
-            what = ".".join(map(str, place)) or "the body"
-            raise UserError(f"{what}: {first['msg'].lower()}: {SHAPE}")
+        place = ".".join(map(str, first["loc"]))
+        match first["type"]:
+            case "json_invalid":
+                raise UserError(f"{first['msg']}: {SHAPE}") from None
+            case "unexpected_keyword_argument":
+                raise UserError(f"there is no {place!r} in a request: {SHAPE}") from None
+            case _:
+                raise UserError(f"{place or 'the body'}: {first['msg'].lower()}: {SHAPE}") from None
+    params = request.pop("params")
+    given = [name for name, value in request.items() if value is not None]
+    if len(given) != 1:
+        reason = f"{' and '.join(given)} cannot be together" if given else "there are no sources"
+        raise UserError(f"{reason}, give one of {', '.join(request)}: {SHAPE}")
+    try:
+        data = request[given[0]]
+        return Body(sources_in(_rows(data) if isinstance(data, Split) else data), params)
+    except UserError as error:
+        raise UserError(f"{given[0]}: {error}") from None
 
 
-def read_csv(body: bytes) -> Body:
-    """The request in a CSV body, one column under any header; raises `UserError` for anything else."""
+def _rows(split: Split) -> list[Any]:
+    if split.columns or (split.data and split.columns is not None):
+        check_columns(split.columns)
+    if split.index is not None and len(split.index) != len(split.data):
+        raise UserError(f"index has {len(split.index):,} entries, but data has {len(split.data):,} rows")
+    return split.data
+
+
+def read_csv(body: bytes, header: bool | None = None) -> Body:
+    """The request in a CSV body of one column; raises `UserError` for anything else.
+
+    header: whether the first row is one. By default it is, as for MLflow, but then there must be a row below it.
+    """
     try:
         rows = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"the body is not CSV in UTF-8 ({error})") from None
-    if not rows:
+    has_header = header is not False
+    if has_header and not rows:
         raise UserError("the body is empty: CSV has a header and a source in each row below it")
+    if has_header:
+        check_columns(rows[0])
+    if header is None and len(rows) == 1:
+        only = f"the only row, {shown(rows[0][0])}, is taken for a header"
+        raise UserError(f"{only}: if it is a source, send the content type {CSV}; header=absent")
     for number, row in enumerate(rows, start=1):
         if len(row) > 1:
             raise UserError(f"row {number} has {len(row)} columns, but there must be one, the sources")
-    return Body([row[0] if row else "" for row in rows[1:]])
-
-
-READERS = {JSON: read_json, CSV: read_csv}
+    return Body([row[0] if row else "" for row in rows[has_header:]])
 
 
 def _reader(request: Request) -> Callable[[bytes], Body]:
     """The reader for the content type of a request; raises HTTPException for other types."""
     kind, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
-    if kind not in READERS or not set(parameters) <= {"", "charset=utf-8", 'charset="utf-8"'}:
-        raise HTTPException(415, f"the content type is {kind!r}, but must be {JSON} or {CSV}, in UTF-8")
+    if kind not in (JSON, CSV):
+        raise HTTPException(415, f"the content type is {shown(kind)}, but must be {JSON} or {CSV}")
+    header = None
+    for name, _, value in (parameter.partition("=") for parameter in filter(None, parameters)):
+        match name.strip(), value.strip(" '\""):
+            case "charset", charset:
+                if charset.replace("_", "-") not in ("utf-8", "utf8"):
+                    raise HTTPException(415, f"the charset is {shown(charset)}, but must be utf-8")
+            case "header", ("present" | "absent") as value if kind == CSV:
+                header = value == "present"
+            case "header", value if kind == CSV:
+                raise HTTPException(415, f"the parameter header is {shown(value)}, but must be present or absent")
+            case name, _:
+                known = "charset and header" if kind == CSV else "charset"
+                raise HTTPException(415, f"{kind} has no parameter {shown(name)}, only {known}")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise HTTPException(415, "the body is compressed: send it uncompressed")
-    return READERS[kind]
+    return partial(read_csv, header=header) if kind == CSV else read_json
 
 
 async def _receive(request: Request) -> bytes:

@@ -24,6 +24,8 @@ def main() -> None:
     """Write reports/evaluation, reports/predictions and reports/metrics.json."""
     params, prepared = load_params(), Prepared.open(PREPARED)
     for strategy in params.strategies:
+        if not (RERANKERS / strategy).exists():
+            raise UserError(f"no stage trains strategies.{strategy}: name it in stage `own` of dvc.yaml")
         if RerankMetadata.load(RERANKERS / strategy) != RerankMetadata.of(strategy, params, prepared.digest):
             raise UserError(f"{RERANKERS / strategy} was made with other data or parameters: run `dvc repro`")
     groups = [*single_runs(params), *ensembles(params)]

@@ -1,20 +1,24 @@
 """Stage `matcher`: the siamese model that scores how similar a source and a target are.
 
-`python -m pipeline.stages.matcher STRATEGY --seed SEED` takes hard negatives from the predictor of that run.
+`python -m pipeline.stages.matcher STRATEGY` takes hard negatives from the predictor of that strategy's first seed. A
+matcher of the same predictor, data and parameters is kept: one more seed trains none anew.
 """
 
 import argparse
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.config.params import load_params
 from pipeline.data.prepared import Prepared
-from pipeline.errors import explain_user_errors
+from pipeline.errors import UserError, explain_user_errors
+from pipeline.graph import code_digest
+from pipeline.hashing import digest_of, joined
 from pipeline.matcher.network import MATCHER_FOLDER
 from pipeline.matcher.training import RANK, MatchingData, calibrate, new_training
 from pipeline.model.inference import TrainedModel
 from pipeline.runs.environment import Usage
-from pipeline.runs.folders import MODELS, run_folder
+from pipeline.runs.folders import COMPUTING, KEY, MODELS, TIMINGS, run_folder
 from pipeline.runs.groups import RunGroup
 from pipeline.stages import end_on_sigterm
 from pipeline.training.loop import History
@@ -29,10 +33,16 @@ def main() -> None:
     end_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("strategy")
-    parser.add_argument("--seed", type=int, required=True)
-    arguments = parser.parse_args()
-    seed, settings, prepared = arguments.seed, load_params().matcher, Prepared.open()
-    predictor = load_predictor(arguments.strategy, seed, prepared)
+    strategy = parser.parse_args().strategy
+    params, prepared = load_params(), Prepared.open()
+    seed, settings = params.seeds[0], params.matcher
+    (run,) = RunGroup(strategy, (seed,)).run_metadata(prepared.digest)  # raises for other data
+    code = code_digest("pipeline.stages.matcher")
+    key = joined(prepared.digest, run.content, str(seed), repr(settings), code, *map(version, COMPUTING))
+    if is_finished(key):
+        print("the matcher is finished and kept")
+        return
+    predictor = TrainedModel.load(run_folder(strategy, seed))
     data = MatchingData.collect(prepared, predictor, settings, seed)
     matcher, loop = new_training(settings, prepared, data, seed)
     history, usage = History(loop.progress), Usage()
@@ -55,13 +65,21 @@ def main() -> None:
     }
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (TIMINGS_FOLDER / KEY).write_text(finished_key(key), encoding="utf-8")
     print(", ".join(f"{name} {value:.3f}" for name, value in metrics["test"].items()))
 
 
-def load_predictor(strategy: str, seed: int, prepared: Prepared) -> TrainedModel:
-    """The predictor of a run on this data; its wrong predictions are hard negatives."""
-    RunGroup(strategy, (seed,)).run_metadata(prepared.digest)  # raises for other data
-    return TrainedModel.load(run_folder(strategy, seed))
+def is_finished(key: str) -> bool:
+    """Whether the outputs are the whole and undamaged results of the training with this key."""
+    try:
+        return (TIMINGS_FOLDER / KEY).read_text(encoding="utf-8") == finished_key(key)
+    except (OSError, UserError):
+        return False
+
+
+def finished_key(key: str) -> str:
+    """A digest of the key of a training and of its results; raises `UserError` if one is missing."""
+    return joined(key, digest_of([*sorted(MATCHER_FOLDER.glob("*")), TIMINGS_FOLDER / TIMINGS, METRICS]))
 
 
 if __name__ == "__main__":

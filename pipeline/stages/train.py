@@ -1,8 +1,8 @@
 """Stages `pretrain` and one for each strategy: `python -m pipeline.stages.train STRATEGY` trains every seed.
 
-Seeds are trained side by side, in processes with `training.threads` each; with `training.workers` one after the other,
-each by all workers together. A seed whose finished training has the same key is kept. This process does without
-tensorflow: it shows the progress, and writes to MLflow what the trainings report.
+Seeds are trained side by side, in processes with `training.threads` each; on a GPU one after the other, and with
+`training.workers` as well, each by all workers together. A seed whose finished training has the same key is kept. This
+process does without tensorflow: it shows the progress, and writes to MLflow what the trainings report.
 """
 
 import shutil
@@ -62,19 +62,19 @@ def _strategy(params: Params) -> str:
 
 
 def _train_seeds(strategy: str, seeds: Sequence[int], params: Params, prepared: Prepared) -> None:
-    threads, is_chief = params.training.threads, True
+    threads, device, is_chief = params.training.threads, params.training.device, True
     work: Callable[[Any], Iterator[Message]] = partial(
         _train, strategy=strategy, params=params, checkpoints=project_root() / checkpoints.CHECKPOINTS
     )
     items: Sequence[Any] = seeds
-    jobs = jobs_for(len(seeds), threads)
+    jobs = jobs_for(len(seeds), threads, device)
     if params.training.workers > 1:
         items = members = members_here(params.training.workers)
         work, jobs, is_chief = partial(_train_together, seeds=seeds, train=work), len(members), members[0].is_chief
         if len(members) == 1:
             others = ", ".join(members[0].addresses)
             print(f"worker {members[0].index} waits for the other workers: {others}", file=sys.stderr)
-    messages = side_by_side(work, items, jobs, threads, imports=[folders.TRAINER])
+    messages = side_by_side(work, items, jobs, threads, [folders.TRAINER], device)
     if not is_chief:  # the chief writes the results
         deque(messages, maxlen=0)
         return

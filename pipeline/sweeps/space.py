@@ -90,7 +90,7 @@ def _parameter(name: str, info: ValidationInfo[dict[str, Params]]) -> str:
     names = flatten(info.context["params"])
     if name == "seeds":
         raise _wrong("write seeds: [...] beside parameters")
-    if name == "training.threads":
+    if name in ("training.threads", "training.device"):
         raise _wrong("it says how much of a machine a trial takes, set it in params.yaml")
     if any(known.startswith(f"{name}.") for known in names):
         raise _wrong(f"it is a section, write {name}.KEY: [...]")

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
+from pipeline.config.options import Device
 from pipeline.config.params import Params
 from pipeline.errors import UserError
 from pipeline.ray_cluster import connected
@@ -90,6 +91,10 @@ def _run_trials(
         return existing
     watcher = _Watcher(waiting, place, runs, len(trials))
     with connected(address, OBJECTS):
+        if _resources(list(waiting.values()))[1] > ray.cluster_resources().get("GPU", 0):
+            raise UserError(
+                "training.device is gpu, but Ray sees no GPU: set it to cpu, or start Ray where there is one"
+            )
         _make_shared(list(waiting.values()), place)
         _tune(waiting, place, watcher, _halving(trials, existing) if stop_early else None)
     if watcher.problems:
@@ -106,15 +111,21 @@ def _make_shared(trials: Sequence[Trial], place: Place) -> None:
     data = {folder: params for folder, params in data.items() if not folder.is_dir()}
     starts = {place.trial(start): start for trial in trials if (start := trial.pretraining)}
     starts = {folder: start for folder, start in starts.items() if load_result(start, folder) is None}
-    threads = trials[0].params.training.threads
-    for work, items, cores in ((prepare, data.values(), 1), (pretrain, starts.values(), threads)):
+    training = _resources(trials)
+    for work, items, (cores, gpus) in ((prepare, data.values(), (1, 0)), (pretrain, starts.values(), training)):
         # A process for each: one that has computed with tensorflow keeps its memory.
-        task = ray.remote(num_cpus=cores, max_retries=RESTARTS, max_calls=1)(work)
+        task = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=RESTARTS, max_calls=1)(work)
         for problem in ray.get([task.remote(item, place) for item in items]):
             if problem:
                 raise UserError(problem)
     if data or starts:
         logger.info("made for all trials: %s set(s) of prepared data, %s autoencoder(s)", len(data), len(starts))
+
+
+def _resources(trials: Sequence[Trial]) -> tuple[int, int]:
+    """Cores and GPUs for each trial, the same for all."""
+    training = trials[0].params.training
+    return training.threads, int(training.device is Device.GPU)
 
 
 def _halving(trials: Mapping[str, Trial], results: Mapping[str, Result]) -> ASHAScheduler:
@@ -140,7 +151,7 @@ def _tune(trials: dict[str, Trial], place: Place, watcher: "_Watcher", scheduler
         tune.run(
             tune.with_parameters(train, trials=trials, place=place, expected_code=code()),
             config={"trial": tune.grid_search(list(trials))},
-            resources_per_trial={"cpu": next(iter(trials.values())).params.training.threads},
+            resources_per_trial=dict(zip(("cpu", "gpu"), _resources(list(trials.values())), strict=True)),
             scheduler=scheduler,
             callbacks=[watcher],
             storage_path=str(scratch),

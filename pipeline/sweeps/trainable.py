@@ -17,7 +17,7 @@ from ray import tune
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
-from pipeline.parallel import THREADS
+from pipeline.parallel import environment
 from pipeline.runs.folders import ACCURACY, PRETRAIN, Row
 from pipeline.sweeps.trials import Place, Trial, code
 
@@ -87,7 +87,7 @@ def reports(trial: Trial, place: Place, expected_code: str) -> Iterator[dict[str
 
 def _training(trial: Trial, place: Place) -> Iterator[list[Row]]:
     # Tensorflow reads these when it is imported, in a process that Ray has just started.
-    os.environ.update(dict.fromkeys(THREADS, str(trial.params.training.threads)))
+    os.environ.update(environment(trial.params.training.threads, trial.params.training.device))
     from pipeline.data.prepared import Prepared
     from pipeline.training.trainer import run_training
 

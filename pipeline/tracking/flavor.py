@@ -17,11 +17,12 @@ from typing import Any
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, set_model
+from mlflow.models import Model, ModelSignature, set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
+from pipeline.prediction.inputs import sources_in
 from pipeline.prediction.requests import Prediction, Service, defaults
 from pipeline.runs.groups import RerankMetadata
 
@@ -42,14 +43,16 @@ class ServedModel(PythonModel):
 
         self._service = Service(Predictor.load(Path(context.artifacts[BUNDLE])))
 
-    # MLflow checks the input by its type hint: a number or null among the strings is an error and not made a string.
-    def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> pd.DataFrame:
+    # With this type hint MLflow passes on whatever it is given. With list[str] its server would refuse DataFrames, and
+    # of several columns it would silently pass on the first.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict for all sources together: a table with the columns `OUTPUTS`, as `Service` answers.
 
-        An invalid request raises MlflowException with a reason, status 400 over HTTP.
+        model_input: also what else `sources_in` takes. An invalid request raises MlflowException with a reason, status
+        400 over HTTP.
         """
         try:
-            rows = self._service.answer(self._service.parse(model_input, params or {}))
+            rows = self._service.answer(self._service.parse(sources_in(model_input), params or {}))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame(rows, columns=list(OUTPUTS))
@@ -60,10 +63,15 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
 
     example: a source that shows what sources look like. model: its identity in MLflow; its description is added here.
     """
-    from mlflow.models.utils import _save_example  # here, because loading a model does without
-
-    # It logs that a type hint does not describe the output, which is described below.
-    logging.getLogger("mlflow.models.signature").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it logs that it checks the example
+    params = defaults(RerankMetadata.load(bundle).decoding).items()
+    # No schema of inputs: MLflow would drop all columns but the first before the model sees them.
+    signature = ModelSignature(
+        outputs=Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()]),
+        params=ParamSchema(
+            [ParamSpec(name, TYPES[str if isinstance(value, str) else int], value) for name, value in params]
+        ),
+    )
     with TemporaryDirectory() as place:
         mlflow.pyfunc.save_model(
             folder,
@@ -72,15 +80,9 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
             code_paths=[str(_copied_modules(Path(place)))],
             pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
             mlflow_model=model,
+            signature=signature,
+            input_example=[example],
         )
-    # Given an example and a type hint, MLflow would load the model and predict to learn this.
-    model.signature.outputs = Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()])
-    params = defaults(RerankMetadata.load(bundle).decoding).items()
-    model.signature.params = ParamSchema(
-        [ParamSpec(name, TYPES[str if isinstance(value, str) else int], value) for name, value in params]
-    )
-    _save_example(model, [example], str(folder))
-    model.save(folder / "MLmodel")
 
 
 def _copied_modules(folder: Path) -> Path:

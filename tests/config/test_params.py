@@ -418,7 +418,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(NAMES), values, min_size=1, max_size=5), st.sets(st.sampled_from(NAMES)))
 def test_whatever_the_values_all_wrong_and_missing_names_are_reported_or_the_file_loads(
     changes: dict[str, Any], left_out: set[str]
@@ -431,7 +431,7 @@ def test_whatever_the_values_all_wrong_and_missing_names_are_reported_or_the_fil
         assert loads or name in together or name in left_out
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.integers(0, len(SHIPPED)), st.integers(0, 20), st.binary(max_size=8) | st.text(max_size=8).map(str.encode))
 def test_a_file_with_a_part_overwritten_loads_or_has_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, start: int, length: int, part: bytes

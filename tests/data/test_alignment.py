@@ -59,7 +59,7 @@ def test_alphabets_without_a_common_symbol_are_aligned_by_what_comes_together() 
     assert (found["night"][0], found["night"][-1]) == ("N", "T")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.text("abcd", min_size=0, max_size=7), st.text("cdef", min_size=0, max_size=5)),
@@ -209,7 +209,7 @@ def test_pickled_content_is_never_loaded(tmp_path: Path) -> None:
         Alignment.load(path, sources, targets, shape)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=6), st.booleans())
 def test_a_damaged_file_is_refused_or_loads_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, place: int, part: bytes, is_cut: bool

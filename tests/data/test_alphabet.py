@@ -20,27 +20,23 @@ characters = st.lists(st.text())
 spaced = st.lists(st.lists(st.text(st.characters(exclude_characters=" "), min_size=1)).map(" ".join))
 
 
-@settings(deadline=None)
 @given(characters)
 def test_encode_then_decode_is_the_identity_for_characters(strings: list[str]) -> None:
     alphabet = Alphabet.of(strings, Symbols.CHARACTERS)
     assert [alphabet.decode(alphabet.encode(string)) for string in strings] == strings
 
 
-@settings(deadline=None)
 @given(spaced)
 def test_encode_then_decode_is_the_identity_for_symbols_between_spaces(strings: list[str]) -> None:
     alphabet = Alphabet.of(strings, Symbols.SPACES)
     assert [alphabet.decode(alphabet.encode(string)) for string in strings] == strings
 
 
-@settings(deadline=None)
 @given(spaced, st.sampled_from(Symbols))
 def test_join_is_the_inverse_of_split(strings: list[str], kind: Symbols) -> None:
     assert [join(split(string, kind), kind) for string in strings] == strings
 
 
-@settings(deadline=None)
 @given(
     st.tuples(characters, st.just(Symbols.CHARACTERS)) | st.tuples(spaced, st.just(Symbols.SPACES)),
 )
@@ -60,7 +56,6 @@ def test_symbols_are_numbered_from_4_in_code_point_order() -> None:
     assert len(alphabet) == 7
 
 
-@settings(deadline=None)
 @given(characters, spaced, st.integers(1, 5))
 def test_an_alphabet_holds_every_symbol_once_in_code_point_order(
     words: list[str], sounds: list[str], strings_at_once: int
@@ -95,7 +90,6 @@ def test_decoding_skips_start_and_stops_at_end_or_padding() -> None:
     assert alphabet.decode([5, PADDING, 4]) == "b"
 
 
-@settings(deadline=None)
 @given(characters, st.sampled_from(Symbols))
 def test_a_saved_alphabet_loads_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, strings: list[str], kind: Symbols
@@ -138,7 +132,7 @@ def test_a_file_that_is_no_alphabet_is_named(tmp_path: Path, content: bytes) -> 
         Alphabet.load(path)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data())
 def test_a_saved_alphabet_with_a_changed_byte_loads_as_it_was_or_not_at_all(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

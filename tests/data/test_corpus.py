@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupShuffleSplit
 
@@ -220,7 +220,6 @@ def test_a_small_packed_file_that_unpacks_without_end_is_not_read_to_its_end(
         read_targets(tmp_path / "targets.gz", CHARACTERS, 20, [])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.binary()).map(b"\n".join) | st.lists(st.text()).map("\n".join).map(str.encode), st.sampled_from(Symbols)
 )
@@ -239,7 +238,6 @@ def test_whatever_the_bytes_each_line_is_a_row_or_rejected_with_its_number(
     assert all(1 <= row.line <= lines for row in rejected)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.text(st.sampled_from("ab c\u030c\u010d\r\x0c\u0301\u00a0\u2028"), max_size=6)),
     st.sampled_from(Symbols),
@@ -469,7 +467,6 @@ def test_the_dictionary_gives_first_pronunciations_of_words_of_letters_without_s
 HOMOPHONES = {word: sound for sound in "ABCDEFGH" for word in (sound.lower(), sound.lower() * 2, sound.lower() * 3)}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1))
 def test_no_sound_is_on_two_sides_and_every_spelling_of_dev_and_test_counts(seed: int) -> None:
     train, dev, test = split_by_sound(HOMOPHONES, dev=2, test=3, seed=seed).values()

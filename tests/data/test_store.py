@@ -45,7 +45,6 @@ def test_no_rows_and_empty_rows_are_matrices_of_width_zero() -> None:
     assert len(StringStore.of([], ABC)) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.text()), st.booleans())
 def test_a_padded_row_decodes_to_its_string(strings: list[str], end: bool) -> None:
     symbols = Alphabet.of(strings, Symbols.CHARACTERS)
@@ -161,7 +160,7 @@ def test_arrays_of_any_depth_are_loaded_as_they_were_saved(tmp_path: Path) -> No
         np.testing.assert_array_equal(arrays["offsets"], strings.offsets)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 200), st.integers(0, 255), st.sampled_from(["ids", "offsets"]), st.booleans())
 def test_a_store_with_a_changed_byte_opens_with_whole_rows_or_not_at_all(
     tmp_path_factory: pytest.TempPathFactory, place: int, byte: int, half: str, cut: bool

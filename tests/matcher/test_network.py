@@ -201,7 +201,7 @@ def test_tandem_match_prints_the_best_of_a_list(tmp_path: Path, monkeypatch: pyt
     result = CliRunner().invoke(app, ["match", "bet", "--among", "list.txt", "--top", "2"])
     header, first, second = result.stdout.splitlines()
     assert header == "source\trank\ttarget\tsimilarity\tunknown"
-    assert first == "bet\t1\tbet\t0.9933"
+    assert first == "bet\t1\tbet\t0.9933\t"
     assert second.startswith("bet\t2\t")
 
 

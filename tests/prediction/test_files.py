@@ -23,7 +23,7 @@ from pipeline.prediction.files import SCHEMA, Summary, predict_shards, write_fil
 from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.prediction.shards import Slice, find_shards
 from pipeline.tracking.models import model_bundle
-from tests.conftest import PROJECT, Call
+from tests.conftest import PATIENCE, PROJECT, Call
 from tests.support.clusters import two_nodes
 from tests.support.small_project import MAX_SYMBOLS, RUNS, make_project, save_small_model
 
@@ -332,7 +332,7 @@ def tandem(folder: Path, *arguments: object) -> subprocess.Popen[str]:
 
 
 def finished(job: subprocess.Popen[str]) -> str:
-    output, error = job.communicate(timeout=300)
+    output, error = job.communicate(timeout=PATIENCE)
     assert job.returncode == 0, error
     assert "Traceback" not in error
     return output
@@ -354,7 +354,7 @@ def test_a_cluster_that_loses_a_worker_and_a_node_predicts_every_row_once_as_one
     out = tmp_path / "ray"
     with two_nodes() as cluster:
         job = tandem(project, *asked, "--output", out, "--engine", "ray", "--address", cluster.address)
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + PATIENCE
         while not files(out) or not (workers := cluster.workers(0)):
             assert job.poll() is None, job.communicate()
             assert time.monotonic() < deadline

@@ -60,7 +60,7 @@ def test_the_context_tells_apart_what_the_symbol_alone_cannot() -> None:
     assert found[2] > found[3]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=6), st.text("abc", min_size=1, max_size=5)), min_size=1))
 def test_other_pairs_in_the_batch_change_nothing(pairs: list[tuple[str, str]]) -> None:
     model = learned()

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.options import Symbols
@@ -16,7 +16,6 @@ from pipeline.reranking.counts import Counts, fingerprints
 ABC = Alphabet(Symbols.CHARACTERS, tuple("abc"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abc", max_size=4)), st.lists(st.text("abc", max_size=4)))
 def test_counts_are_those_of_a_dictionary(seen: list[str], asked: list[str]) -> None:
     counted = Counts.of(fingerprints(StringStore.of(seen, ABC)))[fingerprints(StringStore.of(asked, ABC))]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -38,7 +38,6 @@ def next_symbol(model: CharacterLanguageModel, prefix: Sequence[int] | Ids) -> N
     return probabilities
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abc", max_size=5), min_size=1), st.integers(1, 5), st.text("abc?", max_size=6))
 def test_the_probabilities_of_all_next_symbols_sum_to_one(strings: list[str], order: int, prefix: str) -> None:
     found = next_symbol(learned(*strings, order=order), ABC.encode(prefix))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
@@ -24,7 +24,6 @@ def near(listed: list[str], queries: list[str], edits: int = 2) -> list[list[str
     return [[strings(found)[row] for row in rows] for rows in found.near(StringStore.of(queries, ABC), edits)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, unique=True), st.lists(st.text("abc"), min_size=1))
 def test_all_strings_within_the_distance_and_no_others(listed: list[str], queries: list[str]) -> None:
     for query, found in zip(queries, near(listed, queries), strict=True):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import show_logs
 from pipeline.runs.checkpoints import FINISHED, LOCK, OLD, Checkpoint, Checkpoints, clear
+from tests.conftest import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +188,7 @@ def test_a_second_process_waits_for_the_first_and_goes_on_from_where_it_ended(tm
         assert second.stderr is not None
         assert second.stderr.readline() == "tandem 0: another process runs the same training; waiting for it to end\n"
         checkpoints.save(Checkpoint({"step": 7}, {}), 7)
-    assert second.communicate(timeout=60)[0] == "7\n"
+    assert second.communicate(timeout=PATIENCE)[0] == "7\n"
 
 
 def test_what_is_finished_or_old_is_cleared_and_the_rest_stays(tmp_path: Path) -> None:

@@ -51,6 +51,14 @@ def environment(folder: Path) -> dict[str, str]:
 
 def make_clone(folder: Path) -> None:
     """A clone of the project as it stands, run once with small parameters."""
+    copy_files(folder)
+    make_repository(folder)
+    commit(folder)
+    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
+
+
+def copy_files(folder: Path) -> None:
+    """The project's files as they stand, without what git ignores, in a folder that is no repository."""
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,
@@ -62,9 +70,6 @@ def make_clone(folder: Path) -> None:
         if (PROJECT / file).is_file():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / file, folder / file)
-    make_repository(folder)
-    commit(folder)
-    run(folder, "dvc", "exp", "run", *(f"--set-param={change}" for change in sorted(SMALL)))
 
 
 def copy_clone(original: Path, folder: Path) -> Path:

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import PROJECT
-
-SECONDS = 120  # until it answers
+from tests.conftest import PATIENCE, PROJECT
 
 
 def free_port() -> int:
@@ -39,7 +37,7 @@ def running(
         own = {**os.environ, **(environment or {})}
         server = subprocess.Popen(command, cwd=folder, env=own, stdout=file, stderr=file, start_new_session=True)
     try:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not answers(ping):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(log.read_text(encoding="utf-8"))
@@ -48,7 +46,7 @@ def running(
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)  # the session that was started for it
-            server.wait(timeout=30)
+            server.wait(timeout=PATIENCE)
 
 
 @contextmanager
@@ -69,7 +67,7 @@ def mlflow_server(port: int, store: str, artifacts: Path) -> list[str]:
 
 def answers(address: str) -> bool:
     try:
-        urllib.request.urlopen(address, timeout=5).close()
+        urllib.request.urlopen(address, timeout=60).close()
     except OSError:
         return False
     return True

@@ -132,6 +132,11 @@ def test_all_problems_are_reported_at_once_with_lines_and_names(tmp_path: Path, 
     assert "serach is unknown: did you mean search?" in lines[10]
 
 
+def test_what_a_trial_takes_of_a_machine_is_not_swept(tmp_path: Path, params: Params) -> None:
+    (problem,) = problems(tmp_path, params, parameters={"training.device": ["cpu", "gpu"]})
+    assert "it says how much of a machine a trial takes, set it in params.yaml" in problem
+
+
 def test_strategies_of_the_user_are_swept_like_the_shipped_ones(tmp_path: Path, params: Params) -> None:
     mine = replace(params.strategies["tandem"], steps=50)
     params = replace(params, strategies={**params.strategies, "mine": mine})

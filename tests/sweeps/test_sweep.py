@@ -205,7 +205,7 @@ def test_an_interrupted_and_killed_sweep_continues_and_hopeless_trials_stop_earl
     assert log.splitlines()[-1].startswith("error: interrupted, ")
     assert "Traceback" not in log
     killed = start(place, HOPELESS)
-    wait_for(lambda: len(finished(place)) == 2, killed)
+    wait_for(lambda: len(finished(place)) >= 2, killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     _, log = output(start(place, HOPELESS))
@@ -286,6 +286,19 @@ def test_a_cluster_that_is_not_there_is_an_error_in_a_sentence(place: Place, add
     (place.root / "sweep.yaml").write_text(HOPELESS, encoding="utf-8")
     with pytest.raises(UserError, match=f"there is no Ray cluster at {address}"):
         sweep(place.root / "sweep.yaml", changed_params(SMALL), place.root, address)
+
+
+def test_trials_on_a_gpu_where_ray_has_none_are_an_error_and_do_not_wait_for_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="needs Ray: python -m pip install '.[cluster]'")
+    from pipeline.sweeps.sweep import sweep
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (place.root / "sweep.yaml").write_text(HOPELESS, encoding="utf-8")
+    with pytest.raises(UserError, match=r"training\.device is gpu, but Ray sees no GPU"):
+        sweep(place.root / "sweep.yaml", changed_params(SMALL | {"training.device": "gpu"}), place.root)
+    assert not list(place.shared.glob("prepared/*"))
 
 
 def test_the_best_of_different_development_data_is_not_applied(place: Place) -> None:

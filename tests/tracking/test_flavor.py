@@ -8,13 +8,14 @@ import sys
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
@@ -23,7 +24,7 @@ from mlflow.pyfunc import PyFuncModel
 from pipeline.config.params import Order
 from pipeline.prediction.predictor import Predictor
 from pipeline.tracking.flavor import OUTPUTS
-from tests.conftest import PROJECT
+from tests.conftest import PATIENCE, PROJECT
 from tests.support.servers import free_port, running
 from tests.support.small_project import SOURCES, save_small_model
 
@@ -48,7 +49,7 @@ def model(folder: Path) -> PyFuncModel:
 def table(predictor: Predictor, sources: list[str], n_best: int = 1, **options: Any) -> pd.DataFrame:
     ranked = predictor.predict(sources, predictor.options(n_best=n_best, **options))
     rows = [
-        (source, rank, one.text, one.log_probability, one.confidence)
+        (source, rank, one.text, one.log_probability, one.confidence, "")
         for source, predictions in zip(sources, ranked, strict=True)
         for rank, one in enumerate(predictions, start=1)
     ]
@@ -69,8 +70,24 @@ def test_a_list_of_strings_gets_a_table_of_ranked_predictions(model: PyFuncModel
     pd.testing.assert_frame_equal(found, table(predictor, SOURCES, n_best=2))
 
 
-def test_so_does_a_column_of_strings(model: PyFuncModel) -> None:
-    pd.testing.assert_frame_equal(answer(model, pd.DataFrame({"source": SOURCES})), answer(model, SOURCES))
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda sources: pd.DataFrame({"any name": sources}),
+        lambda sources: pd.DataFrame({"source": sources}, index=[f"row {number}" for number in range(len(sources))]),
+        lambda sources: pd.Series(sources, name="source"),
+        lambda sources: pd.Series(sources).astype("category"),
+        np.array,
+        lambda sources: np.array(sources)[:, np.newaxis],
+        tuple,
+        lambda sources: {"source": sources},
+        lambda sources: [{"source": source} for source in sources],
+        lambda sources: [[source] for source in sources],
+    ],
+    ids=["frame", "indexed", "series", "category", "array", "matrix", "tuple", "dict", "records", "rows"],
+)
+def test_so_do_strings_in_a_table_of_one_column(model: PyFuncModel, form: Callable[[list[str]], Any]) -> None:
+    pd.testing.assert_frame_equal(answer(model, form(SOURCES)), answer(model, SOURCES))
 
 
 def test_a_request_can_ask_for_another_order_and_beam_width(model: PyFuncModel, predictor: Predictor) -> None:
@@ -81,9 +98,10 @@ def test_a_request_can_ask_for_another_order_and_beam_width(model: PyFuncModel, 
     assert greedy["prediction"][0] != answer(model, SOURCES)["prediction"][0]
 
 
-def test_no_string_gets_no_row(model: PyFuncModel) -> None:
-    assert answer(model, []).columns.tolist() == list(OUTPUTS)
-    assert len(answer(model, [])) == 0
+@pytest.mark.parametrize("sources", [[], pd.DataFrame(), pd.DataFrame({"source": []})], ids=["list", "frame", "column"])
+def test_no_string_gets_no_row(model: PyFuncModel, sources: Any) -> None:
+    assert answer(model, sources).columns.tolist() == list(OUTPUTS)
+    assert len(answer(model, sources)) == 0
 
 
 def test_a_later_request_compiles_nothing_anew(model: PyFuncModel) -> None:
@@ -99,9 +117,21 @@ def test_a_later_request_compiles_nothing_anew(model: PyFuncModel) -> None:
 @pytest.mark.parametrize(
     ("sources", "params", "message"),
     [
-        (["F AO", 3], {}, "Expected type str, but got int"),
-        (["F AO", None], {}, "Expected type str, but got NoneType"),
-        ("F AO", {}, "Expected list, but got str"),
+        (["F AO", 3], {}, "source 2 is not a string but 3"),
+        (["F AO", None], {}, "source 2 is not a string but None"),
+        (pd.DataFrame({"source": ["F AO", None]}), {}, "source 2 is not a string but nan"),
+        (pd.Series([1, 2]), {}, "source 1 is not a string but 1"),
+        ("F AO", {}, "the sources must be a list of strings or a table of one column, not 'F AO'"),
+        (
+            pd.DataFrame({"source": ["F"], "city": ["K"]}),
+            {},
+            "there are 2 columns ('source', 'city'), but there must be one, the sources",
+        ),
+        (pd.DataFrame([["F", "K"]], columns=["twice", "twice"]), {}, "there are 2 columns ('twice', 'twice')"),
+        ([{"source": "F"}, {"sorce": "K"}], {}, "there are 2 columns ('source', 'sorce')"),
+        ({"a": ["F"], "b": ["K"]}, {}, "there are 2 columns ('a', 'b')"),
+        (np.array([["F", "K"]]), {}, "there are 2 columns (0, 1)"),
+        (pd.DataFrame(index=[0]), {}, "there is no column"),
         (["F AO", " "], {}, "source 2 is empty"),
         (["F\tAO"], {}, "source 1, 'F\\tAO', has a tab, line break or NUL in it"),
         (["\ud800"], {}, "source 1, '\\ud800', has bytes in it that are not Unicode text"),
@@ -129,10 +159,13 @@ def test_what_cannot_be_used_is_told_and_not_guessed_at(
     assert raised.value.get_http_status_code() == 400
 
 
-def test_the_signature_says_what_goes_in_what_comes_out_and_what_can_be_asked_for(model: PyFuncModel) -> None:
+def test_the_signature_says_what_comes_out_and_what_can_be_asked_for_and_an_example_what_goes_in(
+    model: PyFuncModel,
+) -> None:
     signature = model.metadata.signature
-    assert signature.inputs.to_dict() == [{"type": "string", "required": True}]
-    assert signature.outputs.input_names() == ["source", "rank", "prediction", "log_probability", "confidence"]
+    assert signature.inputs is None  # by any schema MLflow would drop columns, and here they are an error
+    names = ["source", "rank", "prediction", "log_probability", "confidence", "unknown"]
+    assert signature.outputs.input_names() == names
     params = {param.name: param.default for param in signature.params.params}
     assert params == {"n_best": 1, "beam_width": None, "order": "rerank"}
     assert model.input_example == ["F AO"]
@@ -220,7 +253,7 @@ def ask(address: str, body: str, kind: str = "application/json") -> tuple[int, A
     """Status and answer of a request."""
     request = urllib.request.Request(address, body.encode(), {"Content-Type": kind})
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -253,8 +286,8 @@ def test_requests_at_the_same_time_get_each_their_own_rows(address: str, predict
     [
         ('{"inputs": ["F AO", 3]}', "source 2 is not a string"),
         ('{"inputs": ["F AO", null]}', "source 2 is not a string"),
-        ('{"inputs": "F AO"}', "inputs: input should be a valid array"),
-        ('{"inputs": [["F AO"]]}', "source 1 is not a string"),
+        ('{"inputs": "F AO"}', "inputs: the sources must be a list of strings"),
+        ('{"inputs": [["F", "AO"]]}', "inputs: there are 2 columns (0, 1)"),
         ('{"inputs": [""]}', "source 1 is empty"),
         ('{"inputs": ["F F F F F F"]}', "source 1 has 6 symbols, at most 5 are possible"),
         ('{"inputs": ["F"], "params": {"n_best": 0}}', "n_best is 0, but must be a whole number from 1 to 100"),
@@ -264,7 +297,7 @@ def test_requests_at_the_same_time_get_each_their_own_rows(address: str, predict
             "there is no parameter 'n_bset', only n_best, beam_width, order",
         ),
         ('{"inputs": ["F"], "params": {"order": "best"}}', "must be one of greedy, beam, rerank"),
-        ('{"dataframe_records": [{"source": "F"}]}', "inputs: field required"),
+        ('{"dataframe_records": [{"source": "F", "city": "K"}]}', "there are 2 columns ('source', 'city')"),
         ('["F AO"]', "the body: input should be an object"),
         ("F AO", "Invalid JSON"),
     ],

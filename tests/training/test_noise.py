@@ -45,7 +45,6 @@ def assert_padded(ids: Ids) -> None:
     assert lengths.max() == ids.shape[1]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(1, 12), st.floats(0, 1), st.integers(0, 100))
 def test_uniform_noise_gives_rows_of_symbols_none_of_them_empty(rows: int, width: int, rate: float, seed: int) -> None:
     noisy = UniformNoise(rate, V).corrupt(random_ids(rows, width, seed), np.random.default_rng(seed))
@@ -154,7 +153,7 @@ def test_a_source_that_would_be_empty_is_the_fallback() -> None:
     assert set(learned.sample(["e"] * 200)) == {"e"}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.text("adehnorstuxyz", min_size=1, max_size=12), min_size=1, max_size=20), st.integers(0, 99))
 def test_learned_noise_gives_rows_of_symbols_none_of_them_empty(targets: list[str], seed: int) -> None:
     learned = Learned(HISTORIC[:20])

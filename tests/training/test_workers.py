@@ -31,10 +31,9 @@ from pipeline.training.loop import TrainingSteps
 from pipeline.training.noise import streams
 from pipeline.training.strategies import Phase, Task
 from pipeline.training.workers import ALONE, Member, Workers, members_here
-from tests.conftest import PROJECT, changed_params, quick_training, shipped_params, small_model
+from tests.conftest import PATIENCE, PROJECT, changed_params, quick_training, shipped_params, small_model
 from tests.support.same_bytes import comparable
 
-PATIENCE = 120  # seconds until a stage has moved on, or has ended
 TWO = ["127.0.0.1:1234", "127.0.0.1:1235"]
 LOSSES = {"loss_paired", "loss_autoencode", "loss_synthetic"}
 STRATEGIES = {"supervised": ["paired"], "tandem": ["paired", "autoencode", "synthetic"]}
