@@ -23,8 +23,8 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
     """A map of each source along the greedy output of the model, or of the first network of an ensemble.
 
     A monotonic bridge gives the probabilities of the places at which each symbol was written, those before and after
-    the source, `^` and `$`, too. Outputs are cut after `LONGEST_OUTPUT` symbols. There are no maps if the bridge is a vector, and none of a source
-    that is empty or has an empty output.
+    the source, `^` and `$`, too. Outputs are cut after `LONGEST_OUTPUT` symbols. There are no maps if the bridge is a
+    vector, and none of a source that is empty or has an empty output.
     """
     network, decoder = model.networks[0], model.networks[0].decoder
     if (decoder.attention is None and decoder.reader is None) or not sources:

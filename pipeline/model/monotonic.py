@@ -135,6 +135,6 @@ def _normalised(logs: tf.Tensor) -> tf.Tensor:
 
 
 def _mixed(places: tf.Tensor, logs: tf.Tensor) -> tf.Tensor:
-    """Log probabilities of symbols, float32 [..., V], from those of places [..., S] and of symbols there [..., S, V]."""
+    """Log probabilities of symbols, float32 [..., V], from those of places, [..., S], and of symbols there."""
     ids = tf.range(logs.shape[-1])
     return tf.where((ids >= SPECIALS) | (ids == END), tf.reduce_logsumexp(places[..., None] + logs, axis=-2), NEVER)
