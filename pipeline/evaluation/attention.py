@@ -41,7 +41,7 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
         previous = tf.argmax(symbol_log_probabilities(logits), axis=1, output_type=tf.int32)
         if decoder.reader is not None:
             weights.append(decoder.reader.where(states[-1], previous).numpy())
-        else:  # the first state of the last layer is its output, the query of its attention
+        elif decoder.attention is not None:  # the first state of the last layer is its output, the query
             outputs = states[-1][0][:, None, :]
             weights.append(decoder.attention.weights_of(outputs, encoded["memory"], encoded["present"])[:, 0].numpy())
         written.append(previous.numpy())
