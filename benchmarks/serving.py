@@ -27,9 +27,10 @@ from benchmarks.commands import served
 from benchmarks.timing import count, parser_of
 from pipeline.data.prepared import Prepared
 from pipeline.errors import explain_user_errors
+from pipeline.listener import HOST
 from pipeline.prediction.requests import Prediction, Service
 from pipeline.report.tables import markdown_table
-from pipeline.serving.application import CSV, HOST, JSON, LARGEST_BODY
+from pipeline.serving.application import CSV, JSON, LARGEST_BODY
 from pipeline.tracking.models import load_model
 
 SOURCES = 500  # different ones that are asked for

@@ -1,8 +1,6 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -213,11 +211,9 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
     if client.is_server(uri := client.tracking_uri(root)):
         print(f"the tracking server has its own UI: {client.without_password(uri)}")
         return
-    page = client.runs_page(root, load_params().tracking.experiment)
-    place = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "ui", *place]
-    print(f"open http://127.0.0.1:{port}{page}", flush=True)
-    raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603
+    from pipeline.tracking.ui import serve_ui
+
+    serve_ui(root, load_params().tracking.experiment, port)
 
 
 @app.command()

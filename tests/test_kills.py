@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,9 +20,18 @@ from ruamel.yaml import YAML
 from pipeline.runs.checkpoints import CHECKPOINTS
 from pipeline.runs.folders import PRETRAIN, RunMetadata, load_history, run_folder
 from tests.conftest import PATIENCE
-from tests.support.clones import environment, run
+from tests.support.clones import copy_clone, environment, run
 from tests.support.same_bytes import comparable
-from tests.support.stored import comparisons, newest_comparison, points, runs
+from tests.support.stored import (
+    OLD_EXPERIMENT,
+    client,
+    comparisons,
+    make_older,
+    newest_comparison,
+    points,
+    runs,
+    tables,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -46,10 +57,10 @@ class Repro:
     process: "subprocess.Popen[bytes]"
 
     @classmethod
-    def start(cls, folder: Path, stage: str) -> "Repro":
+    def start(cls, folder: Path, stage: str, *options: str) -> "Repro":
         with (folder / "output.txt").open("ab") as output:
             process = subprocess.Popen(
-                ["dvc", "repro", stage],
+                ["dvc", "repro", *options, stage],
                 cwd=folder,
                 env=environment(folder),
                 stdout=output,
@@ -173,3 +184,80 @@ def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double
             assert [step for step, _ in points(first, child, "dev_word_accuracy")] == [row["step"] for row in rows]
     assert not list((first / CHECKPOINTS).glob("*"))
     assert json.loads((first / "reports" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def kill_when(happened: Callable[[], object], folder: Path, stage: str, *options: str) -> None:
+    """Start a `dvc repro` and kill all of it as soon as something has happened."""
+    repro = Repro.start(folder, stage, *options)
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert repro.process.poll() is None, (folder / "output.txt").read_text(encoding="utf-8")
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    repro.kill(EVERYTHING)
+
+
+def has_files(folder: Path) -> bool:
+    return any(folder.glob("*"))
+
+
+def written(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_later_stages_that_are_killed_while_they_write_come_to_the_same_bytes(original: Path, tmp_path: Path) -> None:
+    folder = copy_clone(original, tmp_path / "clone")
+    shutil.rmtree(folder / ".dvc" / "cache" / "runs")  # from which DVC would restore what they wrote
+    published = comparisons(folder)
+    for stage, name in (
+        ("rerank@tandem", "models/rerank/tandem"),
+        ("matcher", "models/matcher"),
+        ("evaluate", "reports/evaluation"),
+    ):
+        output = folder / name
+        before = written(output)
+        shutil.rmtree(output)
+        kill_when(partial(has_files, output), folder, stage, "--force", "--single-item")
+        assert len(written(output)) < len(before)
+        run(folder, "dvc", "repro", stage)
+        assert written(output) == before, stage
+    run(folder, "dvc", "repro")
+    assert comparisons(folder) == published
+
+
+def test_publication_that_is_killed_again_and_again_has_every_run_once(original: Path, tmp_path: Path) -> None:
+    folder = copy_clone(original, tmp_path / "clone")
+    database, draft, artifacts = (folder / name for name in ("mlflow.db", "mlflow.db.draft", "mlartifacts"))
+    database.unlink()
+    shutil.rmtree(artifacts)
+    events: tuple[Callable[[], object], ...] = (
+        lambda: draft.exists() and tables(draft) >= 5,
+        lambda: draft.exists() and tables(draft) >= 30,
+        database.exists,
+        lambda: any(artifacts.glob("*/artifacts/predictions.json")),
+        lambda: len(list(artifacts.glob("*/artifacts/predictions.json"))) >= 6,
+        lambda: any(artifacts.glob("*/artifacts/index.html")),
+        lambda: any(artifacts.glob("models/*/artifacts/MLmodel")),
+        lambda: len(list(artifacts.glob("models/*"))) >= 7,
+    )
+    for number, event in enumerate(events):
+        kill_when(event, folder, "publish")
+        assert database.exists() == (number >= 2)
+    run(folder, "dvc", "repro")
+    assert len(comparisons(folder)) == 1
+    assert [version.version for version in client(folder).search_model_versions()] == [1]
+    assert "warning: MLflow" not in (folder / "output.txt").read_text(encoding="utf-8")
+    assert {path.name for path in folder.glob("mlflow.db*")} == {"mlflow.db"}
+
+
+def test_a_migration_that_is_killed_leaves_the_store_of_the_older_mlflow(original: Path, tmp_path: Path) -> None:
+    folder = copy_clone(original, tmp_path / "clone")
+    database, draft = folder / "mlflow.db", folder / "mlflow.db.draft"
+    database.unlink()
+    make_older(database)
+    before = database.read_bytes()
+    kill_when(lambda: draft.exists() and tables(draft) > tables(database) > 0, folder, "publish")
+    assert database.read_bytes() == before
+    run(folder, "dvc", "repro")
+    assert client(folder).get_experiment_by_name(OLD_EXPERIMENT)
+    assert len(comparisons(folder)) == 1

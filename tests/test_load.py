@@ -16,8 +16,9 @@ import pytest
 
 from benchmarks.serving import HOST, Mix, Request, invalid_requests, load, report, server
 from pipeline.errors import UserError
+from pipeline.listener import listener_at
 from pipeline.prediction.requests import MOST_HYPOTHESES, Prediction, Service
-from pipeline.serving.application import LARGEST_BODY, listener_at, read_csv, read_json
+from pipeline.serving.application import LARGEST_BODY, read_csv, read_json
 from pipeline.tracking.models import load_model
 from tests.conftest import PATIENCE
 from tests.support.servers import free_port

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import glob
 from itertools import accumulate, islice, takewhile
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -77,8 +77,10 @@ def find_shards(pattern: str) -> list[Shard]:
     if Path(pattern).is_file():
         base, paths = Path(pattern).parent, [Path(pattern)]
     else:
-        base = Path(*takewhile(lambda part: not has_magic(part), parts))
-        paths = sorted(path for path in map(Path, glob(pattern, recursive=True)) if path.is_file())
+        folders = takewhile(Path.is_dir, accumulate(parts[:-1], Path.joinpath, initial=Path()))
+        *_, base = folders  # a `?` or `[` in the name of an existing folder is no wildcard
+        names = glob(str(Path(*parts[len(base.parts) :])), root_dir=base, recursive=True)
+        paths = sorted(path for path in (base / name for name in names) if path.is_file())
     if not paths:
         hint = f", which is a folder: name its files, '{pattern}/*.parquet'" if Path(pattern).is_dir() else ""
         raise UserError(f"--input {pattern}{hint or ' matches no file: correct it, and put patterns in quotes'}")

@@ -8,7 +8,6 @@ concurrent decodings are limited, and with them memory.
 import asyncio
 import csv
 import io
-import socket
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -27,13 +26,12 @@ from starlette.routing import Route
 
 from pipeline.config.params import STRICT
 from pipeline.errors import UserError
+from pipeline.listener import CONNECTIONS, HOST, listener_at
 from pipeline.prediction.inputs import check_columns, sources_in
 from pipeline.prediction.requests import PredictionRequest, Service
 from pipeline.text import shown
 from pipeline.tracking.models import load_model
 
-HOST = "127.0.0.1"
-CONNECTIONS = 1_000  # at a time
 LARGEST_BODY = 8 * 2**20  # bytes
 BODY_SECONDS = 30  # for a body to arrive
 MOST_CONCURRENT = 64  # requests; above, the server answers 503
@@ -231,17 +229,3 @@ def serve(address: str, port: int) -> None:
     with listener_at(port) as listener:
         print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
         uvicorn.Server(config).run([listener])
-
-
-def listener_at(port: int) -> socket.socket:
-    """A socket that only this machine reaches; raises `UserError` if the port is in use."""
-    # Where the protocol is not named asyncio does not set TCP_NODELAY, and small answers wait for 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen(CONNECTIONS)
-    except OSError as error:
-        listener.close()
-        raise UserError(f"port {port} cannot be used ({error.strerror}): give another --port") from error
-    return listener

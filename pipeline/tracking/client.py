@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from filelock import FileLock
 
 from pipeline.config.params import ConfigError, load_params
-from pipeline.tracking.sqlite import ARTIFACTS, SCHEME, follow_project
+from pipeline.tracking.sqlite import ARTIFACTS, BUSY_SECONDS, anchored, follow_project, sqlite_file
+from pipeline.tracking.store import make_ready
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
     from mlflow import MlflowClient
@@ -49,7 +50,7 @@ MLFLOW_ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 LOCK_SECONDS = 120
-BUSY, BUSY_SECONDS = "database is locked", 20  # SQLite's message during another transaction; seconds of retries
+BUSY = "database is locked"  # SQLite's message during another transaction
 
 
 def project_root() -> Path:
@@ -59,10 +60,7 @@ def project_root() -> Path:
 
 def tracking_uri(root: Path) -> str:
     """The store in use: MLFLOW_TRACKING_URI, else mlflow.db in `root`; a relative SQLite path starts from `root`."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SCHEME}mlflow.db"
-    if uri.startswith(SCHEME):
-        return f"{SCHEME}{(root / uri.removeprefix(SCHEME)).as_posix()}"
-    return uri
+    return anchored(os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db", root)
 
 
 def is_server(uri: str) -> bool:
@@ -238,7 +236,10 @@ class Connection:
 
     def _give_up(self, action: str, error: Exception) -> None:
         self._client = None
-        message = "MLflow could not %s (%s). Nothing more is sent to it, and no result is lost: %s what is missing."
+        message = (
+            "MLflow could not %s (%s). Nothing more is sent to it, and no result is lost: once it can, "
+            "%s what is missing."
+        )
         log.warning(message, action, reason_of(error), self.mended_by)
 
 
@@ -265,10 +266,12 @@ def use_project_store() -> None:
     import_mlflow()
     import mlflow
 
-    uri = tracking_uri(project_root())
-    with contextlib.suppress(ConfigError):  # a model in a folder can be loaded outside of a project
-        follow_project(uri, load_params().tracking.experiment, project_root())
-    mlflow.set_tracking_uri(uri)
+    root = project_root()
+    with contextlib.suppress(ConfigError):  # a model can be loaded outside of a project
+        experiment = load_params().tracking.experiment
+        with alone(root, "mlflow"):
+            _make_ready(root, experiment)
+    mlflow.set_tracking_uri(tracking_uri(root))
 
 
 def _lock(root: Path, name: str, seconds: float = -1) -> FileLock:
@@ -276,13 +279,20 @@ def _lock(root: Path, name: str, seconds: float = -1) -> FileLock:
 
 
 def _connect(root: Path, experiment: str) -> "MlflowClient":
-    follow_project(tracking_uri(root), experiment, root)
     import_mlflow()
     from mlflow import MlflowClient
 
-    # It logs that it makes a store, and prints a traceback for errors that it raises as well.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    _make_ready(root, experiment)
     return MlflowClient(tracking_uri(root))
+
+
+def _make_ready(root: Path, experiment: str) -> None:
+    """Let a local store be whole, of this version of MLflow, and of the project in its place."""
+    # MLflow logs that it makes a store, and prints a traceback for errors that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    if database := sqlite_file(uri := tracking_uri(root)):
+        make_ready(database)
+        follow_project(uri, experiment, root)
 
 
 def _open_experiment(client: "MlflowClient", name: str, root: Path) -> str:

@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.requests import Service
 from pipeline.runs.groups import RunGroup
-from pipeline.tracking.client import reason_of, use_project_store
+from pipeline.tracking.client import import_mlflow, reason_of, use_project_store
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
@@ -65,12 +65,15 @@ def model_bundle(uri: str) -> Iterator[Path]:
     """Find the bundle of a model; raises as `load_model` does."""
     with TemporaryDirectory() as place:
         try:
-            use_project_store()
+            import_mlflow()
             import mlflow
 
             from pipeline.tracking.flavor import BUNDLE
 
-            folder = Path(uri) if Path(uri).is_dir() else Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+            folder = Path(uri)
+            if not folder.is_dir():
+                use_project_store()
+                folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
             flavor = mlflow.models.Model.load(folder).flavors["python_function"]
             bundle = folder / flavor["artifacts"][BUNDLE]["path"]
             if not bundle.resolve().is_relative_to(folder.resolve()):

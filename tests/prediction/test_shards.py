@@ -173,3 +173,10 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         sources(tmp_path / "a.txt.gz")
     with pytest.raises(UserError, match=r"b.parquet cannot be read"):
         sources(write(tmp_path / "b.parquet", b"PAR1 no"))
+
+
+def test_wildcards_in_the_names_of_existing_folders_are_part_of_the_names(tmp_path: Path) -> None:
+    for folder in ("q?x [1]", "qax 1"):
+        write(tmp_path / folder / "in" / "a.txt", b"F AO\n")
+    (shard,) = find_shards(f"{tmp_path}/q?x [1]/in/*.txt")
+    assert (shard.path, shard.name) == (tmp_path / "q?x [1]" / "in" / "a.txt", "a")

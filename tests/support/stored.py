@@ -1,20 +1,27 @@
 """The content of a store, for tests."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
+from alembic import command
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Run, ViewType
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from pipeline.runs.environment import Environment
 from pipeline.tracking.client import tracking_uri
+from pipeline.tracking.sqlite import sqlite_uri
 
 PARAMETERS = {"tandem.steps": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"
 STRATEGIES = ("supervised", "augmented", "two_stage", "alternating", "tandem")
 CHILDREN = {(strategy, seed): 1 for strategy in STRATEGIES for seed in ("0", "1")}
+OLDER, OLD_EXPERIMENT = "0584bdc529eb", "of an older MLflow"  # a revision of MLflow 2's tables, and what is in them
 HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")
 
 
@@ -103,3 +110,31 @@ def assert_no_store_elsewhere(project: Path) -> None:
     """Neither of MLflow's nor for its artifacts, in whatever temporary copies DVC made."""
     found = {path for name in ("mlflow.db", "mlartifacts", "mlruns") for path in project.rglob(name)}
     assert found == {project / "mlflow.db", project / "mlartifacts"}
+
+
+def execute(database: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def make_older(database: Path) -> None:
+    """A store as an older MLflow left it, with one experiment."""
+    engine = utils.create_sqlalchemy_engine(sqlite_uri(database))
+    Base.metadata.create_all(engine)
+    config = utils._get_alembic_config(sqlite_uri(database))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, OLDER)
+    engine.dispose()
+    columns = "name, artifact_location, lifecycle_stage"
+    execute(database, f"INSERT INTO experiments ({columns}) VALUES ('{OLD_EXPERIMENT}', '/a', 'active')")
+
+
+def tables(database: Path) -> int:
+    """How many tables a database has that another process is making."""
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0

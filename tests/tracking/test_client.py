@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from pipeline.config.params import Params
 from pipeline.tracking.client import runs_page, tracking_uri
 from pipeline.tracking.runs import Comparison
+from pipeline.tracking.sqlite import sqlite_file
 from tests.conftest import PROJECT, Call
 from tests.support.servers import free_port
 from tests.support.stored import DIGEST, HERE, artifacts, client, points, runs
@@ -74,11 +76,29 @@ def test_a_server_that_is_away_costs_one_warning_without_its_password(
     assert "secret" not in warning
 
 
-def test_a_store_that_is_no_database_costs_one_warning(
+def test_a_store_that_is_no_database_costs_one_warning_and_runs_go_to_a_new_one(
     cold_project: Path, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (cold_project / "mlflow.db").write_bytes(b"rubbish" * 1000)
-    assert "file is not a database" in assert_tracks_nothing_and_warns_once(params, capsys)
+    with Comparison(params, DIGEST, HERE) as comparison:
+        comparison.start("tandem", 0).finish()
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "file is not a database" in warning
+    assert "`tandem publish` fills it from models/ and reports/" in warning
+    assert len(runs(cold_project, "run")) == 1
+    assert (cold_project / "mlflow.db.unusable-1").read_bytes() == b"rubbish" * 1000
+
+
+def test_a_store_that_is_damaged_between_two_uses_of_a_process_is_replaced_for_it(
+    project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Comparison(params, DIGEST, HERE)
+    (project / "mlflow.db").write_bytes(b"rubbish" * 1000)
+    with Comparison(params, DIGEST, HERE) as comparison:
+        comparison.start("tandem", 0).finish()
+    assert comparison.connection.is_open
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert len(runs(project, "run")) == 1
 
 
 def test_a_folder_that_cannot_be_written_to_costs_one_warning(
@@ -118,9 +138,40 @@ def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: P
 def test_the_store_is_mlflow_db_in_the_project_or_the_one_named(
     cold_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tracking_uri(cold_project) == f"sqlite:///{cold_project}/mlflow.db"
+    assert tracking_uri(cold_project) == f"sqlite+pysqlite:///{cold_project}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     assert tracking_uri(cold_project) == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [
+        ("sqlite:///a%20folder/x.db", "{root}/a folder/x.db"),
+        ("sqlite:///50%off/x.db", "{root}/50%off/x.db"),
+        ("sqlite+pysqlite:///x.db?timeout=5", "{root}/x.db"),
+        ("sqlite:////other/q%3Fx%23y.db", "/other/q?x#y.db"),
+        ("sqlite:///a#b.db", "{root}/a#b.db"),
+    ],
+)
+def test_an_address_of_ones_own_names_the_file_that_sqlalchemy_finds_in_it(
+    address: str, file: str, cold_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    uri = tracking_uri(cold_project)
+    assert make_url(uri).database == str(sqlite_file(uri)) == file.format(root=cold_project)
+    assert make_url(uri).query == make_url(address).query
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # as MLflow leaves it to processes that it starts
+    assert tracking_uri(cold_project) == uri
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite://", "sqlite:///:memory:", "sqlite:x.db", "sqlite://x.db", "postgresql://x/y"]
+)
+def test_an_address_without_a_file_is_passed_to_mlflow_as_it_is(
+    address: str, cold_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert tracking_uri(cold_project) == address
 
 
 def test_of_a_tracking_server_the_address_is_printed_without_its_password(

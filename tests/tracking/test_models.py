@@ -151,7 +151,8 @@ def test_the_best_of_another_comparison_is_the_champion_and_the_old_one_previous
 
 def test_trouble_with_the_registry_costs_one_warning(own_project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with sqlite3.connect(own_project / "mlflow.db") as store:
-        store.execute("DROP TABLE registered_models")
+        trouble = "BEGIN SELECT RAISE(ABORT, 'trouble'); END"
+        store.execute(f"CREATE TRIGGER trouble BEFORE INSERT ON model_versions {trouble}")
     publish("second")
     warning = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(warning) == 1
@@ -162,7 +163,8 @@ def test_trouble_with_the_registry_costs_one_warning(own_project: Path, capsys: 
 def test_without_mlflow_nothing_is_logged_and_nothing_raised(
     own_project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (own_project / "mlflow.db").write_bytes(b"rubbish" * 1000)
+    (own_project / "mlflow.db").unlink()
+    (own_project / "mlflow.db").mkdir()
     publish()
     assert capsys.readouterr().err.count("warning") == 1
 

@@ -1,0 +1,38 @@
+"""MLflow's user interface for the store in use, in this process: it ends with it, however that ends."""
+
+import os
+import warnings
+from pathlib import Path
+
+import uvicorn
+
+from pipeline.errors import UserError
+from pipeline.listener import CONNECTIONS, HOST, listener_at
+from pipeline.tracking.client import import_mlflow, reason_of, runs_page, tracking_uri
+
+
+def serve_ui(root: Path, experiment: str, port: int) -> None:
+    """Show the runs of an experiment until shut down; raises `UserError` if the port is in use, or MLflow fails."""
+    with listener_at(port) as listener:
+        try:
+            page = runs_page(root, experiment)
+            import_mlflow()
+            from mlflow.store.tracking import DEFAULT_ARTIFACTS_URI
+
+            # What `mlflow ui` passes to the server that it starts.
+            store = dict.fromkeys(("_MLFLOW_SERVER_FILE_STORE", "_MLFLOW_SERVER_REGISTRY_STORE"), tracking_uri(root))
+            os.environ |= store | {"_MLFLOW_SERVER_ARTIFACT_ROOT": DEFAULT_ARTIFACTS_URI, "_MLFLOW_SGI_NAME": "uvicorn"}
+            os.environ |= {"_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"}
+            with warnings.catch_warnings(action="ignore"):  # MLflow's own use of deprecated functions
+                from mlflow.server.fastapi_app import app
+        except Exception as error:
+            raise UserError(f"MLflow's user interface cannot start ({reason_of(error)})") from error
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=10,  # seconds for running requests
+        )
+        print(f"open http://{HOST}:{port}{page}", flush=True)
+        uvicorn.Server(config).run([listener])
