@@ -1,124 +1,105 @@
-"""Accuracies of a benchmark beside the published ones, and what each part of a strategy buys, as tables.
+"""A published suite of corpora: accuracies by its protocol, beside its figures.
 
-Published figures are means over folds without intervals and are taken as they stand.
+`python -m benchmarks.published --data DIR --corpora C... --sizes N... [--folds K] [--strategies S...] --out FILE.csv`.
+DIR holds suite.yaml (see `benchmarks.suite`), published.csv, and a folder for each corpus. Early stopping and reranker
+see dev; word accuracy is over all rows of dev and test, each right with its own target.
+
+Strategies are `single` (what `tandem predict` uses: strategy tandem, one network and its reranker), `best` (the same
+with all seeds together), those of params.yaml, the controls identity and lookup, and the variants of
+`benchmarks.variants`. The last one is compared with the best published system; several are also shown one below the
+other, each with its difference to the one above. With `--dev-tokens same` a strategy sees only as many lines of dev as
+it trains on, and its rows are of a strategy of its own, `single@dev=same`.
+
+Rows that are in the output are not made again, and trained networks are kept in --work, so an interrupted run
+continues. Changes of code or parameters need another --out. Seconds are by the clock, with --jobs of one thread each.
 """
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from benchmarks.resampling import PASSAGE, Accuracies, Samples, interval
-from pipeline.errors import UserError
-from pipeline.evaluation.metrics import CONFIDENCE
-from pipeline.report.tables import markdown_table, points
+from benchmarks.resampling import Accuracies
+from benchmarks.results import Cell, Results
+from benchmarks.suite import Suite
+from benchmarks.tables import ablation_table, comparison_table, load_published, note, verdict
+from benchmarks.timing import count, parser_of
+from benchmarks.variants import measure, of_variant
+from pipeline.config.params import Params, load_params
+from pipeline.errors import explain_user_errors
+from pipeline.parallel import side_by_side
 
-COLUMNS = ["system", "size", "corpus", "word_accuracy"]
-NOTE = (
-    f"Test accuracy in %, mean over folds, with the {100 * CONFIDENCE:.4g}% bootstrap interval over passages of "
-    f"{PASSAGE} test tokens; the training sets and the published figures are taken as they stand."
-)
-
-Published = Mapping[tuple[str, int], tuple[str, float]]  # the best system and its accuracy by corpus and size
-
-
-def load_published(path: Path) -> Published:
-    """Read published.csv (word_accuracy in %); without the file nothing is published."""
-    if not path.exists():
-        return {}
-    try:
-        figures = pd.read_csv(path)[COLUMNS].astype({"word_accuracy": float})
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} needs the columns {', '.join(COLUMNS)}, accuracies in %: {error}") from error
-    best = figures.loc[figures.groupby(["corpus", "size"])["word_accuracy"].idxmax()]
-    return {(corpus, size): (system, value / 100) for system, size, corpus, value in best.itertuples(index=False)}
+ALL, SAME = "all", "same"
 
 
-def compared(
-    accuracies: Accuracies, published: Published, strategy: str
-) -> tuple[list[tuple[str, int]], Samples, Samples]:
-    """The cells of a strategy for which something is published, its samples in them, and the published accuracies.
+@explain_user_errors
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what is missing in the output, and show all of it."""
+    options = _parser().parse_args(arguments)
+    params, suite = load_params(), Suite.load(options.data)
+    for name in options.strategies:
+        of_variant(name, params)
+    results = Results(options.out, options.work / "predictions" / options.out.stem)
+    titles = {titled(name, options.dev_tokens): name for name in options.strategies}
+    cells = [Cell(*cell) for cell in product(options.corpora, options.sizes, range(options.folds))]
+    done = results.accuracies()
+    missing = [(cell, {title: titles[title] for title in titles if (cell, title) not in done}) for cell in cells]
+    work = partial(measure_cell, options=options, params=params, suite=suite)
+    for measured in side_by_side(work, [item for item in missing if item[1]], options.jobs):
+        print(results.add(*measured).to_string(index=False), flush=True)
+    _show(results, list(titles), options, suite)
 
-    Shapes: C, [C, 1 + resamples] and [C, 1].
-    """
-    every = {cell: accuracies.mean(*cell, strategy) for cell in accuracies.cells(strategy) if cell in published}
-    ours = {cell: mean for cell, mean in every.items() if mean is not None}
-    return list(ours), np.array(list(ours.values())), np.array([[published[cell][1]] for cell in ours])
 
-
-def verdict(accuracies: Accuracies, published: Published, strategy: str) -> str:
-    """Say in how many cells a strategy is above the best published system, and how much lower its error is."""
-    cells, ours, best = compared(accuracies, published, strategy)
-    if not cells:
-        return f"Nothing is published to compare {strategy} with."
-    gains = [interval(gain) for gain in ours - best]
-    error, published_error = 1 - ours.mean(axis=0), 1 - best.mean()
-    less, word = 1 - error / published_error, "lower"
-    if less[0] < 0:
-        less, word = -less, "higher"
-    return (
-        f"{strategy} is above the best published system in {sum(gain.mean > 0 for gain in gains)} of {len(cells)} "
-        f"cells, in {sum(gain.low > 0 for gain in gains)} with its whole interval; its mean error is "
-        f"{_percent(error)} % against {100 * published_error:.1f} %: {_percent(less)} % {word}."
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--corpora", nargs="+", required=True)
+    parser.add_argument("--sizes", nargs="+", type=count, required=True, help="training lines")
+    parser.add_argument("--folds", type=count, default=1)
+    parser.add_argument("--strategies", nargs="+", default=["single", "best"])
+    parser.add_argument(
+        "--dev-tokens", choices=[ALL, SAME], default=ALL, help="`same`: as many lines of dev as --sizes"
     )
+    parser.add_argument("--jobs", type=count, default=1, help="cells side by side, each with one thread")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to which rows are appended")
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/work"), help="trained networks, predictions")
+    return parser
 
 
-def comparison_table(accuracies: Accuracies, published: Published, strategies: Sequence[str]) -> str:
-    """Each cell of the first strategy beside the best published system; the last row is the mean error."""
-    first, rows = strategies[0], []
-    for cell in accuracies.cells(first):
-        corpus, size = cell
-        best = published.get(cell)
-        row = [corpus, f"{size:,}", str(len(accuracies.samples[corpus, size, first]))]
-        row += [f"{best[0]} {100 * best[1]:.1f}" if best else "-"]
-        for strategy in strategies:
-            ours = accuracies.mean(corpus, size, strategy)
-            row += [_percent(ours), _points(None if ours is None or best is None else ours - best[1])]
-        rows.append(row)
-    cells, _, best_of_cells = compared(accuracies, published, first)
-    if cells:
-        published_error = 1 - best_of_cells.mean()
-        row = ["mean error", f"{len(cells)} cells", "-", f"{100 * published_error:.1f}"]
-        for strategy in strategies:
-            others, ours_of_cells, _ = compared(accuracies, published, strategy)
-            if others == cells:
-                error = 1 - ours_of_cells.mean(axis=0)
-                row += [_percent(error), f"{_points(error / published_error - 1)} %"]
-            else:  # a mean over other cells would be beside the published one of these
-                row += ["-", "-"]
-        rows.append(row)
-    header = ["corpus", "tokens", "folds", "best published"]
-    header += [name for strategy in strategies for name in (strategy, "difference")]
-    return markdown_table(header, rows)
+def titled(name: str, dev_tokens: str) -> str:
+    """The name of a strategy in the output."""
+    return name if dev_tokens == ALL else f"{name}@dev={dev_tokens}"
 
 
-def ablation_table(accuracies: Accuracies, strategies: Sequence[str], corpus: str, sizes: Sequence[int]) -> str:
-    """The strategies of a corpus one below the other, each with its difference to the one above."""
-    present = [name for name in strategies if any((corpus, size, name) in accuracies.samples for size in sizes)]
-    rows = []
-    for strategy, above in zip(present, ["", *present], strict=False):
-        changes = [
-            (accuracies.mean(corpus, size, strategy), accuracies.difference(corpus, size, strategy, above))
-            for size in sizes
-        ]
-        rows.append([strategy, *(text for mean, change in changes for text in (_percent(mean), _points(change)))])
-    return markdown_table(
-        [corpus, *(name for size in sizes for name in (f"{size:,} tokens", "to the row above"))], rows
-    )
+def measure_cell(
+    todo: tuple[Cell, dict[str, str]], options: argparse.Namespace, params: Params, suite: Suite
+) -> Iterator[tuple[Cell, str, pd.DataFrame, float]]:
+    """Measure strategies in one cell, one after the other; gives what `Results.add` takes."""
+    cell, names = todo
+    folder = options.work / cell.corpus / f"{cell.size}-{cell.fold}-{options.dev_tokens}"
+    dev_lines = None if options.dev_tokens == ALL else cell.size
+    prepared = suite.prepare(cell, dev_lines, folder / "prepared")
+    for title, name in names.items():
+        yield cell, title, *measure(name, params, prepared, folder / "models")
 
 
-def _percent(samples: Samples | None) -> str:
-    """`82.9 (81.8 to 84.0)`."""
-    if samples is None:
-        return "-"
-    value = interval(samples)
-    return f"{100 * value.mean:.1f} ({100 * value.low:.1f} to {100 * value.high:.1f})"
+def _show(results: Results, strategies: list[str], options: argparse.Namespace, suite: Suite) -> None:
+    """Print the tables. The last strategy is also shown with the other amounts of dev that it was measured with."""
+    last = strategies[-1]
+    measured = dict.fromkeys(strategy for _, strategy in results.accuracies())
+    others = [name for name in measured if name.partition("@")[0] == last.partition("@")[0] and name != last]
+    accuracies = Accuracies.of(results, {*strategies, *others}, suite.passage)
+    published = load_published(options.data / "published.csv")
+    for name in dict.fromkeys((*strategies, *others)):
+        print(f"{verdict(accuracies, published, name)}\n")
+    print(comparison_table(accuracies, published, [last, *others]))
+    for corpus in options.corpora if len(strategies) > 1 else ():
+        print(ablation_table(accuracies, strategies, corpus, sorted(set(options.sizes))))
+    print(note(suite.passage))
 
 
-def _points(samples: Samples | None) -> str:
-    """`+2.9 (+1.8 to +4.0)`."""
-    if samples is None:
-        return "-"
-    value = interval(samples)
-    return f"{points(value.mean)} ({points(value.low)} to {points(value.high)})"
+if __name__ == "__main__":
+    main()

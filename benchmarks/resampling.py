@@ -1,11 +1,13 @@
 """Test accuracies of a benchmark and their resamples: the base of every interval in its tables.
 
-Test sets are running text, whose words are not independent of those around them: a passage about bees has bees in it
-again and again, always right or always wrong. So passages of consecutive tokens are resampled. (On two corpora
-that made standard errors 1.2 to 2 times those of single tokens; different words as units, each with all its tokens,
-made them five times as large, because a text without its function words is a possible resample then.) One resample is
-the same for all strategies, sizes and folds of a corpus, so every difference is paired; corpora are resampled
-independently. The intervals hold for these training sets on new text of the same kind.
+The words of a running text are not independent of those around them: a passage about bees has bees in it again and
+again, always right or always wrong. So passages of consecutive tokens are resampled there. (On two corpora that made
+standard errors 1.2 to 2 times those of single tokens; different words as units, each with all its tokens, made them
+five times as large, because a text without its function words is a possible resample then.) Of lists of words single
+ones are resampled.
+
+One resample is the same for all strategies, sizes and folds of a corpus, so every difference is paired; corpora are
+resampled independently. The intervals hold for these training sets on new text of the same kind.
 
 Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 8 (blocks) and 13 (percentiles). Weights
 from a multinomial distribution are the same as drawing passages, and serve all strategies in one matrix product.
@@ -22,8 +24,6 @@ from benchmarks.results import Cell, Results
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import CONFIDENCE, RESAMPLES, Interval
 
-PASSAGE = 100  # tokens; the last of a test set may be shorter
-
 # float64 [1 + resamples]: the value itself, and below it its resamples. What is computed from samples elementwise is
 # samples again.
 Samples = NDArray[np.float64]
@@ -36,13 +36,18 @@ class Accuracies:
     samples: dict[tuple[str, int, str], dict[int, Samples]]
 
     @classmethod
-    def of(cls, results: Results, strategies: Collection[str], resamples: int = RESAMPLES) -> "Accuracies":
-        """The accuracies of these strategies, in all cells that have them."""
+    def of(
+        cls, results: Results, strategies: Collection[str], passage: int, resamples: int = RESAMPLES
+    ) -> "Accuracies":
+        """The accuracies of these strategies, in all cells that have them.
+
+        passage: number of items in a row that are resampled together; the last of a test set may be shorter.
+        """
         runs = [run for run in results.accuracies() if run[1] in strategies]
         samples: dict[tuple[str, int, str], dict[int, Samples]] = defaultdict(dict)
         for corpus in dict.fromkeys(cell.corpus for cell, _ in runs):
             some = [run for run in runs if run[0].corpus == corpus]
-            for (cell, strategy), drawn in zip(some, _resample(results, some, resamples), strict=True):
+            for (cell, strategy), drawn in zip(some, _resample(results, some, passage, resamples), strict=True):
                 samples[corpus, cell.size, strategy][cell.fold] = drawn
         return cls(dict(samples))
 
@@ -68,7 +73,7 @@ def interval(samples: Samples) -> Interval:
     return Interval(float(samples[0]), float(low), float(high))
 
 
-def _resample(results: Results, runs: list[tuple[Cell, str]], resamples: int) -> Samples:
+def _resample(results: Results, runs: list[tuple[Cell, str]], length: int, resamples: int) -> Samples:
     """Accuracies of runs on one test set, float64 [runs, 1 + resamples]."""
     tests = [results.test_predictions(*run) for run in runs]
     text = ["source", "target"]
@@ -78,7 +83,7 @@ def _resample(results: Results, runs: list[tuple[Cell, str]], resamples: int) ->
                 f"{results.predictions_file(*run)} and others of {run[0].corpus} are of different test sets: "
                 "use another --out for other data"
             )
-    passage = np.arange(len(tests[0])) // PASSAGE
+    passage = np.arange(len(tests[0])) // length
     counts = np.column_stack([np.bincount(passage, test["correct"]) for test in tests] + [np.bincount(passage)])
     rng, passages = np.random.default_rng(list(runs[0][0].corpus.encode())), len(counts)
     weights = rng.multinomial(passages, np.full(passages, 1 / passages), size=resamples)

@@ -7,13 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.results import Cell
 from pipeline.config.options import Symbols
 from pipeline.config.params import Order, Params, changed
 from pipeline.data import scoring
-from pipeline.data.corpus import Corpus, read_pairs, read_targets
 from pipeline.data.examples import Example
-from pipeline.data.prepared import Prepared, write_prepared
+from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.evaluation.evaluate import IDENTITY, LOOKUP, identity, lookup
 from pipeline.hashing import joined
@@ -22,8 +20,6 @@ from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.features import FeatureExtractor
 from pipeline.runs import folders
 from pipeline.training.trainer import run_training
-
-MAX_SYMBOLS = 1000  # of a word; a longer one is an error
 
 # Every strategy of params.yaml is measured as `dvc repro` and `tandem predict` use it: one network and the reranker.
 DEFAULTS = {"decoding.order": "rerank", "decoding.ensemble": False}
@@ -34,6 +30,8 @@ ONLY_PAIRS = {"strategies.two_stage.tasks": ["paired"]}
 FROZEN = {"strategies.two_stage.frozen_steps": 999, "strategies.two_stage.steps": 1}
 # Further names: a strategy, and the parameters in which it differs from its entry in params.yaml and from `DEFAULTS`.
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "single": ("tandem", {}),
+    "best": ("tandem", {"decoding.ensemble": True}),
     # What each part buys.
     "supervised_greedy": ("supervised", GREEDY),
     "two_stage_pairs": ("two_stage", ONLY_PAIRS),
@@ -42,7 +40,6 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "tandem_noise": ("tandem", {**GREEDY, **ALTERNATING}),
     "tandem_synthetic": ("tandem", GREEDY),
     "tandem_beam": ("tandem", {"decoding.order": "beam"}),
-    "tandem_ensemble": ("tandem", {"decoding.ensemble": True}),
     # Other settings that were tried.
     "two_stage_frozen": ("two_stage", {**ONLY_PAIRS, **FROZEN}),
     "tandem_finetune": ("tandem", {"strategies.tandem.steps": 800, "strategies.tandem.finetune_steps": 200}),
@@ -59,25 +56,6 @@ def of_variant(name: str, params: Params) -> tuple[str, Params]:
     return strategy, changed(params, {**DEFAULTS, **changes})
 
 
-def prepare(data: Path, cell: Cell, dev_lines: int | None, folder: Path) -> Prepared:
-    """The cell's block of training lines, with all of dev or its first lines, all of test, and the target list."""
-
-    def file(name: str) -> Path:
-        for path in (data / cell.corpus / f"{name}.gz", data / cell.corpus / name):
-            if path.exists():
-                return path
-        raise UserError(f"{data / cell.corpus} has neither {name} nor {name}.gz: correct --data or --corpora")
-
-    kind = Symbols.CHARACTERS
-    train, dev, test = (read_pairs(file(f"{name}.tsv"), kind, kind, MAX_SYMBOLS) for name in ("train", "dev", "test"))
-    block = train[cell.fold * cell.size : (cell.fold + 1) * cell.size]
-    if len(block) < cell.size:
-        raise UserError(f"{cell.corpus} has {len(train):,} training lines: fold {cell.fold} of {cell.size:,} is beyond")
-    targets = read_targets(file("targets.txt"), kind, MAX_SYMBOLS)
-    write_prepared(folder, Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus), kind, kind)
-    return Prepared.open(folder)
-
-
 def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tuple[pd.DataFrame, float]:
     """Scored predictions of a strategy or variant for dev and test, and the seconds of all that they took.
 
@@ -91,19 +69,20 @@ def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tupl
         runs = [_train(strategy, params, prepared, seed, models) for seed in seeds]
     started = time.perf_counter()
     predict = _predictor(strategy, params, prepared, [folder for folder, _ in runs])
-    splits = {"dev": prepared.dev, "test": prepared.test}
+    splits, kind = {"dev": prepared.dev, "test": prepared.test}, prepared.target_alphabet.kind
     tables = [
-        scored(examples, predict([example.source for example in examples])).assign(split=split)
+        scored(examples, predict([example.source for example in examples]), kind).assign(split=split)
         for split, examples in splits.items()
     ]
     return pd.concat(tables), sum(seconds for _, seconds in runs) + time.perf_counter() - started
 
 
-def scored(examples: Sequence[Example], predictions: Sequence[str]) -> pd.DataFrame:
-    """A row for each token of running text: source, target, prediction and the columns of `scoring.score`."""
-    words = pd.DataFrame(list(examples), columns=["source", "target"]).assign(prediction=predictions)
+def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbols) -> pd.DataFrame:
+    """A row for each example: source, target, prediction and the columns of `scoring.score`."""
+    words = pd.DataFrame({"source": [one.source for one in examples], "target": [one.target for one in examples]})
+    words["prediction"] = list(predictions)
     targets = words["target"].tolist()
-    return words.join(scoring.score(predictions, targets, [{target} for target in targets], Symbols.CHARACTERS))
+    return words.join(scoring.score(predictions, targets, [{target} for target in targets], kind))
 
 
 def _predictor(

@@ -84,14 +84,15 @@ SYMBOLS_OF_CMUDICT = "data.source: cmudict has data.source_symbols: spaces and d
 spaces = unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", SYMBOLS_OF_CMUDICT)
 characters = unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", SYMBOLS_OF_CMUDICT)
 VECTOR = "must be 'vector' with model.decoder: repeat, which reads one embedding"
-readable = unless(lambda bridge, given: bridge == "attention" and given["decoder"] == "repeat", VECTOR)
+readable = unless(lambda bridge, given: bridge != "vector" and given["decoder"] == "repeat", VECTOR)
 EVEN = "must be even: each of the two directions gets half"
 even_in_both_directions = unless(lambda units, given: given["bidirectional"] and units % 2, EVEN)
 even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)
 has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
 pretrained = unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
 has_vector = unless(
-    lambda aim, given: (aim, given["bridge"]) == ("embedding", "attention"), "needs model.bridge: vector"
+    lambda aim, given: aim == "embedding" and given["bridge"] in ("attention", "monotonic"),
+    "needs model.bridge: vector",
 )
 NEGATIVES = "must be above 0 with matcher.neighbours: 0: there would be no hard negatives"
 has_negatives = unless(lambda candidates, given: candidates == given["neighbours"] == 0, NEGATIVES)

@@ -22,11 +22,12 @@ COMMON = 8  # symbols of a source with a good map
 def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[AttentionMap]:
     """A map of each source along the greedy output of the model, or of the first network of an ensemble.
 
-    Outputs are cut after `LONGEST_OUTPUT` symbols. There are no maps if the bridge is a vector, and none of a source
-    that is empty or has an empty output.
+    A monotonic bridge gives the probabilities of the places at which each symbol was written, those before and after
+    the source, `^` and `$`, too. Outputs are cut after `LONGEST_OUTPUT` symbols. There are no maps if the bridge is a
+    vector, and none of a source that is empty or has an empty output.
     """
     network, decoder = model.networks[0], model.networks[0].decoder
-    if decoder.attention is None or not sources:
+    if (decoder.attention is None and decoder.reader is None) or not sources:
         return []
     source_ids = tf.constant(StringStore.of(sources, model.source_alphabet).padded(np.arange(len(sources))))
     encoded = network.encoder_a(source_ids)
@@ -37,10 +38,12 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
     ended = np.zeros(len(sources), dtype=bool)
     while len(written) < min(network.sizes.longest_output, LONGEST_OUTPUT) and not ended.all():
         logits, states = decoder.step(encoded, previous, states)
-        # The first state of the last layer is its output, the query of its attention.
-        outputs = states[-1][0][:, None, :]
-        weights.append(decoder.attention.weights_of(outputs, encoded["memory"], encoded["present"])[:, 0].numpy())
         previous = tf.argmax(symbol_log_probabilities(logits), axis=1, output_type=tf.int32)
+        if decoder.reader is not None:
+            weights.append(decoder.reader.where(states[-1], previous).numpy())
+        elif decoder.attention is not None:  # the first state of the last layer is its output, the query
+            outputs = states[-1][0][:, None, :]
+            weights.append(decoder.attention.weights_of(outputs, encoded["memory"], encoded["present"])[:, 0].numpy())
         written.append(previous.numpy())
         ended |= written[-1] == END
     maps = []
@@ -48,7 +51,8 @@ def attention_maps(model: TrainedModel, sources: Sequence[str]) -> list[Attentio
         symbols = split(source, model.source_alphabet.kind)
         texts = split(model.target_alphabet.decode(ids), model.target_alphabet.kind)
         if symbols and texts:
-            maps.append(AttentionMap(tuple(symbols), tuple(texts), rows[: len(texts), : len(symbols)]))
+            places = symbols if decoder.reader is None else ["^", *symbols, "$"]
+            maps.append(AttentionMap(tuple(places), tuple(texts), rows[: len(texts), : len(places)]))
     return maps
 
 

@@ -22,6 +22,7 @@ from pipeline.errors import UserError
 from pipeline.hashing import file_digest
 from pipeline.model.backend import keras, tf
 from pipeline.model.layers import Attention, Dropout, RecurrentStack, States, TiedDense
+from pipeline.model.monotonic import Reader, closed
 
 WEIGHTS = "network.weights.h5"
 ARCHITECTURE = "network.json"
@@ -51,7 +52,7 @@ class Encoder(keras.Model):
         self, symbols: int, model: Model, projection: keras.layers.Embedding | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.attends = model.bridge is Bridge.ATTENTION
+        self.bridge = model.bridge
         self.projection = projection or symbol_table(symbols, model, "projection")
         self.recurrent = RecurrentStack(
             model.cell, model.units, model.layers, model.dropout, model.bidirectional, name="recurrent"
@@ -69,15 +70,20 @@ class Encoder(keras.Model):
     def call(self, ids: tf.Tensor, training: bool = False) -> Encoded:
         """ids int32 [B, S], 0 is padding, which never changes what is encoded.
 
-        Gives `vector` float32 [B, E] (the dense embedding, or the last states of all layers side by side), and for
-        attention `memory` float32 [B, S, H], the states of the last layer, with `present` bool [B, S].
+        Gives `vector` float32 [B, E] (the dense embedding, or the last states of all layers side by side), and for the
+        other bridges `memory` float32 [B, S, H], the states of the last layer, with `present` bool [B, S]. A monotonic
+        bridge reads strings between START and END: S is larger by 2 then.
         """
+        if self.bridge is Bridge.MONOTONIC:
+            ids = closed(ids)
         present = tf.not_equal(ids, PADDING)
         memory, states = self.recurrent(self.projection(ids), present=present, training=training)
         if self.embedding is not None:
             return {"vector": self.embedding(states[-1][0])}
         vector = tf.concat([tensor for layer in states for tensor in layer], axis=1)
-        return {"vector": vector, "memory": memory, "present": present} if self.attends else {"vector": vector}
+        if self.bridge is Bridge.VECTOR:
+            return {"vector": vector}
+        return {"vector": vector, "memory": memory, "present": present}
 
 
 class Decoder(keras.Model):
@@ -97,6 +103,7 @@ class Decoder(keras.Model):
         self.symbols: Any = table if self.autoregressive or model.tie_weights else None
         self.recurrent = RecurrentStack(model.cell, model.units, model.layers, model.dropout, name="recurrent")
         self.attention = Attention(model.units, name="attention") if model.bridge is Bridge.ATTENTION else None
+        self.reader = Reader(model.projection, model.dropout) if model.bridge is Bridge.MONOTONIC else None
         self.dropout = Dropout(model.dropout, name="dropout")
         self.dense = keras.layers.Dense(model.projection, name="dense")
         if model.tie_weights:
@@ -111,8 +118,11 @@ class Decoder(keras.Model):
         self.recurrent.build((*input_shape, self._input_width))
         if self.attention is not None:
             self.attention.build(states)
-        self.dropout.build(states)
-        self.dense.build(states)
+        if self.reader is not None:
+            self.reader.build(states)
+        else:
+            self.dropout.build(states)
+            self.dense.build(states)
         self.output_symbols.build((*input_shape, self.dense.units))
 
     def call(self, encoded: Encoded, target_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -125,12 +135,19 @@ class Decoder(keras.Model):
             inputs = self.symbols(previous)
         else:
             inputs = tf.repeat(encoded["vector"][:, None, :], tf.shape(target_ids)[1], axis=1)
-        outputs, _ = self.recurrent(inputs, start=self.start(encoded), training=training)
+        start = self.start(encoded)[: len(self.recurrent.recurrent)]
+        outputs, _ = self.recurrent(inputs, start=start, training=training)
+        if self.reader is not None:
+            return self.reader(outputs, encoded, target_ids, output=self.output_symbols, training=training)
         return self._logits(outputs, encoded, training)
 
     def start(self, encoded: Encoded) -> States:
         """The states before the first symbol."""
-        zeros = self.recurrent.zero_states(tf.shape(encoded["vector"])[0])
+        N = tf.shape(encoded["vector"])[0]
+        zeros = self.recurrent.zero_states(N)
+        if self.reader is not None:
+            hypotheses = N // tf.shape(encoded["memory"])[0]
+            return [*zeros, self.reader.start(encoded, hypotheses, self.symbols.input_dim)]
         if not self.autoregressive:
             return zeros
         return tf.nest.pack_sequence_as(zeros, tf.split(encoded["vector"], sum(map(len, zeros)), axis=1))
@@ -142,10 +159,13 @@ class Decoder(keras.Model):
         same memory. `encoded["vector"]` has a row for each hypothesis.
         """
         inputs = self.symbols(previous_ids) if self.autoregressive else encoded["vector"]
-        outputs, states = self.recurrent.step(inputs, states)
+        outputs, after = self.recurrent.step(inputs, states[: len(self.recurrent.recurrent)])
+        if self.reader is not None:
+            logits, at = self.reader.step(outputs, encoded, previous_ids, states[-1], self.output_symbols)
+            return logits, [*after, at]
         strings = tf.shape(encoded.get("memory", outputs))[0]
         logits = self._logits(tf.reshape(outputs, [strings, -1, self.recurrent.units]), encoded, training=False)
-        return tf.reshape(logits, [-1, logits.shape[-1]]), states
+        return tf.reshape(logits, [-1, logits.shape[-1]]), after
 
     def _logits(self, outputs: tf.Tensor, encoded: Encoded, training: bool) -> tf.Tensor:
         if self.attention is not None:

@@ -48,6 +48,7 @@ FAMILIES: list[dict[str, Any]] = [
     {"decoder": "repeat", "bridge": "vector"},
     {"decoder": "autoregressive", "bridge": "vector"},
     {"decoder": "autoregressive", "bridge": "attention"},
+    {"decoder": "autoregressive", "bridge": "monotonic"},
 ]
 
 

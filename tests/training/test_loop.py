@@ -71,6 +71,7 @@ FAMILIES: list[dict[str, Any]] = [
     VECTOR,
     {"decoder": "autoregressive", "bridge": "vector"},
     {"decoder": "autoregressive", "bridge": "attention"},
+    {"decoder": "autoregressive", "bridge": "monotonic"},
 ]
 
 
