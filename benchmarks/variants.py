@@ -56,10 +56,11 @@ def of_variant(name: str, params: Params) -> tuple[str, Params]:
     return strategy, changed(params, {**DEFAULTS, **changes})
 
 
-def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tuple[pd.DataFrame, float]:
+def measure(name: str, params: Params, prepared: Prepared, models: Path, has_list: bool) -> tuple[pd.DataFrame, float]:
     """Scored predictions of a strategy or variant for dev and test, and the seconds of all that they took.
 
-    Columns as `scored` makes them, and `split`. Networks in `models` that were trained alike are not trained again.
+    has_list: whether there are unpaired targets besides those of the pairs. Columns as `scored` makes them, and
+    `split`. Networks in `models` that were trained alike are not trained again.
     """
     strategy, params = of_variant(name, params)
     runs: list[tuple[Path, float]] = []
@@ -68,7 +69,7 @@ def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tupl
         seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
         runs = [_train(strategy, params, prepared, seed, models) for seed in seeds]
     started = time.perf_counter()
-    predict = _predictor(strategy, params, prepared, [folder for folder, _ in runs])
+    predict = _predictor(strategy, params, prepared, [folder for folder, _ in runs], has_list)
     splits, kind = {"dev": prepared.dev, "test": prepared.test}, prepared.target_alphabet.kind
     tables = [
         scored(examples, predict([example.source for example in examples]), kind).assign(split=split)
@@ -86,7 +87,7 @@ def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbol
 
 
 def _predictor(
-    strategy: str, params: Params, prepared: Prepared, runs: Sequence[Path]
+    strategy: str, params: Params, prepared: Prepared, runs: Sequence[Path], has_list: bool
 ) -> Callable[[Sequence[str]], list[str]]:
     if strategy in (IDENTITY, LOOKUP):
         alphabets = prepared.source_alphabet, prepared.target_alphabet
@@ -94,7 +95,7 @@ def _predictor(
             return lambda sources: identity(sources, *alphabets)
         return lambda sources: lookup(prepared.train, sources, *alphabets)
     reranks = params.decoding.order is Order.RERANK
-    features = FeatureExtractor.learn(prepared, held_out=False) if reranks else None
+    features = FeatureExtractor.learn(prepared, held_out=not has_list) if reranks else None
     predictor = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
     return lambda sources: [row[0].text for row in predictor.predict(sources)]
 

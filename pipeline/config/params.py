@@ -108,12 +108,17 @@ class Data:
 
     source: Literal["cmudict", "files"]
     pairs: Annotated[OptionalFile, needed]
-    targets: Annotated[OptionalFile, needed]
+    targets: OptionalFile
     dev: OptionalFile
     test: OptionalFile
     rows: Annotated[Rows, of_words]
     source_symbols: Annotated[Symbols, spaces]
     target_symbols: Annotated[Symbols, characters]
+
+    @property
+    def has_list(self) -> bool:
+        """Whether there are unpaired targets besides those of the pairs."""
+        return self.source == "cmudict" or self.targets is not None
 
 
 @dataclass(frozen=True, config=STRICT)

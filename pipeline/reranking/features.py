@@ -107,7 +107,7 @@ class FeatureExtractor:
     def learn(cls, prepared: Prepared, held_out: bool) -> "FeatureExtractor":
         """Count, and learn language model and channel.
 
-        held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`).
+        held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`, or no list at all).
         """
         sources, targets = prepared.train_sources, prepared.train_targets
         source_keys, target_keys = fingerprints(sources), fingerprints(targets)

@@ -12,7 +12,8 @@ def main() -> None:
     params = load_params()
     FEATURES_FOLDER.mkdir(parents=True, exist_ok=True)
     if params.decoding.order is Order.RERANK:
-        FeatureExtractor.learn(Prepared.open(PREPARED), params.prepare.hold_out_targets).save(FEATURES_FOLDER)
+        held_out = params.prepare.hold_out_targets or not params.data.has_list
+        FeatureExtractor.learn(Prepared.open(PREPARED), held_out).save(FEATURES_FOLDER)
 
 
 if __name__ == "__main__":

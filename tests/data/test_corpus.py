@@ -346,6 +346,13 @@ def test_given_files_of_words_may_list_several_targets_and_count_what_all_files_
     assert (corpus.ambiguous_sources, corpus.duplicate_rows) == (2, 1)
 
 
+def test_without_a_list_the_targets_of_the_training_pairs_are_the_unpaired_ones(raw: Path) -> None:
+    data = replace(files(raw, TEN_PAIRS, []), targets=None)
+    corpus = read_corpus(data, prepare(dev=2, test=2, pairs=4))
+    assert list(corpus.targets) == [pair.target for pair in corpus.train]
+    assert len(corpus.targets) == 4
+
+
 def test_of_words_a_repeated_row_is_one_pair(raw: Path) -> None:
     corpus = read_corpus(files(raw, TEN_PAIRS * 2, ["x"], rows=Rows.WORDS), prepare(dev=2, test=2))
     assert (len(corpus.train), corpus.duplicate_rows) == (6, 10)
