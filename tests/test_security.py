@@ -254,7 +254,7 @@ def test_what_a_model_predicts_can_neither_break_a_row_nor_command_a_terminal(mo
     )
     assert code == 0
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", output)
-    assert {line.count("\t") for line in output.splitlines()} == {4}
+    assert {line.count("\t") for line in output.splitlines()} == {5}
     assert "\N{REPLACEMENT CHARACTER}" in output
 
 
