@@ -1,6 +1,9 @@
-"""The port on this machine at which a server of the command line listens."""
+"""Servers of the command line: the port on this machine at which they listen, and their limits."""
 
 import socket
+from typing import Any
+
+import uvicorn
 
 from pipeline.errors import UserError
 
@@ -20,3 +23,15 @@ def listener_at(port: int) -> socket.socket:
         listener.close()
         raise UserError(f"port {port} cannot be used ({error.strerror}): give another --port") from error
     return listener
+
+
+def serve_until_ended(application: Any, listener: socket.socket) -> None:
+    """Answer requests to an ASGI application until this process is told to end (SIGTERM, Ctrl-C)."""
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        lifespan="off",
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=10,  # seconds for running requests
+    )
+    uvicorn.Server(config).run([listener])

@@ -15,7 +15,6 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-import uvicorn
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from starlette.applications import Starlette
@@ -26,7 +25,7 @@ from starlette.routing import Route
 
 from pipeline.config.params import STRICT
 from pipeline.errors import UserError
-from pipeline.listener import CONNECTIONS, HOST, listener_at
+from pipeline.listener import HOST, listener_at, serve_until_ended
 from pipeline.prediction.inputs import check_columns, sources_in
 from pipeline.prediction.requests import PredictionRequest, Service
 from pipeline.text import shown
@@ -219,13 +218,6 @@ def serve(address: str, port: int) -> None:
     service = load_model(address)
     symbols = [symbol for symbol in service.predictor.model.source_alphabet.symbols if symbol.strip()]
     service.answer(service.parse(symbols[:1], {}))  # compiles now, so that the first request does not wait for it
-    config = uvicorn.Config(
-        application(service),
-        log_level="warning",
-        lifespan="off",
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=10,  # seconds for running requests
-    )
     with listener_at(port) as listener:
         print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
-        uvicorn.Server(config).run([listener])
+        serve_until_ended(application(service), listener)

@@ -4,10 +4,8 @@ import os
 import warnings
 from pathlib import Path
 
-import uvicorn
-
 from pipeline.errors import UserError
-from pipeline.listener import CONNECTIONS, HOST, listener_at
+from pipeline.listener import HOST, listener_at, serve_until_ended
 from pipeline.tracking.client import import_mlflow, reason_of, runs_page, tracking_uri
 
 
@@ -27,12 +25,5 @@ def serve_ui(root: Path, experiment: str, port: int) -> None:
                 from mlflow.server.fastapi_app import app
         except Exception as error:
             raise UserError(f"MLflow's user interface cannot start ({reason_of(error)})") from error
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            lifespan="off",
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=10,  # seconds for running requests
-        )
         print(f"open http://{HOST}:{port}{page}", flush=True)
-        uvicorn.Server(config).run([listener])
+        serve_until_ended(app, listener)
