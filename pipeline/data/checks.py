@@ -78,35 +78,31 @@ def look_at_list(prepared: Prepared, data: Data) -> list[str]:
         notes.append(f"{path}: {note}")
     if min(len(prepared.targets), len(prepared.train)) < FEWEST:
         return notes
-    occurs = np.bincount(prepared.targets.ids, minlength=len(prepared.target_alphabet)) > 0
-    sources = list(dict.fromkeys(example.source for example in prepared.train))
-    targets = list(dict.fromkeys(example.target for example in prepared.train))
-    in_list = prepared.among_unpaired([*sources, *targets])
-    of_sources, of_targets = (
-        (float(occurs[prepared.target_alphabet.encode_all(column)[0]].mean()), sum(map(in_list.__contains__, column)))
-        for column in (sources, targets)
-    )
-    listed_sources, listed_targets = of_sources[1] / len(sources), of_targets[1] / len(targets)
+    alphabet = prepared.target_alphabet
+    occurs = np.bincount(prepared.targets.ids, minlength=len(alphabet)) > 0
+    sides = ((one.source for one in prepared.train), (one.target for one in prepared.train))
+    columns = [list(dict.fromkeys(side)) for side in sides]
+    in_list = prepared.among_unpaired(chain.from_iterable(columns))
+    written = [float(occurs[alphabet.encode_all(column)[0]].mean()) for column in columns]  # in symbols of the list
+    listed = [sum(map(in_list.__contains__, column)) / len(column) for column in columns]
     swapped = f"are the columns of {data.pairs} swapped, or is this a list of sources?"
-    if of_targets[0] < 0.5 <= of_sources[0]:
+    if written[1] < 0.5 <= written[0]:
         notes.append(f"{path}: it is written in the symbols of sources, not of targets: {swapped}")
-    elif of_targets[0] < 0.5:
+    elif written[1] < 0.5:
         notes.append(
-            f"{path}: it lacks {1 - of_targets[0]:.0%} of the symbols in the targets of {data.pairs}: is it in another "
+            f"{path}: it lacks {1 - written[1]:.0%} of the symbols in the targets of {data.pairs}: is it in another "
             "script, or is data.target_symbols wrong?"
         )
-    elif listed_sources > max(0.1, 1.5 * listed_targets):
-        notes.append(
-            f"{path}: it has {listed_sources:.0%} of the sources, but {listed_targets:.0%} of the targets: {swapped}"
-        )
+    elif listed[0] > max(0.1, 1.5 * listed[1]):
+        notes.append(f"{path}: it has {listed[0]:.0%} of the sources, but {listed[1]:.0%} of the targets: {swapped}")
     listed_length, length = (float(np.diff(one.offsets).mean()) for one in (prepared.targets, prepared.train_targets))
     if listed_length > LONGER * length:
         notes.append(
             f"{path}: its rows have {listed_length:.0f} symbols on average, the targets of {data.pairs} {length:.0f}: "
             "write one target a line"
         )
-    elif of_targets[0] >= 0.5 and not any(note.endswith(swapped) for note in notes):
-        both, alphabet = ((path, prepared.targets), (data.pairs, prepared.train_targets)), prepared.target_alphabet
+    elif written[1] >= 0.5 and not any(note.endswith(swapped) for note in notes):
+        both = ((path, prepared.targets), (data.pairs, prepared.train_targets))
         for (one, strings), (other, others) in (both, both[::-1]):
             counts, existing = (np.bincount(some.ids, minlength=len(alphabet)) for some in (strings, others))
             if (strange := (2 * counts > len(strings)) & (existing == 0)).any():
