@@ -157,7 +157,7 @@ def test_the_matcher_finds_counterparts_in_a_list(clone: Path) -> None:
         line.split("\t")
         for line in run(clone, "tandem", "match", "F AO R K", "--among", "list.txt", "--top", "2").splitlines()
     ]
-    assert header == ["source", "rank", "target", "similarity"]
+    assert header == ["source", "rank", "target", "similarity", "unknown"]
     assert [row[:2] for row in rows] == [["F AO R K", "1"], ["F AO R K", "2"]]
     assert 0 <= float(rows[1][3]) <= float(rows[0][3]) <= 1
     metrics = json.loads((clone / "reports" / "matcher.json").read_text())
