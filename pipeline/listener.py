@@ -26,7 +26,7 @@ def listener_at(port: int) -> socket.socket:
 
 
 def serve_until_ended(application: Any, listener: socket.socket) -> None:
-    """Answer requests to an ASGI application until this process is told to end (SIGTERM, Ctrl-C)."""
+    """Answer requests to an ASGI application until SIGTERM or Ctrl-C."""
     config = uvicorn.Config(
         application,
         log_level="warning",

@@ -44,8 +44,8 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """
     with path.open("rb") as file:
         first = _first_bytes(file, path)
-        for ending, (beginning, opener) in _COMPRESSIONS.items():
-            if re.match(beginning, first) or (first and path.suffix.lower() == ending):
+        for ending, (magic, opener) in _COMPRESSIONS.items():
+            if re.match(magic, first) or (first and path.suffix.lower() == ending):
                 with cast(IO[bytes], opener(file)) as unpacked:
                     _first_bytes(unpacked, path)
                     yield unpacked
@@ -56,8 +56,8 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
 def _first_bytes(file: Any, path: Path) -> bytes:
     """The first bytes of a file, which may be a pipe, as long as there are any; raises `UserError` if it is no text."""
     first: bytes = file.peek(_LONGEST)
-    for beginning, kind in _NOT_TEXT.items():
-        if re.match(beginning, first):
+    for magic, kind in _NOT_TEXT.items():
+        if re.match(magic, first):
             raise UserError(f"{path} is {kind}")
     return first
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data import packed
 from pipeline.data.packed import open_unpacked
-from pipeline.data.raw import utf_16_hint
+from pipeline.data.raw import LONGEST_LINE, utf_16_hint
 from pipeline.errors import UserError
 
 PARQUET, TSV, TEXT = ".parquet", ".tsv", ".txt"
@@ -27,7 +27,6 @@ ENDINGS = (PARQUET, *(kind + packing for kind in (TSV, TEXT) for packing in ("",
 SOURCE = "source"  # the column that is read if none is named
 SLICE_ROWS = 2**17  # of Parquet: some ten seconds of greedy decoding by a core
 SLICE_BYTES = 2**21  # of text: about as many rows
-LONGEST_LINE = 2**20  # bytes; no more of a line is kept in memory
 EXCERPT = 200  # characters that are kept of a source that cannot be used
 ROWS_AT_ONCE = 2**13
 
@@ -44,8 +43,8 @@ class Shard:
     """A file of sources.
 
     name: its path below the folder that the pattern starts from, without the ending. ending: one of `ENDINGS`, or empty
-    for text. bytes, modified: its size and the
-    time of its last change in nanoseconds since 1970, which differ once it has changed.
+    for text. bytes, modified: its size and the time of its last change in nanoseconds since 1970, which differ once it
+    has changed.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""A local store of MLflow, a SQLite file: made and migrated whole or not at all, and kept aside if it is damaged.
+"""A local store of MLflow, a SQLite file: created and migrated atomically, and renamed if it is damaged.
 
 MLflow makes and migrates tables one by one, and cannot open a file in which it was killed meanwhile. Here it works on a
 draft beside the file, which then takes its place.

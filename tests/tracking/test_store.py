@@ -1,4 +1,4 @@
-"""A local store is whole or not there; one that is damaged is kept aside, and one of an older MLflow is migrated."""
+"""A local store is created and migrated atomically; a damaged one is renamed and replaced."""
 
 import os
 import shutil
