@@ -135,7 +135,7 @@ class Decoder(keras.Model):
             inputs = self.symbols(previous)
         else:
             inputs = tf.repeat(encoded["vector"][:, None, :], tf.shape(target_ids)[1], axis=1)
-        start = self.start(encoded)[: len(self.recurrent.recurrent)]
+        start = self.start(encoded) if self.reader is None else None  # it is for steps, and large
         outputs, _ = self.recurrent(inputs, start=start, training=training)
         if self.reader is not None:
             return self.reader(outputs, encoded, target_ids, output=self.output_symbols, training=training)
