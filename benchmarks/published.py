@@ -83,7 +83,7 @@ def measure_cell(
     dev_lines = None if options.dev_tokens == ALL else cell.size
     prepared = suite.prepare(cell, dev_lines, folder / "prepared")
     for title, name in names.items():
-        yield cell, title, *measure(name, params, prepared, folder / "models", suite.facts.targets is not None)
+        yield cell, title, *measure(name, params, prepared, folder / "models")
 
 
 def _show(results: Results, strategies: list[str], options: argparse.Namespace, suite: Suite) -> None:

@@ -6,6 +6,7 @@ each perhaps with its count behind a tab. Without `train`, fold k of size n is l
 without `targets`, the targets of the training pairs are the unpaired ones. Files may be .gz.
 """
 
+from collections.abc import Collection
 from dataclasses import field
 from pathlib import Path
 from typing import Literal
@@ -17,12 +18,11 @@ from benchmarks.results import Cell
 from pipeline.config.document import read_document
 from pipeline.config.options import Symbols
 from pipeline.config.params import STRICT, checked
-from pipeline.data.corpus import Corpus, read_pairs
+from pipeline.data.corpus import Corpus, read_pairs, read_targets
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
-from pipeline.data.raw import blocks, lines
+from pipeline.data.store import Integers
 from pipeline.errors import UserError
-from pipeline.text import normal_form
 
 MAX_SYMBOLS = 1000  # of a word; a longer one is an error
 PASSAGE = 100  # tokens of running text that are resampled together, because they depend on each other
@@ -71,18 +71,16 @@ class Suite:
                 f"{cell.corpus} has {len(train):,} training lines: fold {cell.fold} of {cell.size:,} is beyond"
             )
         dev, test = (self._pairs(cell, name) for name in ("dev.tsv", "test.tsv"))
-        targets = self._targets(cell) if self.facts.targets else [pair.target for pair in block]
-        corpus = Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus)
+        targets, counts = self._targets(cell) if self.facts.targets else ([pair.target for pair in block], None)
+        corpus = Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus, counts)
         write_prepared(folder, corpus, self.facts.source_symbols, self.facts.target_symbols)
         return Prepared.open(folder)
 
     def _pairs(self, cell: Cell, name: str) -> list[Example]:
         return read_pairs(self._file(cell, name), self.facts.source_symbols, self.facts.target_symbols, MAX_SYMBOLS)
 
-    def _targets(self, cell: Cell) -> list[str]:
-        path = self._file(cell, str(self.facts.targets))
-        rows = (line.decode().partition("\t")[0] for block in blocks(path) for line in lines(block))
-        return [normal_form(row) for row in rows]
+    def _targets(self, cell: Cell) -> tuple[Collection[str], Integers | None]:
+        return read_targets(self._file(cell, str(self.facts.targets)), self.facts.target_symbols, MAX_SYMBOLS)
 
     def _file(self, cell: Cell, name: str) -> Path:
         for path in (self.folder / cell.corpus / f"{name}.gz", self.folder / cell.corpus / name):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.features import FeatureExtractor
 from pipeline.runs import folders
 from pipeline.training.trainer import run_training
+
+Predict = Callable[[Sequence[str]], list[str]]  # from sources to predictions
 
 # Every strategy of params.yaml is measured as `dvc repro` and `tandem predict` use it: one network and the reranker.
 DEFAULTS = {"decoding.order": "rerank", "decoding.ensemble": False}
@@ -56,11 +59,10 @@ def of_variant(name: str, params: Params) -> tuple[str, Params]:
     return strategy, changed(params, {**DEFAULTS, **changes})
 
 
-def measure(name: str, params: Params, prepared: Prepared, models: Path, has_list: bool) -> tuple[pd.DataFrame, float]:
+def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tuple[pd.DataFrame, float]:
     """Scored predictions of a strategy or variant for dev and test, and the seconds of all that they took.
 
-    has_list: whether there are unpaired targets besides those of the pairs. Columns as `scored` makes them, and
-    `split`. Networks in `models` that were trained alike are not trained again.
+    Columns as `scored` makes them, and `split`. Networks in `models` that were trained alike are not trained again.
     """
     strategy, params = of_variant(name, params)
     runs: list[tuple[Path, float]] = []
@@ -69,11 +71,11 @@ def measure(name: str, params: Params, prepared: Prepared, models: Path, has_lis
         seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
         runs = [_train(strategy, params, prepared, seed, models) for seed in seeds]
     started = time.perf_counter()
-    predict = _predictor(strategy, params, prepared, [folder for folder, _ in runs], has_list)
-    splits, kind = {"dev": prepared.dev, "test": prepared.test}, prepared.target_alphabet.kind
+    on_dev, on_test = _predictors(strategy, params, prepared, [folder for folder, _ in runs])
+    splits, kind = {"dev": (on_dev, prepared.dev), "test": (on_test, prepared.test)}, prepared.target_alphabet.kind
     tables = [
         scored(examples, predict([example.source for example in examples]), kind).assign(split=split)
-        for split, examples in splits.items()
+        for split, (predict, examples) in splits.items()
     ]
     return pd.concat(tables), sum(seconds for _, seconds in runs) + time.perf_counter() - started
 
@@ -86,18 +88,22 @@ def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbol
     return words.join(scoring.score(predictions, targets, [{target} for target in targets], kind))
 
 
-def _predictor(
-    strategy: str, params: Params, prepared: Prepared, runs: Sequence[Path], has_list: bool
-) -> Callable[[Sequence[str]], list[str]]:
+def _predictors(strategy: str, params: Params, prepared: Prepared, runs: Sequence[Path]) -> tuple[Predict, Predict]:
+    """What predicts dev, and what predicts test, which may know the pairs of dev."""
     if strategy in (IDENTITY, LOOKUP):
         alphabets = prepared.source_alphabet, prepared.target_alphabet
         if strategy == IDENTITY:
-            return lambda sources: identity(sources, *alphabets)
-        return lambda sources: lookup(prepared.train, sources, *alphabets)
+            return (lambda sources: identity(sources, *alphabets),) * 2
+        return (lambda sources: lookup(prepared.train, sources, *alphabets),) * 2
     reranks = params.decoding.order is Order.RERANK
-    features = FeatureExtractor.learn(prepared, held_out=not has_list) if reranks else None
-    predictor = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
-    return lambda sources: [row[0].text for row in predictor.predict(sources)]
+    features = FeatureExtractor.learn(prepared, held_out=not prepared.has_list) if reranks else None
+    fitted = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
+    final = replace(fitted, features=features and features.with_dev(prepared))
+
+    def first_by(predictor: Predictor) -> Predict:
+        return lambda sources: [row[0].text for row in predictor.predict(sources)]
+
+    return first_by(fitted), first_by(final)
 
 
 def _train(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path) -> tuple[Path, float]:

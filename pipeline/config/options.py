@@ -5,8 +5,8 @@ from enum import StrEnum
 Device = StrEnum("Device", ["CPU", "GPU"])  # what trainings compute on; everything else computes on processors
 Cell = StrEnum("Cell", ["LSTM", "GRU"])  # the recurrent cell
 DecoderKind = StrEnum("DecoderKind", ["REPEAT", "AUTOREGRESSIVE"])  # reads the embedding, or the previous symbol
-# The decoder reads one embedding, attends to all encoder states, or moves on through them.
-Bridge = StrEnum("Bridge", ["VECTOR", "ATTENTION", "MONOTONIC"])
+# The decoder reads one embedding, attends to all encoder states, or moves on through them; or what fits the data best.
+Bridge = StrEnum("Bridge", ["AUTO", "VECTOR", "ATTENTION", "MONOTONIC"])
 Decay = StrEnum("Decay", ["COSINE", "CONSTANT"])  # the shape of the learning rate after its warm-up
 NoiseKind = StrEnum("NoiseKind", ["NONE", "UNIFORM", "LEARNED"])  # random edits, or edits as learned from the pairs
 MatcherEncoder = StrEnum("MatcherEncoder", ["LSTM", "CONV"])  # of the siamese matcher

@@ -84,14 +84,14 @@ SYMBOLS_OF_CMUDICT = "data.source: cmudict has data.source_symbols: spaces and d
 spaces = unless(lambda kind, given: given["source"] == "cmudict" and kind != "spaces", SYMBOLS_OF_CMUDICT)
 characters = unless(lambda kind, given: given["source"] == "cmudict" and kind != "characters", SYMBOLS_OF_CMUDICT)
 VECTOR = "must be 'vector' with model.decoder: repeat, which reads one embedding"
-readable = unless(lambda bridge, given: bridge != "vector" and given["decoder"] == "repeat", VECTOR)
+readable = unless(lambda bridge, given: bridge not in ("vector", "auto") and given["decoder"] == "repeat", VECTOR)
 EVEN = "must be even: each of the two directions gets half"
 even_in_both_directions = unless(lambda units, given: given["bidirectional"] and units % 2, EVEN)
 even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)
 has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
 pretrained = unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
 has_vector = unless(
-    lambda aim, given: aim == "embedding" and given["bridge"] in ("attention", "monotonic"),
+    lambda aim, given: aim == "embedding" and given["bridge"] in ("auto", "attention", "monotonic"),
     "needs model.bridge: vector",
 )
 NEGATIVES = "must be above 0 with matcher.neighbours: 0: there would be no hard negatives"
@@ -114,11 +114,6 @@ class Data:
     rows: Annotated[Rows, of_words]
     source_symbols: Annotated[Symbols, spaces]
     target_symbols: Annotated[Symbols, characters]
-
-    @property
-    def has_list(self) -> bool:
-        """Whether there are unpaired targets besides those of the pairs."""
-        return self.source == "cmudict" or self.targets is not None
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -3,10 +3,11 @@
 `raw` reads and cleans the rows of files, `prepared` writes the corpus.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, filterfalse
+from itertools import chain, compress
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,7 @@ from pipeline.config.params import Data, Prepare
 from pipeline.data.checks import look_at_rows
 from pipeline.data.cmudict import find_cmudict, read_cmudict
 from pipeline.data.examples import Example
-from pipeline.data.raw import Rejected, read_rows
+from pipeline.data.raw import Rejected, has_counts, read_rows
 from pipeline.data.store import Integers, PackedStrings
 from pipeline.errors import UserError
 
@@ -41,6 +42,7 @@ class Corpus:
     held_out: int  # unpaired targets left out because they are dev or test targets
     rejected: Sequence[Rejected] | None  # skipped rows; None if bad rows are errors
     origin: str  # "files", or the dictionary and its version
+    target_counts: Integers | None = None  # how often each unpaired target occurs in text, int64
     ambiguous_sources: int = 0  # with several targets
     duplicate_rows: int = 0  # of files of pairs: such as repeat one before them
     notes: Sequence[str] = ()  # what looks wrong in the files
@@ -54,6 +56,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     """
     rejected: list[Rejected] | None = [] if prepare.on_bad_row == "skip" else None
     targets: PackedStrings | None
+    counts = None
     if data.source == "cmudict":
         path, origin = find_cmudict()
         words = read_cmudict(path, prepare.max_symbols)
@@ -62,7 +65,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         ambiguous, duplicates, notes = sum(count > 1 for count in Counter(words.values()).values()), 0, []
     else:
         origin = data.source
-        files, targets = _read_files(data, prepare, rejected)
+        files, targets, counts = _read_files(data, prepare, rejected)
         rows = list(chain.from_iterable(files.values()))
         listed_targets = targets_by_source(rows)
         ambiguous = sum(len(several) > 1 for several in listed_targets.values())
@@ -71,12 +74,13 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         splits = _splits(files, listed_targets, data, prepare)
     if prepare.pairs is not None:
         seed = [prepare.seed, PAIRS_STREAM]
-        splits["train"] = list(_sample(splits["train"], prepare.pairs, seed, "prepare.pairs", "training pairs"))
+        drawn = _drawn(len(splits["train"]), prepare.pairs, seed, "prepare.pairs", "training pairs")
+        splits["train"] = list(compress(splits["train"], drawn))
     if targets is None:
         targets = PackedStrings.of(pair.target for pair in splits["train"])
     listed = len(targets)
     if prepare.hold_out_targets:
-        targets = PackedStrings.of(hold_out(targets, [*splits["dev"], *splits["test"]]))
+        targets, counts = _some_of(targets, counts, not_held_out(targets, [*splits["dev"], *splits["test"]]))
         if not targets:
             raise UserError(
                 f"all {listed:,} unpaired targets are dev or test targets, so none are left: add targets, "
@@ -85,13 +89,15 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     held_out = listed - len(targets)
     if prepare.targets is not None:
         seed = [prepare.seed, TARGETS_STREAM]
-        targets = PackedStrings.of(_sample(targets, prepare.targets, seed, "prepare.targets", "unpaired targets"))
+        drawn = _drawn(len(targets), prepare.targets, seed, "prepare.targets", "unpaired targets")
+        targets, counts = _some_of(targets, counts, drawn)
     return Corpus(
         **splits,
         targets=targets,
         held_out=held_out,
         rejected=rejected,
         origin=origin,
+        target_counts=counts,
         ambiguous_sources=ambiguous,
         duplicate_rows=duplicates,
         notes=notes,
@@ -109,9 +115,23 @@ def read_pairs(
     return [Example(source, target) for source, target in read_rows(path, columns, max_symbols, rejected)]
 
 
-def read_targets(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None) -> list[str]:
-    """Read a file of one target per line, in all else like `read_pairs`."""
-    return [target for (target,) in read_rows(path, {"target": kind}, max_symbols, rejected)]
+def read_targets(
+    path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None
+) -> tuple[PackedStrings, Integers | None]:
+    """Read a file of one target per line, each perhaps with a count behind a tab, in all else like `read_pairs`.
+
+    Gives the targets and their counts, int64 [targets], None if the first line has none.
+    """
+    counted, counts = has_counts(path), array("q")
+    columns: dict[str, Symbols | None] = {"target": kind, "count": None} if counted else {"target": kind}
+
+    def targets() -> Iterator[str]:
+        for target, *count in read_rows(path, columns, max_symbols, rejected):
+            counts.extend(map(int, count))
+            yield target
+
+    packed = PackedStrings.of(targets())
+    return packed, np.array(counts, dtype=np.int64) if counted else None
 
 
 def split_by_sound(words: dict[str, str], dev: int, test: int, seed: int) -> Splits:
@@ -179,14 +199,22 @@ def draw(groups: Integers, rows: int, seed: int, leave: int = 1) -> NDArray[np.b
     return np.isin(groups, order[:closest])
 
 
-def hold_out(targets: Iterable[str], examples: Iterable[Example]) -> Iterator[str]:
-    """Leave out targets that count as right for one of the examples."""
+def not_held_out(targets: Collection[str], examples: Iterable[Example]) -> NDArray[np.bool_]:
+    """Which targets count as right for none of the examples, bool [targets]."""
     held = {target for example in examples for target in example.accepted}
-    return filterfalse(held.__contains__, targets)
+    return ~np.fromiter(map(held.__contains__, targets), dtype=bool, count=len(targets))
 
 
-def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -> tuple[Splits, PackedStrings | None]:
-    """The rows of each file of pairs, by split, and the unpaired targets, None if there is no file of them."""
+def _some_of(
+    targets: PackedStrings, counts: Integers | None, chosen: NDArray[np.bool_]
+) -> tuple[PackedStrings, Integers | None]:
+    return PackedStrings.of(compress(targets, chosen)), None if counts is None else counts[chosen]
+
+
+def _read_files(
+    data: Data, prepare: Prepare, rejected: list[Rejected] | None
+) -> tuple[Splits, PackedStrings | None, Integers | None]:
+    """The rows of each file of pairs, by split, and the unpaired targets with counts, None if there is no file."""
     kinds, pairs_file, targets_file = (data.source_symbols, data.target_symbols), data.pairs, data.targets
     if pairs_file is None:
         raise UserError("data.source: files needs data.pairs")
@@ -196,10 +224,9 @@ def _read_files(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -
         if path
     }
     if targets_file is None:
-        return files, None
-    rows = read_rows(targets_file, {"target": data.target_symbols}, prepare.max_symbols, rejected)
-    targets = PackedStrings.of(chain.from_iterable(rows))
-    return files, _some(targets, targets_file, rejected)
+        return files, None, None
+    targets, counts = read_targets(targets_file, data.target_symbols, prepare.max_symbols, rejected)
+    return files, _some(targets, targets_file, rejected), counts
 
 
 def _some(rows: T, path: Path, rejected: Sequence[Rejected] | None) -> T:
@@ -252,12 +279,10 @@ def _split(pairs: list[Example], wanted: Mapping[str, int], words: bool, path: P
     return splits | {"train": pairs}
 
 
-def _sample(rows: Collection[T], count: int, seed: Sequence[int], key: str, things: str) -> Iterator[T]:
-    """Draw `count` rows at random, in their order."""
-    if count > len(rows):
-        raise UserError(
-            f"{key} is {count:,}, but there are {len(rows):,} {things}: lower it, or set it to null for all"
-        )
-    drawn = np.zeros(len(rows), dtype=bool)
-    drawn[np.random.default_rng(seed).permutation(len(rows))[:count]] = True
-    return compress(rows, drawn)
+def _drawn(rows: int, count: int, seed: Sequence[int], key: str, things: str) -> NDArray[np.bool_]:
+    """Draw `count` of so many rows at random, bool [rows]."""
+    if count > rows:
+        raise UserError(f"{key} is {count:,}, but there are {rows:,} {things}: lower it, or set it to null for all")
+    drawn = np.zeros(rows, dtype=bool)
+    drawn[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    return drawn

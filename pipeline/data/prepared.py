@@ -15,7 +15,7 @@ from pipeline.config.options import Symbols
 from pipeline.data.alignment import Alignment, align, same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, UNKNOWN, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.examples import Example
-from pipeline.data.store import StringStore
+from pipeline.data.store import Integers, StringStore
 from pipeline.errors import UserError
 from pipeline.hashing import file_digest
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:  # whatever reads prepared data does not depend on the code th
 PREPARED = Path("data/prepared")
 
 TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
+COUNTS = "target_counts.npy"  # of no rows if the targets have none
 REJECTED = "rejected.tsv"
 ALIGNMENT = "alignment.npz"
-DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS, ALIGNMENT)
+DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS, COUNTS, ALIGNMENT)
 STORES = TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
 
 
@@ -54,6 +55,7 @@ def write_prepared(folder: Path, corpus: "Corpus", source_kind: Symbols, target_
     train_sources.save(folder / TRAIN_SOURCES)
     train_targets.save(folder / TRAIN_TARGETS)
     StringStore.of(corpus.targets, target_alphabet).save(folder / UNPAIRED)
+    np.save(folder / COUNTS, np.zeros(0, dtype=np.int64) if corpus.target_counts is None else corpus.target_counts)
     same = same_symbols(source_alphabet, target_alphabet)
     align(train_sources, train_targets, same, len(source_alphabet)).save(folder / ALIGNMENT)
     (folder / REJECTED).unlink(missing_ok=True)
@@ -110,6 +112,29 @@ class Prepared:
     def test(self) -> tuple[Example, ...]:
         """The test examples, which compare strategies."""
         return _read_examples(self.folder / TEST)
+
+    @cached_property
+    def target_counts(self) -> Integers | None:
+        """How often each unpaired target occurs in text, int64 [targets]; None if that is not known."""
+        with _reading(self.folder / COUNTS):
+            counts: Integers = np.load(self.folder / COUNTS)
+            if counts.dtype != np.int64 or counts.shape not in ((0,), (len(self.targets),)) or (counts < 1).any():
+                raise ValueError(f"it does not hold a count for each of {len(self.targets):,} targets")
+        return counts if len(counts) else None
+
+    @cached_property
+    def has_list(self) -> bool:
+        """Whether there are unpaired targets besides those of the training pairs."""
+        listed, paired = self.targets, self.train_targets
+        return not (np.array_equal(listed.offsets, paired.offsets) and np.array_equal(listed.ids, paired.ids))
+
+    @property
+    def tempered_counts(self) -> Integers | None:
+        """The binary digits of each count: 1 for 1, 10 for 1,000, 20 for a million. Words to learn from come so often.
+
+        A word that is a thousand times as frequent as others is not worth a thousand times as much practice.
+        """
+        return None if self.target_counts is None else np.frexp(self.target_counts)[1].astype(np.int64)
 
     @cached_property
     def alignment(self) -> Alignment:

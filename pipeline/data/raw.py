@@ -4,7 +4,7 @@ import codecs
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -12,8 +12,9 @@ from typing import IO
 from pipeline.config.options import Symbols
 from pipeline.data.packed import READ_ERRORS, is_packed, open_unpacked
 from pipeline.errors import UserError
-from pipeline.text import composed, one_spaced
+from pipeline.text import composed, one_spaced, shown
 
+COUNT = re.compile("0*[1-9][0-9]{0,17}", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f]")
 EXCERPT = 200  # bytes of a bad row in messages
 BYTES_AT_ONCE = 2**16  # of a file; split into rows only if one of them may be bad
@@ -38,11 +39,12 @@ class Rejected:
 
 
 def read_rows(
-    path: Path, columns: dict[str, Symbols], max_symbols: int, rejected: list[Rejected] | None
+    path: Path, columns: Mapping[str, Symbols | None], max_symbols: int, rejected: list[Rejected] | None
 ) -> Iterator[Sequence[str]]:
-    """Read the cells of each row of a file of tab-separated columns; `columns` has the kind of symbols of each by name.
+    """Read the cells of each row of a file of tab-separated columns.
 
-    A bad row raises `UserError`, or is added to `rejected` if it is a list.
+    columns: the kind of symbols of each by name; None is that of a column of counts, whole numbers above 0. A bad row
+    raises `UserError`, or is added to `rejected` if it is a list.
     """
     first = 1
     for block in blocks(path):
@@ -139,7 +141,13 @@ def _reject(row: Rejected, rejected: list[Rejected] | None) -> None:
     rejected.append(row)
 
 
-def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[str]:
+def has_counts(path: Path) -> bool:
+    """Whether the first line of a file of targets has a second column: a count behind a tab."""
+    first = next(blocks(path), b"")
+    return any(b"\t" in line.strip() for line in lines(first)[:1])
+
+
+def _clean(line: bytes, columns: Mapping[str, Symbols | None], max_symbols: int) -> list[str]:
     """The cells of a row; raises ValueError for a bad one."""
     if len(line) >= LONGEST_LINE:
         raise ValueError(f"it has {LONGEST_LINE:,} bytes or more")
@@ -160,12 +168,16 @@ def _clean(line: bytes, columns: dict[str, Symbols], max_symbols: int) -> list[s
     return [_clean_cell(cell, name, kind, max_symbols) for cell, (name, kind) in sides]
 
 
-def _clean_cell(cell: str, name: str, kind: Symbols, max_symbols: int) -> str:
+def _clean_cell(cell: str, name: str, kind: Symbols | None, max_symbols: int) -> str:
     cell = cell.strip()
     if not cell:
         raise ValueError(f"the {name} is empty")
     if not cell.isprintable() and (control := CONTROL.search(cell)):
         raise ValueError(f"the {name} has the control character U+{ord(control[0]):04X}")
+    if kind is None:
+        if not COUNT.fullmatch(cell):
+            raise ValueError(f"the {name} is {shown(cell)}, but must be a whole number above 0")
+        return cell
     cell = one_spaced(cell)
     symbols = cell.count(" ") + 1 if kind is Symbols.SPACES else len(cell)
     if symbols > max_symbols:

@@ -9,7 +9,7 @@ from pipeline.config.params import Decoding, Order, load_params
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET
 from pipeline.errors import UserError
 from pipeline.hashing import digest_within
-from pipeline.reranking.features import FEATURES_FOLDER
+from pipeline.reranking.features import TO_PREDICT
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 
@@ -60,7 +60,7 @@ def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> N
     metadata.save(folder)
     if metadata.decoding.order is Order.RERANK:
         shutil.copyfile(group.reranker, folder / RERANKER)
-        shutil.copytree(FEATURES_FOLDER, folder / FEATURES)
+        shutil.copytree(TO_PREDICT, folder / FEATURES)
 
 
 def bundle_digest(folder: Path, order: Order) -> str:

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
 from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metadata
-from pipeline.reranking.features import FEATURES_FOLDER, FeatureExtractor, FeatureMatrix
+from pipeline.reranking.features import TO_PREDICT, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
 from pipeline.runs.groups import MAX_SYMBOLS, RerankMetadata, RunGroup
@@ -92,7 +92,7 @@ class Predictor:
         loaded only if that is rerank. model, features: those of the group, if they are loaded already.
         """
         metadata = group_metadata(group, order)
-        return cls._of(model or load_trained(group), metadata, features or FEATURES_FOLDER, group.reranker)
+        return cls._of(model or load_trained(group), metadata, features or TO_PREDICT, group.reranker)
 
     @classmethod
     def load(cls, folder: Path, order: Order | None = None) -> "Predictor":

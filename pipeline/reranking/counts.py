@@ -22,9 +22,14 @@ class Counts:
     counts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, strings: Fingerprints) -> "Counts":
-        """Count equal fingerprints."""
-        return cls(*np.unique(strings, return_counts=True))
+    def of(cls, strings: Fingerprints, times: NDArray[np.int64] | None = None) -> "Counts":
+        """Count equal fingerprints; `times` says how often each one occurs, None that each occurs once."""
+        if times is None:
+            return cls(*np.unique(strings, return_counts=True))
+        keys, places = np.unique(strings, return_inverse=True)
+        counts = np.zeros(len(keys), dtype=np.int64)
+        np.add.at(counts, places, times)
+        return cls(keys, counts)
 
     def __getitem__(self, wanted: Fingerprints) -> NDArray[np.int64]:
         """How often each of `wanted` occurs, int64 [len(wanted)]."""

@@ -1,14 +1,15 @@
 """Features of (source, candidate) beside the network's score, and candidates that the search did not write.
 
-All of it is learned from the training pairs and the unpaired targets, once, by the stage `features`. How much each
-feature counts is learned by `reranker` from dev.
+All of it is learned from pairs and unpaired targets, once, by the stage `features`. How much each feature counts is
+learned by `reranker` from dev, with features that know the training pairs alone; those to predict with know the pairs
+of dev as well.
 """
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from pipeline.data.alignment import same_symbols
+from pipeline.data.alignment import Alignment, align, same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet, load_alphabets, save_alphabets
+from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import DAMAGE, Integers, Reals, StringStore, load_arrays, save_arrays, spans
 from pipeline.errors import UserError
@@ -28,6 +30,7 @@ from pipeline.reranking.language_model import CharacterLanguageModel
 from pipeline.reranking.neighbours import Neighbourhood, comparable
 
 FEATURES_FOLDER = Path("models/features")
+TO_FIT, TO_PREDICT = FEATURES_FOLDER / "train", FEATURES_FOLDER / "train_and_dev"  # by the pairs that they know
 ARRAYS, FEATURES_METADATA = "features.npz", "features.json"
 FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
 DIGEST = "sha256"  # of metadata and files
@@ -105,29 +108,32 @@ class FeatureExtractor:
 
     @classmethod
     def learn(cls, prepared: Prepared, held_out: bool) -> "FeatureExtractor":
-        """Count, and learn language model and channel.
+        """Count, and learn language model and channel, from the training pairs and the unpaired targets.
 
         held_out: whether the list lacks the dev and test targets (`prepare.hold_out_targets`, or no list at all).
         """
-        sources, targets = prepared.train_sources, prepared.train_targets
-        source_keys, target_keys = fingerprints(sources), fingerprints(targets)
-        by_source: dict[str, Counter[str]] = {}
-        for example in prepared.train:
-            by_source.setdefault(example.source, Counter())[example.target] += 1
+        stores = prepared.train_sources, prepared.train_targets
+        counts = None if held_out else prepared.target_counts
         return cls(
             data=prepared.digest,
             source_alphabet=prepared.source_alphabet,
             target_alphabet=prepared.target_alphabet,
-            pairs=Counts.of(_paired(source_keys, target_keys)),
-            paired_sources=Counts.of(source_keys),
-            paired_targets=Counts.of(target_keys),
-            targets_of_source={source: [text for text, _ in row.most_common()] for source, row in by_source.items()},
-            length_ratio=float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
-            language_model=CharacterLanguageModel.learn(prepared.targets, len(prepared.target_alphabet)),
-            channel=Channel.learn(sources, targets, prepared.alignment),
-            listed=Counts.of(fingerprints(prepared.targets)[: 0 if held_out else None]),
+            language_model=CharacterLanguageModel.learn(
+                prepared.targets, len(prepared.target_alphabet), prepared.tempered_counts
+            ),
+            listed=Counts.of(np.zeros(0, np.uint64) if held_out else fingerprints(prepared.targets), counts),
             neighbourhood=None if held_out else Neighbourhood.of(prepared.targets, POOL),
+            **_of_pairs(prepared.train, *stores, prepared.alignment),
         )
+
+    def with_dev(self, prepared: Prepared) -> "FeatureExtractor":
+        """The same features from the pairs of train and dev together. Symbols that only dev has stay unknown."""
+        examples = [*prepared.train, *prepared.dev]
+        sources = StringStore.of([example.source for example in examples], self.source_alphabet)
+        targets = StringStore.of([example.target for example in examples], self.target_alphabet)
+        same = same_symbols(self.source_alphabet, self.target_alphabet)
+        alignment = align(sources, targets, same, len(self.source_alphabet))
+        return replace(self, **_of_pairs(examples, sources, targets, alignment))
 
     def save(self, folder: Path) -> None:
         """Write arrays and metadata into a folder; the same features give identical bytes."""
@@ -152,7 +158,7 @@ class FeatureExtractor:
         (folder / FEATURES_METADATA).write_text(text + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
-    def load(cls, folder: Path = FEATURES_FOLDER) -> "FeatureExtractor":
+    def load(cls, folder: Path = TO_PREDICT) -> "FeatureExtractor":
         """Read what `save` wrote; raises `UserError` where a file is missing or a bit of one has changed."""
         try:
             content = json.loads((folder / FEATURES_METADATA).read_bytes().decode())
@@ -258,6 +264,24 @@ class FeatureExtractor:
         scores = self.channel.log_probabilities(source_ids, targets)
         for rows, some in zip(near, np.split(scores, np.cumsum(sizes)[:-1]), strict=True):
             yield rows[np.argsort(-some, kind="stable")[:count]]
+
+
+def _of_pairs(
+    examples: Sequence[Example], sources: StringStore, targets: StringStore, alignment: Alignment
+) -> dict[str, Any]:
+    """What pairs say, by the names of the extractor's fields. sources, targets: of the examples, row-aligned."""
+    source_keys, target_keys = fingerprints(sources), fingerprints(targets)
+    by_source: dict[str, Counter[str]] = {}
+    for example in examples:
+        by_source.setdefault(example.source, Counter())[example.target] += 1
+    return {
+        "pairs": Counts.of(_paired(source_keys, target_keys)),
+        "paired_sources": Counts.of(source_keys),
+        "paired_targets": Counts.of(target_keys),
+        "targets_of_source": {source: [text for text, _ in row.most_common()] for source, row in by_source.items()},
+        "length_ratio": float(np.mean(_length_ratio(np.diff(sources.offsets), np.diff(targets.offsets)))),
+        "channel": Channel.learn(sources, targets, alignment),
+    }
 
 
 def _digest(content: Mapping[str, Any], folder: Path) -> str:

@@ -58,16 +58,19 @@ class CharacterLanguageModel:
     levels: tuple[Level, ...]
 
     @classmethod
-    def learn(cls, strings: StringStore, alphabet_size: int, order: int = ORDER) -> "CharacterLanguageModel":
+    def learn(
+        cls, strings: StringStore, alphabet_size: int, times: Integers | None = None, order: int = ORDER
+    ) -> "CharacterLanguageModel":
         """Count the n-grams of all rows, in parts: memory follows the number of different n-grams.
 
-        order: symbols of the longest n-gram; less where so many symbols of the alphabet do not fit one number.
+        times: how often each row counts, int64 [rows]; None counts each once. order: symbols of the longest n-gram;
+        less where so many symbols of the alphabet do not fit one number.
         """
         if len(strings) == 0:
             raise ValueError("a language model is learned from at least one string")
         while alphabet_size**order >= LARGEST_NGRAM:
             order -= 1
-        ngrams, counts = _count(strings, alphabet_size, order)
+        ngrams, counts = _count(strings, times, alphabet_size, order)
         levels = [Level.of_counts(ngrams, counts, alphabet_size)]
         for length in range(order - 1, 0, -1):
             ngrams, counts = _shorter(ngrams, counts, alphabet_size, length)
@@ -122,12 +125,15 @@ def _keys(stream: Integers, places: Integers, base: int, length: int) -> Integer
     return keys
 
 
-def _count(strings: StringStore, base: int, order: int) -> tuple[Integers, Integers]:
+def _count(strings: StringStore, times: Integers | None, base: int, order: int) -> tuple[Integers, Integers]:
     """Sorted n-grams of length `order` and their counts."""
     parts = []
     for start in range(0, len(strings), ROWS_AT_ONCE):
-        stream, _ = _stream(strings, np.arange(start, min(start + ROWS_AT_ONCE, len(strings))), order)
-        parts.append(np.unique(_keys(stream, np.flatnonzero(stream != START), base, order), return_counts=True))
+        rows = np.arange(start, min(start + ROWS_AT_ONCE, len(strings)))
+        stream, row = _stream(strings, rows, order)
+        written = np.flatnonzero(stream != START)
+        ngrams, places = np.unique(_keys(stream, written, base, order), return_inverse=True)
+        parts.append((ngrams, np.bincount(places, None if times is None else times[rows][row[written]])))
     ngrams, places = np.unique(np.concatenate([ngrams for ngrams, _ in parts]), return_inverse=True)
     counts = np.bincount(places, np.concatenate([counts for _, counts in parts]))
     return ngrams, counts.astype(np.int64)

@@ -6,7 +6,7 @@ from pipeline.config.params import Order, load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import explain_user_errors
 from pipeline.prediction.predictor import Predictor, each_model
-from pipeline.reranking.features import FeatureExtractor
+from pipeline.reranking.features import TO_FIT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
 from pipeline.stages import watched
@@ -20,7 +20,7 @@ def main() -> None:
     strategy = parser.parse_args().strategy
     params, prepared = load_params(), Prepared.open(PREPARED)
     metadata = RerankMetadata.of(strategy, params, prepared.digest)
-    features = FeatureExtractor.load() if params.decoding.order is Order.RERANK else None
+    features = FeatureExtractor.load(TO_FIT) if params.decoding.order is Order.RERANK else None
     groups = [group for group in (*single_runs(params), *ensembles(params)) if group.strategy == strategy]
     (RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
     for group, model in each_model(watched(groups, f"rerank {strategy}")):

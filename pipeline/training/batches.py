@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.store import Rows, StringStore
+from pipeline.data.store import Integers, Rows, StringStore
 
 Ids = NDArray[np.int32]
 Corruption = Callable[[Ids, np.random.Generator], Ids]  # int32 [B, T] -> int32 [B, S], both padded with 0
@@ -38,8 +38,9 @@ class Batch(NamedTuple):
 class BatchStream:
     """Batches of row-aligned sources and targets; for an autoencoder both are the same store.
 
+    times: how often each row comes in an epoch, int64 [rows]; None stands for once.
     corruption: applied to the sources of each batch, drawn anew every time; None leaves them as they are.
-    Epochs, each a new shuffle of all rows, follow each other without a gap, so every batch is full. A window of up to
+    Epochs, each a new shuffle of all these, follow each other without a gap, so every batch is full. A window of up to
     32 batches is sorted by length and cut, and its batches come in random order: a batch holds strings of similar
     length and little padding.
     """
@@ -49,6 +50,7 @@ class BatchStream:
     batch_size: int
     seed: int
     corruption: Corruption | None = None
+    times: Integers | None = None
 
     def __getitem__(self, k: int) -> Batch:
         """Batch number k of the stream, k >= 0."""
@@ -66,7 +68,16 @@ class BatchStream:
     @cached_property
     def _window_size(self) -> int:
         # No window longer than an epoch: sorting would bring the repetitions of a row into one batch.
-        return int(np.clip(len(self.sources) // self.batch_size, 1, WINDOW))
+        return int(np.clip(self._epoch_size // self.batch_size, 1, WINDOW))
+
+    @cached_property
+    def _ends(self) -> Integers:
+        """Where the repetitions of each row end, in an epoch that is not shuffled."""
+        return np.cumsum(np.ones(0, np.int64) if self.times is None else self.times)
+
+    @property
+    def _epoch_size(self) -> int:
+        return len(self.sources) if self.times is None else int(self._ends[-1])
 
     @cached_property
     def _window(self) -> Callable[[int], Rows]:
@@ -76,11 +87,13 @@ class BatchStream:
     def _sorted_window(self, window: int) -> Rows:
         count = self._window_size * self.batch_size
         # The positions of a window in the endless sequence of shuffled epochs.
-        epochs, places = np.divmod(np.arange(window * count, (window + 1) * count), len(self.sources))
+        epochs, places = np.divmod(np.arange(window * count, (window + 1) * count), self._epoch_size)
         rows = np.empty(count, dtype=np.int64)
         for epoch in np.unique(epochs):
             inside = epochs == epoch
-            rows[inside] = permute(places[inside], len(self.sources), (self.seed, int(epoch)))
+            rows[inside] = permute(places[inside], self._epoch_size, (self.seed, int(epoch)))
+        if self.times is not None:
+            rows = np.searchsorted(self._ends, rows, side="right")
         by_length = np.argsort(self.sources.lengths(rows) + self.targets.lengths(rows), kind="stable")
         order = np.random.default_rng((self.seed, ORDER_STREAM, window)).permutation(self._window_size)
         return rows[by_length].reshape(self._window_size, self.batch_size)[order]

@@ -240,12 +240,14 @@ SYNTHETIC_SEED = 2**31
 def streams(phase: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
     """The batches of each task of a phase; pairs come in the same order in every strategy."""
     unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
+    times = prepared.tempered_counts
     by_task: dict[Task, BatchStream] = {}
     for task in set(phase.tasks):
         if task is Task.AUTOENCODE:
-            by_task[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params))
+            by_task[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params), times)
         elif task is Task.SYNTHETIC:
-            by_task[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, learned_noise(prepared).sample)
+            made_up = learned_noise(prepared).sample
+            by_task[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, made_up, times)
         else:
             by_task[task] = BatchStream(prepared.train_sources, prepared.train_targets, size, seed)
     return by_task

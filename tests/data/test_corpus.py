@@ -20,8 +20,8 @@ from pipeline.data.corpus import (
     Corpus,
     Rejected,
     draw,
-    hold_out,
     linked_examples,
+    not_held_out,
     read_corpus,
     read_pairs,
     read_targets,
@@ -39,6 +39,10 @@ def prepare(**changes: Any) -> Prepare:
         "on_bad_row": "error", "strict": False, "max_symbols": 20, "seed": 0,
     }  # fmt: skip
     return Prepare(**values | changes)
+
+
+def targets_in(path: Path, kind: Symbols, max_symbols: int, rejected: list[Rejected] | None = None) -> list[str]:
+    return list(read_targets(path, kind, max_symbols, rejected)[0])
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ def test_only_a_line_feed_ends_a_row(tmp_path: Path) -> None:
 def test_packed_files_are_read_by_their_name(tmp_path: Path) -> None:
     path = tmp_path / "targets.txt.gz"
     path.write_bytes(gzip.compress("beseda\nčas\n".encode()))
-    assert read_targets(path, CHARACTERS, 20) == ["beseda", "čas"]
+    assert targets_in(path, CHARACTERS, 20) == ["beseda", "čas"]
 
 
 @pytest.mark.parametrize(
@@ -184,12 +188,12 @@ def test_what_would_garble_a_message_is_escaped_in_it(tmp_path: Path) -> None:
 def test_a_target_list_takes_no_columns(tmp_path: Path) -> None:
     (tmp_path / "targets.txt").write_text("a\na\tb\n")
     with pytest.raises(UserError, match=r"targets\.txt, line 2: 2 tab-separated columns instead of 1 \(target\)"):
-        read_targets(tmp_path / "targets.txt", CHARACTERS, 20)
+        targets_in(tmp_path / "targets.txt", CHARACTERS, 20)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.tsv does not exist"):
-        read_targets(tmp_path / "nowhere.tsv", CHARACTERS, 20)
+        targets_in(tmp_path / "nowhere.tsv", CHARACTERS, 20)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +204,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_damaged_packed_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "targets.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"targets\.gz cannot be read"):
-        read_targets(tmp_path / "targets.gz", CHARACTERS, 20)
+        targets_in(tmp_path / "targets.gz", CHARACTERS, 20)
 
 
 def test_where_a_packed_file_breaks_off_is_told(tmp_path: Path) -> None:
     content = "".join(f"{number}\n" for number in range(100_000)).encode()
     (tmp_path / "targets.gz").write_bytes(gzip.compress(content)[:-1000])
     with pytest.raises(UserError, match=r"targets\.gz cannot be read beyond line \d+,\d+: Compressed file ended"):
-        read_targets(tmp_path / "targets.gz", CHARACTERS, 20)
+        targets_in(tmp_path / "targets.gz", CHARACTERS, 20)
 
 
 @pytest.mark.parametrize("unit", [b"\0" * 2**16, b"word\n" * 2**14])
@@ -217,7 +221,7 @@ def test_a_small_packed_file_that_unpacks_without_end_is_not_read_to_its_end(
     monkeypatch.setattr(raw_files, "FREELY_UNPACKED", 2**20)
     (tmp_path / "targets.gz").write_bytes(gzip.compress(unit) * 100)
     with pytest.raises(UserError, match=r"targets\.gz cannot be read.* it unpacks to more than 200 times its size"):
-        read_targets(tmp_path / "targets.gz", CHARACTERS, 20, [])
+        targets_in(tmp_path / "targets.gz", CHARACTERS, 20, [])
 
 
 @given(
@@ -230,7 +234,7 @@ def test_whatever_the_bytes_each_line_is_a_row_or_rejected_with_its_number(
     path.write_bytes(content)
     rejected: list[Rejected] = []
     try:
-        rows = read_targets(path, kind, 20, rejected)
+        rows = targets_in(path, kind, 20, rejected)
     except UserError:
         assume(False)  # the first bytes of a file of another kind
     lines = content.count(b"\n") + (not content.endswith(b"\n") and content != b"")
@@ -253,12 +257,12 @@ def test_a_list_of_targets_is_read_as_each_of_its_lines_alone(
     for number, line in enumerate(lines, start=1):
         alone.write_bytes(line.encode() + b"\n")
         bad: list[Rejected] = []
-        rows += read_targets(alone, kind, 4, bad)
+        rows += targets_in(alone, kind, 4, bad)
         rejected += [replace(row, file=whole.as_posix(), line=number) for row in bad]
     found: list[Rejected] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(raw_files, "BYTES_AT_ONCE", bytes_at_once)
-        assert read_targets(whole, kind, 4, found) == rows
+        assert targets_in(whole, kind, 4, found) == rows
     assert found == rejected
 
 
@@ -416,9 +420,33 @@ def test_dev_and_test_targets_are_held_out_of_the_unpaired_ones(raw: Path) -> No
     assert (len(kept.targets), kept.held_out) == (21, 0)
 
 
+def test_targets_keep_their_counts_when_some_are_left_out(raw: Path) -> None:
+    counted = [f"{letter}\t{place + 1}" for place, letter in enumerate("abcdefghijxyz")]
+    corpus = read_corpus(files(raw, TEN_PAIRS, counted), prepare(dev=2, test=2, targets=5))
+    assert corpus.target_counts is not None
+    expected = ["abcdefghijxyz".index(target) + 1 for target in corpus.targets]
+    assert corpus.target_counts.tolist() == expected
+    assert len(expected) == 5
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "1.5", "many", "1,000", "", "9" * 19])
+def test_a_count_is_a_whole_number_above_0(tmp_path: Path, count: str) -> None:
+    (tmp_path / "targets.tsv").write_text(f"a\t12\nb\t{count}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"targets.tsv, line 2: the count is .*(must be a whole number above 0|empty)"):
+        read_targets(tmp_path / "targets.tsv", CHARACTERS, 20)
+
+
+def test_a_list_has_counts_in_all_lines_or_in_none(tmp_path: Path) -> None:
+    (tmp_path / "some.tsv").write_text("a\t12\nb\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 2: 1 tab-separated columns instead of 2 \(target, count\)"):
+        read_targets(tmp_path / "some.tsv", CHARACTERS, 20)
+    (tmp_path / "none.txt").write_text("a\nb\n", encoding="utf-8")
+    assert read_targets(tmp_path / "none.txt", CHARACTERS, 20)[1] is None
+
+
 def test_every_accepted_spelling_is_held_out() -> None:
     held_out_for = [Example("R AY T", "right", ("rite", "write"))]
-    assert list(hold_out(["right", "write", "wrong"], held_out_for)) == ["wrong"]
+    assert not_held_out(["right", "write", "wrong"], held_out_for).tolist() == [False, False, True]
 
 
 def test_skipped_rows_of_all_files_are_counted(raw: Path) -> None:

@@ -25,7 +25,7 @@ def store(*strings: str) -> StringStore:
 
 
 def learned(*strings: str, order: int = 3) -> CharacterLanguageModel:
-    return CharacterLanguageModel.learn(store(*strings), len(ABC), order)
+    return CharacterLanguageModel.learn(store(*strings), len(ABC), order=order)
 
 
 def next_symbol(model: CharacterLanguageModel, prefix: Sequence[int] | Ids) -> NDArray[np.float64]:
@@ -86,12 +86,20 @@ def test_repeated_strings_are_likelier() -> None:
     assert many > few
 
 
+def test_a_row_that_counts_thrice_is_as_good_as_three_rows() -> None:
+    strings, times = store("abc", "cab", "b"), np.array([3, 1, 2])
+    repeated = learned(*["abc"] * 3, "cab", *["b"] * 2)
+    weighted = CharacterLanguageModel.learn(strings, len(ABC), times, order=3)
+    asked = store("abc", "cab", "b", "ca", "")
+    np.testing.assert_array_equal(weighted.log_probabilities(asked), repeated.log_probabilities(asked))
+
+
 def test_counting_and_scoring_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     strings = store(*("".join(rng.choice(list("abc"), rng.integers(0, 7))) for _ in range(50)))
-    whole = CharacterLanguageModel.learn(strings, len(ABC), 4).log_probabilities(strings)
+    whole = CharacterLanguageModel.learn(strings, len(ABC), order=4).log_probabilities(strings)
     monkeypatch.setattr(language_model, "ROWS_AT_ONCE", 7)
-    model = CharacterLanguageModel.learn(strings, len(ABC), 4)
+    model = CharacterLanguageModel.learn(strings, len(ABC), order=4)
     np.testing.assert_allclose(model.log_probabilities(strings), whole)
 
 
@@ -104,7 +112,7 @@ def test_longer_contexts_predict_held_out_strings_better() -> None:
 
 def test_an_alphabet_too_large_for_the_order_gets_a_lower_one() -> None:
     strings = StringStore(np.array([5, 60_000, 7], dtype=np.uint16), np.array([0, 2, 3]))
-    model = CharacterLanguageModel.learn(strings, 2**16, 6)
+    model = CharacterLanguageModel.learn(strings, 2**16, order=6)
     assert len(model.levels) == 3
     assert np.isfinite(model.log_probabilities(strings)).all()
 
