@@ -2,8 +2,9 @@
 
 suite.yaml has `source_symbols` and `target_symbols` (characters or spaces), `rows` (types, a row for each word, or
 running_text), and perhaps `train`, the files of training pairs by size, and `targets`, the file of unpaired targets,
-each perhaps with its count behind a tab. Without `train`, fold k of size n is lines k n to (k + 1) n of train.tsv;
-without `targets`, the targets of the training pairs are the unpaired ones. Files may be .gz.
+each perhaps with its count behind a tab. Without `train`, fold k of size n is lines k n to (k + 1) n of train.tsv, and
+the sources of the other lines are the unpaired ones; without `targets`, the targets of the training pairs are the
+unpaired targets. Files may be .gz.
 """
 
 from collections.abc import Collection
@@ -25,6 +26,7 @@ from pipeline.data.store import Integers
 from pipeline.errors import UserError
 
 MAX_SYMBOLS = 1000  # of a word; a longer one is an error
+MOST_SOURCES = 50_000  # unpaired lines
 PASSAGE = 100  # tokens of running text that are resampled together, because they depend on each other
 
 
@@ -72,7 +74,9 @@ class Suite:
             )
         dev, test = (self._pairs(cell, name) for name in ("dev.tsv", "test.tsv"))
         targets, counts = self._targets(cell) if self.facts.targets else ([pair.target for pair in block], None)
-        corpus = Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus, counts)
+        others = [] if file else train[: cell.fold * cell.size] + train[(cell.fold + 1) * cell.size :]
+        unpaired = [pair.source for pair in others[:MOST_SOURCES]]
+        corpus = Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus, counts, unpaired)
         write_prepared(folder, corpus, self.facts.source_symbols, self.facts.target_symbols)
         return Prepared.open(folder)
 

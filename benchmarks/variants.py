@@ -18,9 +18,13 @@ from pipeline.evaluation.evaluate import IDENTITY, LOOKUP, identity, lookup
 from pipeline.hashing import joined
 from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.pseudo import sources_to_predict, write_pseudo_pairs
 from pipeline.reranking.features import FeatureExtractor
 from pipeline.runs import folders
 from pipeline.training.trainer import run_training
+
+SINGLE, BEST = "single", "best"
+MEMBERS, TEACHERS = 5, 3  # networks of `best`, and of a teacher
 
 Predict = Callable[[Sequence[str]], list[str]]  # from sources to predictions
 
@@ -31,10 +35,11 @@ ALTERNATING = {"strategies.tandem.tasks": ["paired", "autoencode"]}
 ONLY_PAIRS = {"strategies.two_stage.tasks": ["paired"]}
 # The last step trains the decoder, as every strategy has such a step.
 FROZEN = {"strategies.two_stage.frozen_steps": 999, "strategies.two_stage.steps": 1}
+TAUGHT = {"tasks": ["paired", "synthetic", "pseudo"], "steps": 1000, "teacher": "augmented"}
 # Further names: a strategy, and the parameters in which it differs from its entry in params.yaml and from `DEFAULTS`.
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "single": ("tandem", {}),
-    "best": ("tandem", {"decoding.ensemble": True}),
+    # A second round: a strategy that learns from what the seeds of `augmented` predict together.
+    "taught": ("taught", {"strategies.taught": TAUGHT}),
     # What each part buys.
     "supervised_greedy": ("supervised", GREEDY),
     "two_stage_pairs": ("two_stage", ONLY_PAIRS),
@@ -50,13 +55,26 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def of_variant(name: str, params: Params) -> tuple[str, Params]:
-    """The strategy of a name and the parameters to train and predict with; raises `UserError` for an unknown name."""
-    strategy, changes = VARIANTS.get(name, (name, {}))
-    if strategy not in (IDENTITY, LOOKUP, *params.strategies):
+def of_variant(name: str, params: Params, prepared: Prepared | None = None) -> tuple[str, Params]:
+    """The strategy of a name and the parameters to train and predict with; raises `UserError` for an unknown name.
+
+    prepared: the data, by which `single` and `best` take the strategy that docs/results.md recommends for such data.
+    """
+    strategy = recommended(prepared) if name in (SINGLE, BEST) else name
+    strategy, changes = VARIANTS.get(strategy, (strategy, {}))
+    if name == BEST:
+        changes = {**changes, "decoding.ensemble": True, "seeds": list(range(MEMBERS))}
+    if strategy not in (IDENTITY, LOOKUP, *params.strategies) and f"strategies.{strategy}" not in changes:
         known = ", ".join([IDENTITY, LOOKUP, *params.strategies, *VARIANTS])
         raise UserError(f"params.yaml has no strategy {strategy}, which {name} needs; there are {known}")
     return strategy, changed(params, {**DEFAULTS, **changes})
+
+
+def recommended(prepared: Prepared | None) -> str:
+    """The strategy or variant for data with a target list, with unpaired sources as well, or without either."""
+    if prepared is None or prepared.has_list:
+        return "taught" if prepared and prepared.sources else "augmented"
+    return "supervised"
 
 
 def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tuple[pd.DataFrame, float]:
@@ -64,20 +82,20 @@ def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tupl
 
     Columns as `scored` makes them, and `split`. Networks in `models` that were trained alike are not trained again.
     """
-    strategy, params = of_variant(name, params)
-    runs: list[tuple[Path, float]] = []
+    strategy, params = of_variant(name, params, prepared)
+    seconds, started = 0.0, time.perf_counter()
+    on_dev = on_test = _control(strategy, prepared)
     if strategy not in (IDENTITY, LOOKUP):
-        models /= joined(*map(str, folders.run_parameters(strategy, params).items()))
         seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
-        runs = [_train(strategy, params, prepared, seed, models) for seed in seeds]
-    started = time.perf_counter()
-    on_dev, on_test = _predictors(strategy, params, prepared, [folder for folder, _ in runs])
+        runs, seconds = _train(strategy, params, prepared, seeds, models)
+        started = time.perf_counter()
+        on_dev, on_test = map(_first, _predictors(params, prepared, runs))
     splits, kind = {"dev": (on_dev, prepared.dev), "test": (on_test, prepared.test)}, prepared.target_alphabet.kind
     tables = [
         scored(examples, predict([example.source for example in examples]), kind).assign(split=split)
         for split, (predict, examples) in splits.items()
     ]
-    return pd.concat(tables), sum(seconds for _, seconds in runs) + time.perf_counter() - started
+    return pd.concat(tables), seconds + time.perf_counter() - started
 
 
 def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbols) -> pd.DataFrame:
@@ -88,30 +106,44 @@ def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbol
     return words.join(scoring.score(predictions, targets, [{target} for target in targets], kind))
 
 
-def _predictors(strategy: str, params: Params, prepared: Prepared, runs: Sequence[Path]) -> tuple[Predict, Predict]:
-    """What predicts dev, and what predicts test, which may know the pairs of dev."""
-    if strategy in (IDENTITY, LOOKUP):
-        alphabets = prepared.source_alphabet, prepared.target_alphabet
-        if strategy == IDENTITY:
-            return (lambda sources: identity(sources, *alphabets),) * 2
-        return (lambda sources: lookup(prepared.train, sources, *alphabets),) * 2
+def _control(name: str, prepared: Prepared) -> Predict:
+    alphabets = prepared.source_alphabet, prepared.target_alphabet
+    if name == IDENTITY:
+        return lambda sources: identity(sources, *alphabets)
+    return lambda sources: lookup(prepared.train, sources, *alphabets)
+
+
+def _predictors(params: Params, prepared: Prepared, runs: Sequence[Path]) -> tuple[Predictor, Predictor]:
+    """What predicts dev, and what predicts all else, whose features know the pairs of dev."""
     reranks = params.decoding.order is Order.RERANK
     features = FeatureExtractor.learn(prepared, held_out=not prepared.has_list) if reranks else None
     fitted = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
-    final = replace(fitted, features=features and features.with_dev(prepared))
-
-    def first_by(predictor: Predictor) -> Predict:
-        return lambda sources: [row[0].text for row in predictor.predict(sources)]
-
-    return first_by(fitted), first_by(final)
+    return fitted, replace(fitted, features=features and features.with_dev(prepared))
 
 
-def _train(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path) -> tuple[Path, float]:
-    """Train a network if it is missing; its run folder, and the seconds of training in it."""
+def _first(predictor: Predictor) -> Predict:
+    return lambda sources: [row[0].text for row in predictor.predict(sources)]
+
+
+def _train(
+    strategy: str, params: Params, prepared: Prepared, seeds: Sequence[int], models: Path
+) -> tuple[list[Path], float]:
+    """Train networks that are missing, those of a teacher too; their run folders, and the seconds that all took."""
+    folder, settings = models / joined(*map(str, folders.run_parameters(strategy, params).items())), params.strategies
+    pseudo, seconds = folders.pseudo_file(strategy, folder), 0.0
+    if teacher := settings[strategy].teacher:
+        teachers, seconds = _train(teacher, params, prepared, params.seeds[:TEACHERS], models)
+        if not pseudo.exists():
+            started = time.perf_counter()
+            _, predictor = _predictors(params, prepared, teachers)
+            write_pseudo_pairs(pseudo, predictor, sources_to_predict(prepared, 0), settings[strategy].confidence)
+            seconds += time.perf_counter() - started
     names = [*([folders.PRETRAIN] if folders.starts_pretrained(strategy, params) else []), strategy]
-    for name in names:
-        key = folders.training_key(name, params, prepared.digest, seed, models)
-        if not folders.is_finished(name, seed, key, models):
-            for _ in run_training(name, params, prepared, seed, models):
-                pass
-    return folders.run_folder(strategy, seed, models), sum(folders.load_seconds(name, seed, models) for name in names)
+    for seed in seeds:
+        for name in names:
+            key = folders.training_key(name, params, prepared.digest, seed, folder)
+            if not folders.is_finished(name, seed, key, folder):
+                for _ in run_training(name, params, prepared, seed, folder):
+                    pass
+            seconds += folders.load_seconds(name, seed, folder)
+    return [folders.run_folder(strategy, seed, folder) for seed in seeds], seconds

@@ -16,7 +16,7 @@ from pipeline.config.options import Symbols
 from pipeline.data.prepared import PREPARED
 from pipeline.errors import UserError
 from pipeline.prediction.sources import targets_among
-from pipeline.reranking.features import FEATURES_FOLDER
+from pipeline.reranking.features import TO_PREDICT
 from pipeline.runs.groups import RERANKERS
 from tests.conftest import PROJECT, Call, Called
 from tests.support.small_project import make_project
@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with trained runs alone."""
     folder = tmp_path_factory.mktemp("project")
     make_project(folder)
-    for left in (RERANKERS, FEATURES_FOLDER, PREPARED):
+    for left in (RERANKERS, TO_PREDICT, PREPARED):
         shutil.rmtree(folder / left)
     return folder
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
-from pipeline.reranking.features import ARRAYS, FEATURES_FOLDER, FEATURES_METADATA, FeatureExtractor
+from pipeline.reranking.features import ARRAYS, FEATURES_METADATA, TO_PREDICT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import RunMetadata, load_history, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata
@@ -45,8 +45,8 @@ def readers(project: Path, trained: TrainedModel | None = None) -> dict[Path, Ca
         RUN / "run.json": lambda: RunMetadata.load(project / RUN),
         RUN / "history.csv": lambda: load_history(project / RUN),
         RERANKERS / "tandem" / "metadata.json": lambda: RerankMetadata.load(project / RERANKERS / "tandem"),
-        FEATURES_FOLDER / ARRAYS: lambda: FeatureExtractor.load(project / FEATURES_FOLDER),
-        FEATURES_FOLDER / FEATURES_METADATA: lambda: FeatureExtractor.load(project / FEATURES_FOLDER),
+        TO_PREDICT / ARRAYS: lambda: FeatureExtractor.load(project / TO_PREDICT),
+        TO_PREDICT / FEATURES_METADATA: lambda: FeatureExtractor.load(project / TO_PREDICT),
         RUNS[-1].reranker: lambda: Reranker.load(project / RUNS[-1].reranker),
     }
 

@@ -35,7 +35,19 @@ T = TypeVar("T")
 
 # Names of stages, of folders in models/ and of sections in metrics.json that are not strategies.
 RESERVED = (
-    *("pretrain", "rerank", "features", "matcher", "timings", "prepare", "evaluate", "report", "publish", "own"),
+    *(
+        "pretrain",
+        "pseudo",
+        "rerank",
+        "features",
+        "matcher",
+        "timings",
+        "prepare",
+        "evaluate",
+        "report",
+        "publish",
+        "own",
+    ),
     *("ensembles", "controls", "comparisons", "ingredients", "verdict", "lookup", "identity", "step"),
 )
 
@@ -66,7 +78,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 Neighbours = Annotated[int, Field(ge=0, le=1000)]
-TaskName = Literal["paired", "autoencode", "synthetic"]
+TaskName = Literal["paired", "autoencode", "synthetic", "pseudo"]
 
 # Rules between the values of fields.
 not_reserved = unless(lambda name, _: name in RESERVED, "the project uses this name for something else")
@@ -99,6 +111,14 @@ has_negatives = unless(lambda candidates, given: candidates == given["neighbours
 one_on_gpu = unless(
     lambda workers, given: workers > 1 and given["device"] == "gpu", "must be 1 with training.device: gpu"
 )
+taught = unless(
+    lambda teacher, given: ("pseudo" in (given["tasks"] or ())) != (teacher is not None),
+    "must name a strategy if `pseudo` is among the tasks, and only then",
+)
+knows_teachers = unless(
+    lambda strategies, _: any(one.teacher not in (None, *strategies) for one in strategies.values()),
+    "has a teacher that is none of them",
+)
 all_different = unless(lambda seeds, _: len(set(seeds)) < len(seeds), "must not list a seed twice")
 
 
@@ -109,6 +129,7 @@ class Data:
     source: Literal["cmudict", "files"]
     pairs: Annotated[OptionalFile, needed]
     targets: OptionalFile
+    sources: OptionalFile
     dev: OptionalFile
     test: OptionalFile
     rows: Annotated[Rows, of_words]
@@ -124,6 +145,7 @@ class Prepare:
     dev: Count
     test: Count
     targets: Count | None
+    sources: Count | None
     hold_out_targets: bool
     on_bad_row: Literal["error", "skip"]
     strict: bool
@@ -191,7 +213,8 @@ class Strategy:
     """An entry of `strategies`: how to train a predictor, phase by phase.
 
     Phases: `frozen_steps` on pairs that change encoder A alone (towards `objective`); `steps` steps, each one batch of
-    every task in `tasks`; `finetune_steps` on pairs alone. A step is one batch of pairs.
+    every task in `tasks`; `finetune_steps` on pairs alone. A step is one batch of pairs. Pairs of task `pseudo` are
+    predictions of which `teacher`, another strategy, is as sure as `confidence`.
     """
 
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1, max_length=100), has_paired]
@@ -199,6 +222,8 @@ class Strategy:
     start: Literal["scratch", "pretrained"] = "scratch"
     frozen_steps: Annotated[CountOrZero, pretrained] = 0
     objective: Annotated[Literal["embedding", "frozen_decoder"], has_vector] = "frozen_decoder"
+    teacher: Annotated[str | None, Field(validate_default=True), taught] = None
+    confidence: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     finetune_steps: CountOrZero = 0
 
     @property
@@ -213,7 +238,7 @@ class Strategy:
 
     @property
     def ingredients(self) -> frozenset[str]:
-        """What the strategy learns from besides pairs: a subset of `synthetic`, `autoencode` and `pretrained`."""
+        """What the strategy learns from besides pairs: a subset of `evaluation.comparison.INGREDIENTS`."""
         return frozenset({*self.tasks, self.start}) - {"paired", "scratch"}
 
 
@@ -284,6 +309,7 @@ class Params:
     strategies: Annotated[
         dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$"), not_reserved], Strategy],
         Field(min_length=1, max_length=12, description="a section of 1 to 12 strategies, each with tasks and steps"),
+        knows_teachers,
     ]
     decoding: Decoding
     matcher: Matcher

@@ -28,7 +28,7 @@ from pipeline.errors import UserError
 T = TypeVar("T")
 Splits = dict[str, list[Example]]  # train, dev and test by name
 
-WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM = range(3)  # independent random streams of prepare.seed
+WORDS_STREAM, PAIRS_STREAM, TARGETS_STREAM, SOURCES_STREAM = range(4)  # independent random streams of prepare.seed
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Corpus:
     rejected: Sequence[Rejected] | None  # skipped rows; None if bad rows are errors
     origin: str  # "files", or the dictionary and its version
     target_counts: Integers | None = None  # how often each unpaired target occurs in text, int64
+    sources: Collection[str] = ()  # unpaired
     ambiguous_sources: int = 0  # with several targets
     duplicate_rows: int = 0  # of files of pairs: such as repeat one before them
     notes: Sequence[str] = ()  # what looks wrong in the files
@@ -98,6 +99,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         rejected=rejected,
         origin=origin,
         target_counts=counts,
+        sources=_read_sources(data, prepare, rejected),
         ambiguous_sources=ambiguous,
         duplicate_rows=duplicates,
         notes=notes,
@@ -227,6 +229,17 @@ def _read_files(
         return files, None, None
     targets, counts = read_targets(targets_file, data.target_symbols, prepare.max_symbols, rejected)
     return files, _some(targets, targets_file, rejected), counts
+
+
+def _read_sources(data: Data, prepare: Prepare, rejected: list[Rejected] | None) -> Collection[str]:
+    if data.sources is None:
+        return ()
+    rows = read_rows(data.sources, {"source": data.source_symbols}, prepare.max_symbols, rejected)
+    sources = _some(PackedStrings.of(chain.from_iterable(rows)), data.sources, rejected)
+    if prepare.sources is None:
+        return sources
+    seed = [prepare.seed, SOURCES_STREAM]
+    return list(compress(sources, _drawn(len(sources), prepare.sources, seed, "prepare.sources", "unpaired sources")))
 
 
 def _some(rows: T, path: Path, rejected: Sequence[Rejected] | None) -> T:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # whatever reads prepared data does not depend on the code th
 
 PREPARED = Path("data/prepared")
 
-TRAIN, DEV, TEST, TARGETS = "train.tsv", "dev.tsv", "test.tsv", "targets.txt"
+TRAIN, DEV, TEST, TARGETS, SOURCES = "train.tsv", "dev.tsv", "test.tsv", "targets.txt", "sources.txt"
 COUNTS = "target_counts.npy"  # of no rows if the targets have none
 REJECTED = "rejected.tsv"
 ALIGNMENT = "alignment.npz"
@@ -51,6 +51,7 @@ def write_prepared(folder: Path, corpus: "Corpus", source_kind: Symbols, target_
     for name, examples in ((TRAIN, corpus.train), (DEV, corpus.dev), (TEST, corpus.test)):
         _write_lines(folder / name, ("\t".join((row.source, row.target, *row.also)) for row in examples))
     _write_lines(folder / TARGETS, corpus.targets)
+    _write_lines(folder / SOURCES, corpus.sources)
     train_sources, train_targets = StringStore.of(sources, source_alphabet), StringStore.of(targets, target_alphabet)
     train_sources.save(folder / TRAIN_SOURCES)
     train_targets.save(folder / TRAIN_TARGETS)
@@ -101,17 +102,23 @@ class Prepared:
     @cached_property
     def train(self) -> tuple[Example, ...]:
         """The training pairs."""
-        return _read_examples(self.folder / TRAIN)
+        return read_examples(self.folder / TRAIN)
 
     @cached_property
     def dev(self) -> tuple[Example, ...]:
         """The development examples, which decide early stopping."""
-        return _read_examples(self.folder / DEV)
+        return read_examples(self.folder / DEV)
 
     @cached_property
     def test(self) -> tuple[Example, ...]:
         """The test examples, which compare strategies."""
-        return _read_examples(self.folder / TEST)
+        return read_examples(self.folder / TEST)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The unpaired sources. No training depends on them before a teacher has predicted their targets."""
+        with _reading(self.folder / SOURCES):
+            return tuple((self.folder / SOURCES).read_bytes().decode().split("\n")[:-1])
 
     @cached_property
     def target_counts(self) -> Integers | None:
@@ -177,7 +184,8 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def _read_examples(path: Path) -> tuple[Example, ...]:
+def read_examples(path: Path) -> tuple[Example, ...]:
+    """The rows of a TSV: source, target, and others that are right as well; raises `UserError` for anything else."""
     examples = []
     with _reading(path):
         # Rows end at a line feed alone: str.splitlines would also end them at characters such as U+2028.

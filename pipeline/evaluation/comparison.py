@@ -18,7 +18,7 @@ from pipeline.evaluation.metrics import Resampling, expected_calibration_error, 
 from pipeline.evaluation.results import Metrics, difference
 
 BUCKETS = 5  # of source lengths
-INGREDIENTS = ("synthetic", "autoencode", "pretrained")
+INGREDIENTS = ("synthetic", "autoencode", "pretrained", "pseudo")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +151,9 @@ def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> 
     The focus is the last strategy that has a rival with other ingredients, or else any rival, or else the last one.
     """
     ingredients = {name: strategy.ingredients for name, strategy in settings.items()}
-    # Whether each learns from made-up pairs, and whether from unpaired targets by copying them.
+    # Whether each learns from made-up pairs, from predictions, and from unpaired targets by copying them.
     materials = {
-        name: ("synthetic" in used, not used.isdisjoint(("autoencode", "pretrained")))
+        name: ("synthetic" in used, "pseudo" in used, not used.isdisjoint(("autoencode", "pretrained")))
         for name, used in ingredients.items()
     }
     rivals = {

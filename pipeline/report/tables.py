@@ -20,7 +20,12 @@ if TYPE_CHECKING:  # the verdict is quick to import
 
 ABSENT = "–"
 NOTHING = "\N{EMPTY SET}"
-BOUGHT = {"synthetic": "made-up pairs", "autoencode": "autoencoding", "pretrained": "the pretrained decoder"}
+BOUGHT = {
+    "synthetic": "made-up pairs",
+    "autoencode": "autoencoding",
+    "pretrained": "the pretrained decoder",
+    "pseudo": "predictions as pairs",
+}
 
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
 # What looks like an address would become a link.

@@ -2,6 +2,7 @@
 
     models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
     models/timings/STRATEGY/SEED/  timings.csv, environment.json, key.txt: what may differ where results are identical
+    models/pseudo/STRATEGY/        pairs.tsv, if the strategy learns from predictions of another one
 
 Strategies are known by name. `pretrain` is not a strategy: it is the autoencoder that some strategies start from.
 """
@@ -20,7 +21,7 @@ from pipeline.errors import UserError
 from pipeline.graph import code_digest
 from pipeline.hashing import digest_within, joined
 
-PRETRAIN = "pretrain"
+PRETRAIN, PSEUDO = "pretrain", "pseudo"
 MODELS = Path("models")
 HISTORY = "history.csv"  # a row per evaluation on the development data
 TIMINGS = "timings.csv"  # for the same evaluations: seconds, processor and memory
@@ -46,6 +47,11 @@ def timings_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
     return models / "timings" / strategy / str(seed)
 
 
+def pseudo_file(strategy: str, models: Path = MODELS) -> Path:
+    """The file of the pseudo-pairs of a strategy, source and target in each row."""
+    return models / PSEUDO / strategy / "pairs.tsv"
+
+
 def starts_pretrained(strategy: str, params: Params) -> bool:
     """Whether a strategy starts from the autoencoder of stage `pretrain`; that one itself does not."""
     return strategy != PRETRAIN and params.strategies[strategy].is_pretrained
@@ -69,6 +75,8 @@ def training_key(strategy: str, params: Params, data: str, seed: int, models: Pa
     parts = [strategy, str(seed), data, json.dumps(rest), code_digest(TRAINER)]
     if starts_pretrained(strategy, params):
         parts.append(content_digest(run_folder(PRETRAIN, seed, models)))
+    if strategy != PRETRAIN and params.strategies[strategy].teacher:
+        parts.append(content_digest(pseudo_file(strategy, models).parent))
     return joined(*parts, *map(version, COMPUTING))
 
 

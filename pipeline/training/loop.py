@@ -262,6 +262,7 @@ class TrainingSteps(Steps):
         self.compiled = {
             Task.PAIRED: paired,
             Task.SYNTHETIC: paired,
+            Task.PSEUDO: paired,
             Task.AUTOENCODE: self._step(partial(_cross_entropy, network.autoencoder), encoder_b + decoder),
             Task.EMBEDDING: self._step(self._embedding_loss, encoder_a, of_strings=True),
             Task.FROZEN_DECODER: self._step(paired_loss, encoder_a),

@@ -6,6 +6,7 @@ Both are pure functions of ids and a random generator. How pairs are aligned is 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pandas as pd
 from pipeline.config.params import NoiseKind, Params
 from pipeline.data.alignment import Alignment, same_symbols
 from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, UNKNOWN_SYMBOL, Alphabet, join
-from pipeline.data.prepared import Prepared
+from pipeline.data.prepared import Prepared, read_examples
 from pipeline.data.store import Integers, StringStore, neighbours, spans
 from pipeline.errors import UserError
 from pipeline.training.batches import BatchStream, Corruption, Ids
@@ -237,14 +238,21 @@ def _text(ids: Iterable[int], alphabet: Alphabet) -> str:
 SYNTHETIC_SEED = 2**31
 
 
-def streams(phase: Phase, prepared: Prepared, params: Params, seed: int) -> dict[Task, BatchStream]:
-    """The batches of each task of a phase; pairs come in the same order in every strategy."""
+def streams(
+    phase: Phase, prepared: Prepared, params: Params, seed: int, pseudo: Path | None = None
+) -> dict[Task, BatchStream]:
+    """The batches of each task of a phase; pairs come in the same order in every strategy. pseudo: pairs.tsv of it."""
     unpaired, size = prepared.targets, params.training.batch_size * params.training.workers
     times = prepared.tempered_counts
     by_task: dict[Task, BatchStream] = {}
     for task in set(phase.tasks):
         if task is Task.AUTOENCODE:
             by_task[task] = BatchStream(unpaired, unpaired, size, seed, autoencoder_noise(prepared, params), times)
+        elif task is Task.PSEUDO:
+            examples = read_examples(pseudo) if pseudo else ()
+            sources = StringStore.of([example.source for example in examples], prepared.source_alphabet)
+            targets = StringStore.of([example.target for example in examples], prepared.target_alphabet)
+            by_task[task] = BatchStream(sources, targets, size, seed)
         elif task is Task.SYNTHETIC:
             made_up = learned_noise(prepared).sample
             by_task[task] = BatchStream(unpaired, unpaired, size, seed + SYNTHETIC_SEED, made_up, times)

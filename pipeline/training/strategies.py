@@ -17,6 +17,7 @@ class Task(StrEnum):
     PAIRED = "paired"  # A -> B: encoder A and the decoder
     AUTOENCODE = "autoencode"  # B -> B: encoder B and the decoder
     SYNTHETIC = "synthetic"  # made-up A -> B: encoder A and the decoder
+    PSEUDO = "pseudo"  # A -> B as a teacher predicts it: encoder A and the decoder
     EMBEDDING = "embedding"  # encoder A(a) towards encoder B(b): encoder A
     FROZEN_DECODER = "frozen_decoder"  # A -> B: encoder A
 

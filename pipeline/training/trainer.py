@@ -101,7 +101,7 @@ def run_training(
 
         for number in range(progress.phase, len(phases)):
             steps = TrainingSteps(network, params.training, workers)
-            batches = streams(phases[number], prepared, params, seed)
+            batches = streams(phases[number], prepared, params, seed, folders.pseudo_file(strategy, models))
             loop = TrainingLoop(steps, phases[number], batches, params.training, evaluate, progress)
             if checkpoint:
                 loop.restore(checkpoint.arrays)

@@ -206,11 +206,30 @@ def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> N
         ("seeds", [], "seeds is [], but must be a list, not empty"),
         ("model", 3, "model is 3, but must be a section with cell, decoder, bridge"),
         ("model.units", 7, "model.units is 7, but must be even: each of the two directions gets half"),
-        ("model.decoder", "repeat", "model.bridge is 'attention', but must be 'vector' with model.decoder: repeat"),
+        (
+            "model",
+            {**shipped_params()["model"], "decoder": "repeat", "bridge": "attention"},
+            "model.bridge is 'attention', but must be 'vector' with model.decoder: repeat",
+        ),
         (
             "strategies.two_stage.objective",
             "embedding",
             "strategies.two_stage.objective is 'embedding', but needs model.bridge: vector",
+        ),
+        (
+            "strategies.tandem.tasks",
+            ["paired", "pseudo"],
+            "strategies.tandem.teacher is null, but must name a strategy if `pseudo` is among the tasks, and only then",
+        ),
+        (
+            "strategies.tandem.teacher",
+            "augmented",
+            "strategies.tandem.teacher is 'augmented', but must name a strategy",
+        ),
+        (
+            "strategies.mine",
+            {"tasks": ["paired", "pseudo"], "steps": 1, "teacher": "nobody"},
+            "but has a teacher that is none of them",
         ),
         ("tracking.model", "a/b", "tracking.model is 'a/b', but must be text of 1 to 200 characters without / : '"),
         ("tracking.experiment", "a\0b", "tracking.experiment is 'a\\x00b', but must be text of 1 to 200 characters"),

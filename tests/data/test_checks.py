@@ -28,7 +28,7 @@ def notes(
     pairs: Rows_ = PAIRS, targets: list[str] = WORDS, rows: Rows = Rows.WORDS, kind: str = "characters", **files: Any
 ) -> list[str]:
     """The notes about such files."""
-    paths: dict[str, Any] = dict.fromkeys(("dev", "test")) | {
+    paths: dict[str, Any] = dict.fromkeys(("sources", "dev", "test")) | {
         name: Path(f"data/raw/{name}.tsv") for name in ("pairs", *files)
     }
     for name, content in {"pairs": pairs, **files}.items():
@@ -39,8 +39,8 @@ def notes(
     kinds: dict[str, Any] = {"source_symbols": symbols, "target_symbols": symbols}
     data = Data("files", **paths, targets=Path("data/raw/targets.txt"), rows=rows, **kinds)
     prepare = Prepare(
-        pairs=None, dev=10, test=10, targets=None, hold_out_targets=False, on_bad_row="skip", strict=False,
-        max_symbols=60, seed=0,
+        pairs=None, dev=10, test=10, targets=None, sources=None, hold_out_targets=False, on_bad_row="skip",
+        strict=False, max_symbols=60, seed=0,
     )  # fmt: skip
     corpus = read_corpus(data, prepare)
     write_prepared(Path("prepared"), corpus, symbols, symbols)

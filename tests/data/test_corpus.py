@@ -36,7 +36,7 @@ CHARACTERS, SPACES = Symbols.CHARACTERS, Symbols.SPACES
 def prepare(**changes: Any) -> Prepare:
     values: dict[str, Any] = {
         "pairs": None, "dev": 2, "test": 2, "targets": None, "hold_out_targets": True,
-        "on_bad_row": "error", "strict": False, "max_symbols": 20, "seed": 0,
+        "sources": None, "on_bad_row": "error", "strict": False, "max_symbols": 20, "seed": 0,
     }  # fmt: skip
     return Prepare(**values | changes)
 
@@ -60,7 +60,7 @@ def files(raw: Path, pairs: list[str], targets: list[str], **changes: Any) -> Da
     (raw / "targets.txt").write_text("".join(target + "\n" for target in targets), encoding="utf-8")
     values: dict[str, Any] = {
         "source": "files", "pairs": raw / "pairs.tsv", "targets": raw / "targets.txt",
-        "dev": None, "test": None, "rows": Rows.RUNNING_TEXT,
+        "sources": None, "dev": None, "test": None, "rows": Rows.RUNNING_TEXT,
         "source_symbols": CHARACTERS, "target_symbols": CHARACTERS,
     }  # fmt: skip
     return Data(**values | changes)
@@ -520,7 +520,7 @@ def test_more_examples_than_sounds_are_refused() -> None:
 
 
 def cmudict_corpus(**changes: Any) -> Corpus:
-    data = Data("cmudict", None, None, None, None, Rows.WORDS, SPACES, CHARACTERS)
+    data = Data("cmudict", None, None, None, None, None, Rows.WORDS, SPACES, CHARACTERS)
     return read_corpus(data, prepare(pairs=2000, dev=1000, test=2000, targets=50_000, **changes))
 
 

@@ -219,11 +219,11 @@ class Targets:
         kinds, rows = tuple(Symbols), tuple(Rows)
         given = raw / "pairs.tsv" if options & 1 else None
         data = Data(
-            "files", Path("data/raw/pairs.tsv"), Path("data/raw/targets.txt"), None, None, rows[options >> 5 & 1],
+            "files", Path("data/raw/pairs.tsv"), Path("data/raw/targets.txt"), None, None, None, rows[options >> 5 & 1],
             kinds[options >> 1 & 1], kinds[options >> 2 & 1],
         )  # fmt: skip
         settings = Prepare(
-            pairs=None, dev=1, test=1, targets=None, hold_out_targets=bool(options & 8),
+            pairs=None, dev=1, test=1, targets=None, sources=None, hold_out_targets=bool(options & 8),
             on_bad_row="skip" if options & 16 else "error", strict=False, max_symbols=20, seed=0,
         )  # fmt: skip
         with chdir(self.folder):

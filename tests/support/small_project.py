@@ -15,7 +15,7 @@ from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.model.backend import keras
 from pipeline.model.network import Network, Sizes, save_network
 from pipeline.prediction.bundle import write_bundle
-from pipeline.reranking.features import FEATURES, FEATURES_FOLDER, FeatureExtractor
+from pipeline.reranking.features import FEATURES, TO_PREDICT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import RunMetadata, content_digest, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
@@ -36,7 +36,7 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
     corpus = Corpus(train, [Example("R AO", "dev")], [Example("R", "test")], ["fork", "for", "ko"], 0, None, "made up")
     write_prepared(folder / PREPARED, corpus, Symbols.SPACES, Symbols.CHARACTERS)
     prepared = Prepared.open(folder / PREPARED)
-    FeatureExtractor.learn(prepared, held_out=False).save(folder / FEATURES_FOLDER)
+    FeatureExtractor.learn(prepared, held_out=False).save(folder / TO_PREDICT)
     decoding = Decoding(order=order, beam_width=2, neighbours=2, ensemble=False, seed=0)
     networks: dict[str, dict[int, str]] = {}
     for number, ((strategy, seed), accuracy) in enumerate(ACCURACIES.items()):

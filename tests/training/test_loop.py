@@ -81,6 +81,7 @@ FAMILIES: list[dict[str, Any]] = [
     [
         (Task.PAIRED, {"encoder_a", "decoder"}),
         (Task.SYNTHETIC, {"encoder_a", "decoder"}),
+        (Task.PSEUDO, {"encoder_a", "decoder"}),
         (Task.AUTOENCODE, {"encoder_b", "decoder"}),
         (Task.FROZEN_DECODER, {"encoder_a"}),
     ],
