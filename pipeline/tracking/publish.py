@@ -154,6 +154,7 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
         shown[title.replace(", ", "_")] = {**means, **by_order, "calibration_error": row["calibration_error"]}
     for name, paired in metrics[results.COMPARISONS].items():
         shown[name] = {measure: paired[measure] for measure in ("difference", "p_value")}
+        shown[name]["two_level"] = {measure: paired["two_level"][measure] for measure in ("p_value", "probability")}
     flat = pd.json_normalize(shown, sep="_").select_dtypes("number")  # {"test": {"auc": 0.9}} becomes test_auc
     comparison.log_metrics({str(name): column[0] for name, column in flat.items()})
     path = MODELS / "timings" / "matcher" / TIMINGS

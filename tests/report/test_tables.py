@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.report.costs import Costs
 from pipeline.report.tables import (
     comparison,
     escape,
+    how_to_read,
     listed_share,
     markdown_table,
     p_value_text,
     percent,
     points,
     table,
-    training_seconds,
     verdict,
     visible,
 )
-from pipeline.runs.folders import TIMINGS, timings_folder
 from tests.conftest import Call
 from tests.support.made_up import HALF, MOST, compared, evaluation, run
 
@@ -71,12 +71,12 @@ def test_the_verdict_of_a_single_strategy_compares_nothing() -> None:
 
 def test_the_main_table_shows_per_cent_steps_and_seconds() -> None:
     metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST, steps=12_000))
-    lines = table(metrics, {"tandem": 61.7}).splitlines()
+    lines = table(metrics, Costs({"tandem": 61.7})).splitlines()
     assert "word accuracy, % (95% interval)" in lines[0]
     assert lines[2].startswith("| supervised |")
     assert " 75.0 (" in lines[3]
-    assert [cell.strip() for cell in lines[2].split("|")[5:8]] == ["10", "20", "–"]
-    assert [cell.strip() for cell in lines[3].split("|")[5:8]] == ["10", "12,000", "62"]
+    assert [cell.strip() for cell in lines[2].split("|")[5:9]] == ["10", "20", "0", "–"]
+    assert [cell.strip() for cell in lines[3].split("|")[5:9]] == ["10", "12,000", "0", "62"]
     assert "seconds" not in table(metrics)
 
 
@@ -102,19 +102,7 @@ def test_tandem_compare_prints_the_table_and_the_verdict(
     made.save()
     code, output, error = call("compare")
     assert (code, error) == (0, "")
-    assert output == f"{table(made.metrics)}\n{verdict(made.metrics)}\n"
-
-
-def test_seconds_are_means_of_the_seeds_with_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for strategy, seconds in (("two_stage", (2.0, 4.0)), ("pretrain", (10.0, 20.0))):
-        for seed, last in enumerate(seconds):
-            folder = timings_folder(strategy, seed)
-            folder.mkdir(parents=True)
-            (folder / TIMINGS).write_text(f"step,seconds\n10,0.5\n20,{last}\n", encoding="utf-8")
-    runs = [run(name, seed, HALF) for name in ("supervised", "two_stage") for seed in (0, 1)]
-    metrics = compared(*runs, ensembles=[run("two_stage", 0, HALF)])
-    assert training_seconds(metrics) == {"two_stage": 18.0, "two_stage, ensemble": 36.0}  # supervised has no timings
+    assert output == f"{table(made.metrics)}\n{how_to_read(made.metrics)}\n\n{verdict(made.metrics)}\n"
 
 
 def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where_they_are_known() -> None:
@@ -123,7 +111,7 @@ def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where
         ensembles=[run("tandem", 0, [1] * 100)],
         controls=[run("lookup", 0, [0] * 100, steps=0)],
     )
-    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in table(metrics).splitlines()[2:]]
+    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in table(metrics).splitlines()[2:5]]
     assert cells == [
         ["lookup", "0.0 (0.0 to 0.0)", "–"],
         ["tandem", percent(metrics["tandem"]["word_accuracy"]), "50.0"],
