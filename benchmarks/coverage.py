@@ -65,7 +65,7 @@ def covered(truth: Truth, tests: int, rng: np.random.Generator) -> float:
     for part in _parts(truth, tests):
         better, other = truth.draw(part, rng)
         low, high = Estimate.of(better, -other).interval(LEVEL)
-        hits += np.count_nonzero((low <= truth.difference) & (truth.difference <= high))
+        hits += int(np.count_nonzero((low <= truth.difference) & (truth.difference <= high)))
     return hits / tests
 
 
@@ -81,7 +81,7 @@ def covered_by_bootstrap(truth: Truth, tests: int, rng: np.random.Generator, lev
                 seeds = rng.multinomial(truth.seeds, np.full(truth.seeds, 1 / truth.seeds), size=RESAMPLES)
             means.append(np.einsum("tsr,rs->tr", side @ items.T, seeds) / (truth.items * truth.seeds))
         low, high = np.quantile(means[0] - means[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-        hits += np.count_nonzero((low <= truth.difference) & (truth.difference <= high))
+        hits += int(np.count_nonzero((low <= truth.difference) & (truth.difference <= high)))
     return hits / tests
 
 

@@ -1,5 +1,6 @@
 """Comparisons of other projects: from their folders, or from MLflow by the id of the parent run."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,9 @@ def load_comparisons(names: Iterable[str]) -> dict[str, Metrics]:
 
 
 def _of_run(run_id: str) -> Metrics:
+    remedy = "name folders of finished projects, or ids of parent runs"
+    if not re.fullmatch("[0-9a-f]{32}", run_id):
+        raise UserError(f"{run_id} is neither a folder nor the id of a run in MLflow: {remedy}")
     import_mlflow()
     use_project_store()
     from mlflow import MlflowClient, MlflowException
@@ -33,8 +37,5 @@ def _of_run(run_id: str) -> Metrics:
         try:
             path = MlflowClient().download_artifacts(run_id, IN_RUN, folder)
         except (MlflowException, OSError) as error:
-            raise UserError(
-                f"{run_id} is neither a folder nor a run of MLflow with {IN_RUN} ({reason_of(error)}): name folders of "
-                "finished projects, or ids of parent runs"
-            ) from error
+            raise UserError(f"MLflow has no {IN_RUN} of run {run_id} ({reason_of(error)}): {remedy}") from error
         return load_metrics(Path(path).parent)

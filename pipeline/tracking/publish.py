@@ -29,7 +29,7 @@ from pipeline.tracking.sqlite import ARTIFACTS, database_of
 if TYPE_CHECKING:  # publishing what is complete already does without pandas
     import pandas as pd
 
-LAYOUT = "2"  # another one when other things are published from the same files
+LAYOUT = "3"  # another one when other things are published from the same files
 MATCHER_HISTORY = MODELS / "matcher" / HISTORY
 STAMP = Path(".dvc") / "tmp" / "tandem-published"  # in the project: what was complete, and in which store
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers

@@ -288,10 +288,10 @@ def test_a_long_table_of_differences_is_folded_up() -> None:
 
 def test_what_each_ingredient_buys_is_a_table(whole: str) -> None:
     text, _ = shown(several(("supervised", "augmented", "tandem"), WORDS))
-    assert "made-up pairs: augmented − supervised" in text
-    assert "autoencoding: tandem − augmented" in text
-    assert "made-up pairs: " not in whole  # of supervised, two_stage and tandem no two differ in one ingredient alone
-    assert "the ensemble (of these trainings): tandem, ensemble − tandem" in whole
+    assert "made-up pairs:<br>augmented − supervised" in text
+    assert "autoencoding:<br>tandem − augmented" in text
+    assert "made-up pairs:" not in whole  # of supervised, two_stage and tandem no two differ in one ingredient alone
+    assert "the ensemble (of these trainings):<br>tandem, ensemble − tandem" in whole
 
 
 def test_the_same_report_gives_the_same_page() -> None:

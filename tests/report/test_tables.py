@@ -16,6 +16,7 @@ from pipeline.report.tables import (
     p_value_text,
     percent,
     points,
+    probability_text,
     table,
     verdict,
     visible,
@@ -105,6 +106,40 @@ def test_tandem_compare_prints_the_table_and_the_verdict(
     assert output == f"{table(made.metrics)}\n{how_to_read(made.metrics)}\n\n{verdict(made.metrics)}\n"
 
 
+def test_the_verdict_shows_corrected_p_values_where_it_has_several_differences() -> None:
+    one = compared(run("two_stage", 0, HALF), run("tandem", 0, MOST))
+    assert "corrected" not in verdict(one)
+    metrics = compared(run("weak", 0, [0] * 100), run("strong", 0, MOST), run("mine", 0, HALF))
+    first, second = metrics["verdict"]["differences"]
+    assert sorted([first["level"], second["level"]]) == pytest.approx([0.95, 0.975])
+    assert "95% interval" in verdict(metrics)
+    assert "97.5% interval" in verdict(metrics)
+    assert verdict(metrics).count("p ≤ 0.0001, corrected ≤ 0.0001)") == 2
+
+
+def test_the_verdict_says_how_sure_a_new_training_is_better_and_what_the_test_can_find() -> None:
+    runs = [run(name, seed, right) for name, right in (("two_stage", HALF), ("tandem", MOST)) for seed in (0, 1, 2)]
+    text = verdict(compared(*runs))
+    assert "a new training is better with probability > 0.99)" in text
+    assert re.search(r"; this test finds true differences of \d+\.\d points with a probability of 80%\.$", text)
+
+
+def test_with_one_seed_the_verdict_says_that_nothing_is_known_of_others() -> None:
+    text = verdict(compared(run("two_stage", 0, HALF), run("tandem", 0, MOST)))
+    assert text.endswith("; of other seeds nothing is known.")
+    assert "new training" not in text
+
+
+def test_a_test_of_a_few_items_finds_nothing_reliably() -> None:
+    text = verdict(compared(run("two_stage", 0, [0]), run("tandem", 0, [1])))
+    assert "tandem cannot be told apart from two_stage (+100.0 points, 95% interval -100.0 to +100.0, p = 1)" in text
+    assert "this test is too small to find any difference reliably" in text
+
+
+def test_a_probability_is_never_certain() -> None:
+    assert [probability_text(each) for each in (0.0, 0.25, 0.999, None)] == ["< 0.01", "0.25", "> 0.99", "–"]
+
+
 def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where_they_are_known() -> None:
     metrics = compared(
         run("tandem", 0, MOST, orders={"greedy": np.array([True, False] * 50)}),
@@ -121,7 +156,7 @@ def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where
 
 def test_the_comparison_has_verdict_and_tables_and_no_plots() -> None:
     results = [run("supervised", 0, HALF), run("tandem", 0, HALF, confidences=[0.75] * 100)]
-    text = comparison(compared(*results, listed=[True, False] * 50), {})
+    text = comparison(compared(*results, listed=[True, False] * 50))
     assert text.startswith("# Comparison\n\nOn 100 test items and 1 seed, ")
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "By whether the target is listed",
