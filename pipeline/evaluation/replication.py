@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from pipeline.errors import UserError
-from pipeline.evaluation.results import COMPARISONS, VERDICT, Metrics, strategies
+from pipeline.evaluation.results import BETTER, COMPARISONS, VERDICT, WORSE, Metrics, strategies
 
 
 def at_least(p_values: Sequence[float], error: float, independent: bool = False) -> int:
@@ -79,6 +79,7 @@ def two_level(metrics: Metrics, name: str, other: str) -> dict[str, Any]:
         return dict(row["two_level"])
     row = metrics[COMPARISONS][f"{other}_vs_{name}"]["two_level"]
     turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+    turned["answer"] = {BETTER: WORSE, WORSE: BETTER}.get(row["answer"], row["answer"])
     known = row["probability"] is not None
     sides = {key: row[key][::-1] for key in ("training", "residual")}
     return {**row, **turned, **sides, "probability": 1 - row["probability"] if known else None}

@@ -40,6 +40,7 @@ def test_strategies_are_compared_in_the_direction_asked_for() -> None:
     for metrics in (forth, back):
         assert two_level(metrics, "tandem", "two_stage")["difference"] == 0.25
         assert two_level(metrics, "two_stage", "tandem")["high"] < 0
+        assert two_level(metrics, "two_stage", "tandem")["answer"] == "worse"
     replication = Replication.of({"a": forth, "b": back}, "tandem", "two_stage")
     assert at_least(replication.p_values(), replication.error) == 2
     assert at_least(replication.p_values(of_better=False), replication.error) == 0
