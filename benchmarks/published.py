@@ -25,7 +25,7 @@ import pandas as pd
 from benchmarks.resampling import Accuracies
 from benchmarks.results import Cell, Results
 from benchmarks.suite import Suite
-from benchmarks.tables import ablation_table, comparison_table, load_published, note, verdict
+from benchmarks.tables import ablation_table, comparison_table, load_published, note, replicated, verdict
 from benchmarks.timing import count, parser_of
 from benchmarks.variants import measure, of_variant
 from pipeline.config.params import Params, load_params
@@ -95,6 +95,10 @@ def _show(results: Results, strategies: list[str], options: argparse.Namespace, 
     published = load_published(options.data / "published.csv")
     for name in dict.fromkeys((*strategies, *others)):
         print(f"{verdict(accuracies, published, name)}\n")
+    for name in strategies[:-1]:
+        cells = {cell: accuracies.difference(*cell, last, name) for cell in accuracies.cells(last)}
+        if gains := {cell: gain for cell, gain in cells.items() if gain is not None}:
+            print(f"{replicated(gains, last, name)}\n")
     print(comparison_table(accuracies, published, [last, *others]))
     for corpus in options.corpora if len(strategies) > 1 else ():
         print(ablation_table(accuracies, strategies, corpus, sorted(set(options.sizes))))

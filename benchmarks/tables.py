@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks.resampling import Accuracies, Samples, interval
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import CONFIDENCE
+from pipeline.evaluation.replication import at_least
 from pipeline.report.tables import markdown_table, points
 
 COLUMNS = ["system", "size", "corpus", "word_accuracy"]
@@ -64,8 +65,19 @@ def verdict(accuracies: Accuracies, published: Published, strategy: str) -> str:
     return (
         f"{strategy} is above the best published system in {sum(gain.mean > 0 for gain in gains)} of {len(cells)} "
         f"cells, in {sum(gain.low > 0 for gain in gains)} with its whole interval; its mean error is "
-        f"{_percent(error)} % against {100 * published_error:.1f} %: {_percent(less)} % {word}."
+        f"{_percent(error)} % against {100 * published_error:.1f} %: {_percent(less)} % {word}. "
+        + replicated(dict(zip(cells, ours - best, strict=True)), strategy, "the best published system")
     )
+
+
+def replicated(gains: Mapping[tuple[str, int], Samples], of: str, over: str) -> str:
+    """Say in how many cells a gain is above zero at least. gains: samples by (corpus, size).
+
+    Cells of a corpus share their test text, so Bonferroni's count is the one that holds.
+    """
+    p_values = [(1 + np.count_nonzero(gain[1:] <= 0)) / len(gain) for gain in gains.values()]
+    cells = at_least(p_values, (1 - CONFIDENCE) / 2)
+    return f"{of} is better than {over} in at least {cells} of {len(gains)} cells (Bonferroni)."
 
 
 def comparison_table(accuracies: Accuracies, published: Published, strategies: Sequence[str]) -> str:

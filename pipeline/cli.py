@@ -136,17 +136,49 @@ def match(
 
 
 @app.command()
-def compare() -> None:
-    """Print the comparison that the last `dvc repro` made."""
+def compare(
+    comparisons: Annotated[
+        list[str] | None, typer.Argument(help="Folders of finished projects, or ids of MLflow's parent runs.")
+    ] = None,
+    better: Annotated[str | None, _option("With several: whether this strategy", "the first verdict's.")] = None,
+    than: Annotated[str | None, _option("is better than this one.", "the first verdict's.")] = None,
+) -> None:
+    """Print the comparison that the last `dvc repro` made; of several, in how many of them a strategy is better."""
     from pipeline.evaluation.results import EVALUATION, METRICS, load_metrics
-    from pipeline.report.tables import table, training_seconds, verdict
+
+    if comparisons:
+        from pipeline.tracking.comparisons import load_comparisons
+
+        loaded = load_comparisons(comparisons)
+        from pipeline.evaluation.replication import Replication
+        from pipeline.report.plans import replication_text
+
+        print(replication_text(Replication.of(loaded, better, than)))
+        return
+    if better or than:
+        raise UserError("--better and --than are for several comparisons: name their folders or runs")
+    from pipeline.report.costs import Costs
+    from pipeline.report.tables import how_to_read, table, verdict
 
     metrics = load_metrics()
     try:
-        text = f"{table(metrics, training_seconds(metrics))}\n{printable(verdict(metrics))}"
+        text = f"{table(metrics, Costs.load(metrics))}\n{how_to_read(metrics)}\n\n{printable(verdict(metrics))}"
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{EVALUATION / METRICS} is not a comparison by this version: run `dvc repro`") from error
     print(text)
+
+
+@app.command()
+def plan(
+    difference: Annotated[float, typer.Option(help="Points of word accuracy that should be found.")],
+    better: Annotated[str | None, _option("A strategy", "the verdict's.")] = None,
+    than: Annotated[str | None, _option("and the one it is compared with.", "the verdict's.")] = None,
+) -> None:
+    """How many test items or seeds does it take to find a difference? By the variances of the last `dvc repro`."""
+    from pipeline.evaluation.results import load_metrics
+    from pipeline.report.plans import plan_text
+
+    print(plan_text(load_metrics(), difference / 100, better, than))
 
 
 @app.command()

@@ -37,6 +37,12 @@ def test_the_readme_has_at_most_150_lines() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_readme_and_results_have_the_same_verdict() -> None:
+    texts = [(PROJECT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/results.md")]
+    (first,), (second,) = (re.findall(r"^> (On .* test items and .*)$", text, re.MULTILINE) for text in texts)
+    assert first == second
+
+
 def test_every_parameter_is_explained_with_its_default() -> None:
     text = (PROJECT / "docs/parameters.md").read_text(encoding="utf-8")
     defaults = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", text, re.MULTILINE))

@@ -328,7 +328,8 @@ def test_the_comparison_by_hand(tmp_path: Path, data: Path) -> None:
     assert rows[4] == ["mean error", "2 cells", "-", "45.0", "30.0 (30.0 to 30.0)", "-33.3 (-33.3 to -33.3) %"]
     assert verdict(found, published, "t") == (
         "t is above the best published system in 2 of 2 cells, in 2 with its whole interval; its mean error is "
-        "30.0 (30.0 to 30.0) % against 45.0 %: 33.3 (33.3 to 33.3) % lower."
+        "30.0 (30.0 to 30.0) % against 45.0 %: 33.3 (33.3 to 33.3) % lower. "
+        "t is better than the best published system in at least 2 of 2 cells (Bonferroni)."
     )
 
 

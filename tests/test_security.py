@@ -226,7 +226,7 @@ def test_a_hostile_text_adds_no_element_and_no_attribute_to_the_page() -> None:
 def test_a_hostile_text_makes_no_markup_of_the_markdown() -> None:
     strategies = tuple(text for text in HOSTILE if text.isprintable())
     made = report(several(strategies, PLAIN))
-    text = comparison(made.metrics, made.seconds)
+    text = comparison(made.metrics, made.costs)
     document = Document(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
     assert set(document.tags) <= {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
     assert set(strategies) <= set(document.text)

@@ -35,20 +35,8 @@ T = TypeVar("T")
 
 # Names of stages, of folders in models/ and of sections in metrics.json that are not strategies.
 RESERVED = (
-    *(
-        "pretrain",
-        "pseudo",
-        "rerank",
-        "features",
-        "matcher",
-        "timings",
-        "prepare",
-        "evaluate",
-        "report",
-        "publish",
-        "own",
-    ),
-    *("ensembles", "controls", "comparisons", "ingredients", "verdict", "lookup", "identity", "step"),
+    *("pretrain", "pseudo", "rerank", "features", "matcher", "timings", "prepare", "evaluate", "report", "publish"),
+    *("own", "ensembles", "controls", "comparisons", "pairs", "ingredients", "verdict", "lookup", "identity", "step"),
 )
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

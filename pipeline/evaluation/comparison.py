@@ -4,7 +4,7 @@ How one number is computed is left to `metrics`, files to `results`. Any number 
 all before it in order of appearance.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations, permutations
 from typing import Any
@@ -15,10 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.config.params import Strategy
 from pipeline.evaluation.metrics import Resampling, expected_calibration_error, reliability_curve
-from pipeline.evaluation.results import Metrics, difference
+from pipeline.evaluation.results import Metrics, ensemble_title, ranked
+from pipeline.evaluation.variation import Estimate
+from pipeline.evaluation.verdict import as_json, family
 
 BUCKETS = 5  # of source lengths
 INGREDIENTS = ("synthetic", "autoencode", "pretrained", "pseudo")
+RERANKER, LISTED, UNLISTED, ENSEMBLE = "reranker", "reranker_listed", "reranker_unlisted", "ensemble"
+
+Bought = tuple[str, str, str, Estimate]  # an ingredient, what has it, the same without it, and their difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +31,8 @@ class RunResult:
     """Predictions of one strategy with one seed for the test set; or of an ensemble or a control, with seed 0.
 
     scores: as `scoring.score` returns them, a row per test item. steps: of all tasks, pretraining included;
-    paired_steps: those on pairs. history: columns step, dev_word_accuracy, ... confidences: the probability, in [0, 1],
+    paired_steps: those on pairs. symbols: of targets trained on, in all steps. reranked: whether the predictions are
+    the first by rerank. history: columns step, dev_word_accuracy, ... confidences: the probability, in [0, 1],
     that each prediction is right; None if unknown. orders: bool [items], which items another order of the candidates
     gets right.
     """
@@ -39,6 +45,8 @@ class RunResult:
     scores: pd.DataFrame
     steps: int
     paired_steps: int
+    symbols: int = 0
+    reranked: bool = False
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     log_probabilities: Sequence[float] | None = None  # of the predictions
     confidences: Sequence[float] | None = None
@@ -76,8 +84,9 @@ def compare(
 
     listed: per test item, whether its target is among the unpaired ones. source_lengths: in symbols. settings: of each
     strategy, for what the ingredients buy and which strategies the verdict compares. Accuracies, rates and the expected
-    calibration error (seeds pooled) are fractions; steps are means over seeds. One more strategy leaves the numbers of
-    the others as they are.
+    calibration error (seeds pooled) are fractions; steps and symbols are means over seeds. Numbers of `comparisons` are
+    of two strategies alone: one more strategy leaves them as they are. `pairs`, `ingredients` and `verdict` are each
+    corrected for the number of differences in them (`verdict.family`).
     """
     groups, resampling = by_strategy(results), resampling or Resampling()
     settings = {name: settings[name] for name in groups} if settings else {}
@@ -103,6 +112,7 @@ def compare(
             "calibration_error": calibration_error(runs),
             "steps": float(np.mean([run.steps for run in runs])),
             "paired_steps": float(np.mean([run.paired_steps for run in runs])),
+            "symbols": float(np.mean([run.symbols for run in runs])),
             "items": items,
         }
 
@@ -119,30 +129,81 @@ def compare(
             "listed_targets": part(name, is_listed) if is_listed.any() else None,
             "unlisted_targets": part(name, ~is_listed) if not is_listed.all() else None,
         }
+    ensembles = list(ensembles)
     metrics["ensembles"] = {result.strategy: row([result]) for result in ensembles}
     metrics["controls"] = {result.strategy: row([result]) for result in controls}
+    confidence = resampling.confidence
+    estimates = {pair: Estimate.of(correct[pair[0]], -1 * correct[pair[1]]) for pair in permutations(groups, 2)}
+    pairs = [(name, baseline) for baseline, name in combinations(groups, 2)]
+
+    def shown(pairs: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        rows = family([estimates[pair] for pair in pairs], confidence)
+        return [{"name": name, "other": other, **row} for (name, other), row in zip(pairs, rows, strict=True)]
+
     metrics["comparisons"] = {
         f"{name}_vs_{baseline}": asdict(resampling.paired_difference(correct[name], correct[baseline]))
-        for baseline, name in combinations(groups, 2)
+        | {"two_level": family([one := estimates[name, baseline]], confidence)[0] | as_json(one.variation)}
+        for name, baseline in pairs
     }
-    metrics["ingredients"] = what_ingredients_buy(metrics, settings)
+    metrics["pairs"] = shown(pairs)
     metrics["verdict"] = focus_and_rivals(list(groups), settings)
+    focus = metrics["verdict"]["focus"]
+    bought = [*of_training(settings, estimates), *of_decoding(groups[focus], ensembles, is_listed)]
+    metrics["ingredients"] = [
+        {"ingredient": ingredient, "with": name, "without": other, **row}
+        for (ingredient, name, other, _), row in zip(
+            bought, family([one[-1] for one in bought], confidence), strict=True
+        )
+    ]
+    metrics["verdict"]["differences"] = shown(compared_in_verdict(metrics))
     return metrics
 
 
-def what_ingredients_buy(metrics: Metrics, settings: Mapping[str, Strategy]) -> list[dict[str, Any]]:
-    """The difference of every two strategies with equal budgets of which one has exactly one ingredient more.
-
-    Columns: ingredient, with, without (the names of the two), and those of `difference`.
-    """
+def of_training(settings: Mapping[str, Strategy], estimates: Mapping[tuple[str, str], Estimate]) -> list[Bought]:
+    """The difference of every two strategies with equal budgets of which one has exactly one ingredient more."""
     bought = [
-        {"ingredient": min(more), "with": name, "without": other, **difference(metrics, name, other)}
+        (min(more), name, other, estimates[name, other])
         for other, name in permutations(settings, 2)
         if len(more := settings[name].ingredients - settings[other].ingredients) == 1
         and settings[name].ingredients > settings[other].ingredients
         and settings[name].total_steps == settings[other].total_steps
     ]
-    return sorted(bought, key=lambda row: INGREDIENTS.index(row["ingredient"]))
+    return sorted(bought, key=lambda one: INGREDIENTS.index(one[0]))
+
+
+def of_decoding(
+    runs: Sequence[RunResult], ensembles: Iterable[RunResult], is_listed: NDArray[np.bool_]
+) -> Iterator[Bought]:
+    """What reranker and ensemble add to one strategy, and the reranker to items whose target is listed or is not.
+
+    The same trainings are compared with and without, so their seeds are paired. An ensemble exists once: its difference
+    to the mean of its members speaks of these trainings alone.
+    """
+    name, correct = runs[0].strategy, stacked(runs, "correct").astype(int)
+    if all(run.reranked and "beam" in run.orders for run in runs):
+        gains = correct - np.stack([run.orders["beam"] for run in runs])
+        yield RERANKER, name, f"{name} by beam", Estimate.of(gains)
+        for ingredient, chosen in ((LISTED, is_listed), (UNLISTED, ~is_listed)):
+            if chosen.any() and not chosen.all():
+                yield ingredient, name, f"{name} by beam", Estimate.of(gains[:, chosen])
+    for result in ensembles:
+        if result.strategy == name:
+            gains = result.scores["correct"].to_numpy() - correct.mean(axis=0, keepdims=True)
+            yield ENSEMBLE, ensemble_title(name), name, Estimate.of(gains)
+
+
+def compared_in_verdict(metrics: Metrics) -> list[tuple[str, str]]:
+    """The pairs of strategies that the verdict compares: the one in focus with each of its rivals.
+
+    Without rivals the most accurate one is compared with the next two. A strategy that is more accurate than all of
+    these is compared with the best of them as well.
+    """
+    (best, *others), verdict = ranked(metrics), metrics["verdict"]
+    first, *rivals = [verdict["focus"], *verdict["rivals"]] if verdict["rivals"] else [best, *others[:2]]
+    pairs = [(first, rival) for rival in rivals]
+    if best not in (first, *rivals):
+        pairs.append((best, next(name for name in others if name in (first, *rivals))))
+    return pairs
 
 
 def focus_and_rivals(names: Sequence[str], settings: Mapping[str, Strategy]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Pr
         seed=group.seeds[0],
         steps=sum(metadata.batches for metadata in spent),
         paired_steps=sum(metadata.steps for metadata in trained),
+        symbols=sum(metadata.symbols for metadata in spent),
+        reranked=params.decoding.order is Order.RERANK,
         history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
         log_probabilities=[one.log_probability for one in first],
         confidences=[one.confidence for one in first],

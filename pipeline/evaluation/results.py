@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # what only reads metrics and runs is quick to import
 
 # Sections of the metrics beside those of the strategies.
 COMPARISONS, ENSEMBLES, CONTROLS = "comparisons", "ensembles", "controls"
-SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, "ingredients", "verdict")
+PAIRS, VERDICT = "pairs", "verdict"
+SECTIONS = (COMPARISONS, ENSEMBLES, CONTROLS, PAIRS, "ingredients", VERDICT)
+BETTER, WORSE, UNDECIDED = "better", "worse", "not told apart"  # answers about a difference
 Metrics = dict[str, Any]
 
 REPORTS = Path("reports")
@@ -55,15 +57,13 @@ def ensemble_title(strategy: str) -> str:
 
 def focus_of(metrics: Metrics) -> str:
     """The strategy that the verdict, examples, confusions and attention maps are about."""
-    return str(metrics["verdict"]["focus"])
+    return str(metrics[VERDICT]["focus"])
 
 
-def difference(metrics: Metrics, name: str, other: str) -> dict[str, float]:
-    """The paired difference of two strategies, name - other: `difference`, `low`, `high` and `p_value`."""
-    if row := metrics[COMPARISONS].get(f"{name}_vs_{other}"):
-        return dict(row)
-    row = metrics[COMPARISONS][f"{other}_vs_{name}"]
-    return row | {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+def ranked(metrics: Metrics) -> list[str]:
+    """The strategies by accuracy, the best first; of equally good ones that in focus."""
+    names, focus = strategies(metrics), focus_of(metrics)
+    return sorted(names, key=lambda name: (-metrics[name]["word_accuracy"]["mean"], name != focus))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,30 +2,39 @@
 
 import pandas as pd
 
-from pipeline.evaluation.results import Metrics, difference, focus_of, strategies
+from pipeline.evaluation.results import BETTER, UNDECIDED, Metrics, ranked, strategies
+from pipeline.report.costs import Costs
 from pipeline.report.directions import isolated
-from pipeline.report.tables import how_often, in_words, is_decided, ranked, visible
+from pipeline.report.tables import answers, how_often, in_words, visible
 
 MISTAKES = 3  # that are named
 
 
 def headline(metrics: Metrics) -> str:
     """The answer in a line: the strategy in focus against its only rival, or else the most accurate one."""
-    focus, rivals = focus_of(metrics), metrics["verdict"]["rivals"]
-    if len(rivals) == 1:
-        (rival,) = rivals
-        gain = difference(metrics, focus, rival)["difference"]
-        if not is_decided(metrics, focus, rival):
-            return f"{focus} and {rival} cannot be told apart"
-        return f"{focus} {'beats' if gain > 0 else 'loses to'} {rival} by {100 * abs(gain):.1f} points"
+    verdict, known = metrics["verdict"], answers(metrics)
+    if len(verdict["rivals"]) == 1:
+        row = verdict["differences"][0]
+        if row["answer"] == UNDECIDED:
+            return f"{row['name']} and {row['other']} cannot be told apart"
+        verb = "beats" if row["answer"] == BETTER else "loses to"
+        return f"{row['name']} {verb} {row['other']} by {100 * abs(row['difference']):.1f} points"
     best, *others = ranked(metrics)
     accuracy = _percent(metrics[best]["word_accuracy"]["mean"])
-    level = [name for name in strategies(metrics) if name == best or not is_decided(metrics, best, name)]
+    level = [best, *(name for name in others if known[frozenset((best, name))] == UNDECIDED)]
+    level = [name for name in strategies(metrics) if name in level]
     if not others:
         return f"{best} gets {accuracy} right"
     if len(level) == 1:
         return f"{best} is best: it gets {accuracy} right"
     return f"No clear winner {'among' if len(level) > 2 else 'between'} {in_words(level)}"
+
+
+def costs(costs: Costs) -> str:
+    """Which strategy took the least and which the most time."""
+    ordered = sorted(costs.curves, key=lambda name: costs.seconds[name])
+    spent = [f"{name} {costs.seconds[name]:,.0f}" for name in ordered]
+    return f"Seconds of one training, pretraining included: {', '.join(spent)}."
 
 
 def learning_curves(curves: pd.DataFrame, histories: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.results import EvaluationResults, ensemble_title, rows, strategies
 from pipeline.report.captions import mean_curve
+from pipeline.report.costs import Costs
 from pipeline.report.directions import isolated
 from pipeline.report.fonts import choose_fonts, forget_fonts
 from pipeline.report.tables import length_range, level, visible
@@ -71,6 +72,19 @@ def learning_curves(results: EvaluationResults) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     return _labelled(figure, "paired steps (thick: mean of the seeds; thin: each of them)", "words right")
+
+
+def accuracy_by_seconds(costs: Costs, names: Sequence[str]) -> Figure:
+    """Dev word accuracy of each training of the strategies `names` by its seconds, pretraining included."""
+    figure, axes = _frame(height=3.7)
+    for name, style in styles(names).items():
+        for seconds, accuracies in costs.curves.get(name, ()):
+            axes.plot(seconds, accuracies, color=style["color"], linewidth=1.2, alpha=0.7)
+            axes.plot(seconds[-1:], accuracies[-1:], linestyle="", markersize=5, **style)
+        axes.plot([], [], label=literal(name), **style)
+    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    return _labelled(figure, "seconds of training (a line for each seed; mark: its end)", "words right")
 
 
 def word_accuracy(results: EvaluationResults) -> Figure:

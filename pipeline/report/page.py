@@ -6,14 +6,13 @@ Sentences come from `captions` and `tables`, figures from `figures` and `heatmap
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from pipeline.evaluation.results import difference, ensemble_title, rows
+from pipeline.evaluation.results import ensemble_title, rows
 from pipeline.report import captions, figures, tables
 from pipeline.report.report import PLOTS, Report
 from pipeline.report.svg import DARK, LIGHT, inline_svg
@@ -36,8 +35,7 @@ def page(report: Report) -> str:
         dark=DARK,
         marks=_marks(report),
         rows=rows(metrics),
-        ingredients=[(tables.BOUGHT[row["ingredient"]], row["with"], row["without"]) for row in metrics["ingredients"]],
-        differences=[("", name, other) for other, name in combinations(report.strategies, 2)],
+        costs=report.costs,
         confusions=confusions[confusions["strategy"] == focus].head(CONFUSIONS).to_dict("records"),
         counts=confusions.set_index(["strategy", "target", "written"])["count"].to_dict(),
         maps=_maps(report),
@@ -55,7 +53,7 @@ def _template() -> Template:
     folder = FileSystemLoader(Path(__file__).parent)
     lines: Any = {"trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, **lines)
-    environment.globals |= {"captions": captions, "tables": tables, "difference": difference}
+    environment.globals |= {"captions": captions, "tables": tables}
     environment.filters |= {
         "percent": lambda fraction: f"{100 * fraction:.1f}",
         "points": tables.points,
@@ -78,6 +76,10 @@ def _plots(report: Report) -> dict[str, tuple[str, Markup]]:
     if any(metrics[name]["calibration_error"] is not None for name in report.strategies):
         sentences["calibration"] = captions.calibration(metrics)
     plots = {}
+    if report.costs.curves:
+        sentence = captions.costs(report.costs)
+        figure = figures.accuracy_by_seconds(report.costs, report.strategies)
+        plots["costs"] = sentence, inline_svg(figure, "costs", f"Accuracy by seconds of training. {sentence}")
     for name, sentence in sentences.items():
         title, draw = PLOTS[name]
         plots[name] = sentence, inline_svg(draw(results), name, f"{title}. {sentence}".strip())

@@ -9,18 +9,19 @@ from matplotlib.figure import Figure
 
 from pipeline.evaluation.results import EvaluationResults, Metrics, accuracy_table, focus_of, strategies
 from pipeline.report import figures, heatmaps
+from pipeline.report.costs import Costs
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
     """What is shown: the results, and what lies beside them.
 
-    seconds: as returned by `tables.training_seconds`. pairs, targets, dev: numbers of training
-    pairs, unpaired targets and development pairs. sizes: as returned by `sizes.saved`.
+    pairs, targets, dev: numbers of training pairs, unpaired targets and development pairs. sizes: as returned by
+    `sizes.saved`.
     """
 
     results: EvaluationResults
-    seconds: dict[str, float]
+    costs: Costs
     pairs: int
     targets: int
     dev: int

@@ -3,20 +3,19 @@
 All text is safe in markdown and readable on a terminal.
 """
 
-import contextlib
 import html
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import UserError
-from pipeline.evaluation.results import Metrics, difference, ensemble_title, focus_of, rows, strategies
-from pipeline.runs.folders import PRETRAIN, load_seconds
+from pipeline.evaluation.results import BETTER, PAIRS, UNDECIDED, VERDICT, Metrics, focus_of, rows, strategies
 from pipeline.text import printable
 
 if TYPE_CHECKING:  # the verdict is quick to import
     import pandas as pd
+
+    from pipeline.report.costs import Costs
 
 ABSENT = "–"
 NOTHING = "\N{EMPTY SET}"
@@ -25,6 +24,10 @@ BOUGHT = {
     "autoencode": "autoencoding",
     "pretrained": "the pretrained decoder",
     "pseudo": "predictions as pairs",
+    "reranker": "the reranker",
+    "reranker_listed": "the reranker, where the target is listed",
+    "reranker_unlisted": "the reranker, where it is not",
+    "ensemble": "the ensemble (of these trainings)",
 }
 
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
@@ -50,8 +53,20 @@ def p_value_text(p_value: float) -> str:
 
 
 def level(metrics: Metrics) -> str:
-    """The confidence of all intervals: `95%`."""
-    return f"{100 * metrics[focus_of(metrics)]['confidence']:.4g}%"
+    """The confidence of the intervals of accuracies: `95%`."""
+    return share(metrics[focus_of(metrics)]["confidence"])
+
+
+def share(fraction: float) -> str:
+    """A fraction in per cent, with four digits: `97.5%`."""
+    return f"{100 * fraction:.4g}%"
+
+
+def probability_text(probability: float | None) -> str:
+    """A probability with two digits, never 0 or 1: `0.88`, `> 0.99`."""
+    if probability is None:
+        return ABSENT
+    return "> 0.99" if probability > 0.995 else "< 0.01" if probability < 0.005 else f"{probability:.2f}"
 
 
 def length_range(bucket: Mapping[str, Any]) -> str:
@@ -105,52 +120,68 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: i
 
 
 def verdict(metrics: Metrics) -> str:
-    """The result of the comparison in one sentence, with intervals, p-values and any differences in budget.
+    """The result of the comparison in one sentence, the same wherever it stands.
 
-    The strategy in focus is compared with those that learn from the same materials, and the most accurate strategy
-    with the better of these. If no two learn from the same materials, the most accurate one is compared with the next.
+    It has the differences of metrics.json's section `verdict` with intervals, p-values and the probability that a
+    further training gives the same order; what the test can find at all; and differences in budget.
     """
     names, focus = strategies(metrics), focus_of(metrics)
     seeds = " to ".join(str(count) for count in sorted({metrics[name]["seeds"] for name in names}))
     items = f"{metrics[focus]['items']:,}"
     opening = f"On {items} test item{'s' * (items != '1')} and {seeds} seed{'s' * (seeds != '1')}"
-    if len(names) == 1:
+    if not (differences := metrics[VERDICT]["differences"]):
         return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
-    best, *others = ranked(metrics)
-    compared = [focus, *metrics["verdict"]["rivals"]]
-    if len(compared) == 1:
-        compared = [best, *others[:2]]
-    clauses = [f"{compared[0]} {_against(metrics, compared[0], rival)}" for rival in compared[1:]]
-    if best not in compared:
-        rival = next(name for name in others if name in compared)
-        clauses.append(f"{best} has the highest accuracy and {_against(metrics, best, rival)}")
-        compared.append(best)
+    clauses: list[str] = []
+    for row in differences:
+        also = " has the highest accuracy and" if clauses and row["name"] != differences[0]["name"] else ""
+        clauses.append(f"{row['name']}{also} {_against(row, len(differences))}")
+    clauses.append(_power(differences))
+    if any(row["probability"] is None for row in differences):
+        clauses.append("of other seeds nothing is known")
+    compared = {row[side] for row in differences for side in ("name", "other")}
     spent = {name: f"{metrics[name]['paired_steps']:,.0f}" for name in names if name in compared}
     if len(set(spent.values())) > 1:
         clauses.append(f"their paired steps differ ({', '.join(f'{name} {steps}' for name, steps in spent.items())})")
     return f"{opening}, {'; '.join(clauses)}."
 
 
-def ranked(metrics: Metrics) -> list[str]:
-    """The strategies by accuracy, the best first; of equally good ones that in focus."""
-    names, focus = strategies(metrics), focus_of(metrics)
-    return sorted(names, key=lambda name: (-metrics[name]["word_accuracy"]["mean"], name != focus))
+def answers(metrics: Metrics) -> dict[frozenset[str], str]:
+    """The answer about each two strategies: that of the verdict, or else that of the table of all pairs."""
+    shown = (*metrics[PAIRS], *metrics[VERDICT]["differences"])
+    return {frozenset((row["name"], row["other"])): row["answer"] for row in shown}
 
 
-def is_decided(metrics: Metrics, name: str, other: str) -> bool:
-    """Whether the test set tells two strategies apart at the level of the intervals."""
-    return difference(metrics, name, other)["p_value"] < round(1 - metrics[name]["confidence"], 9)
+def _against(row: Mapping[str, Any], shown: int) -> str:
+    """What a row of `verdict.family` says, after the name of its strategy. shown: differences in the family."""
+    certainty = [f"{share(row['level'])} interval {points(row['low'])} to {points(row['high'])}"]
+    p_value = p_value_text(row["p_value"])
+    certainty.append(f"p {p_value if p_value.startswith('≤') else '= ' + p_value}")
+    if shown > 1:
+        certainty.append(f"corrected {p_value_text(row['p_adjusted'])}")
+    if row["probability"] is not None:
+        certainty.append(f"a new training is better with probability {probability_text(row['probability'])}")
+    text = ", ".join(certainty)
+    if row["answer"] == UNDECIDED:
+        return f"cannot be told apart from {row['other']} ({points(row['difference'])} points, {text})"
+    verb = "beats" if row["answer"] == BETTER else "loses to"
+    return f"{verb} {row['other']} by {100 * abs(row['difference']):.1f} points of word accuracy ({text})"
 
 
-def _against(metrics: Metrics, name: str, rival: str) -> str:
-    gain = difference(metrics, name, rival)
-    p_value = p_value_text(gain["p_value"])
-    interval = f"{level(metrics)} interval {points(gain['low'])} to {points(gain['high'])}"
-    certainty = f"{interval}, p {p_value if p_value.startswith('≤') else '= ' + p_value}"
-    if not is_decided(metrics, name, rival):
-        return f"cannot be told apart from {rival} ({points(gain['difference'])} points, {certainty})"
-    verb = "beats" if gain["difference"] > 0 else "loses to"
-    return f"{verb} {rival} by {100 * abs(gain['difference']):.1f} points of word accuracy ({certainty})"
+def _power(differences: Sequence[Mapping[str, Any]]) -> str:
+    known = [row["detectable"] for row in differences if row["detectable"] is not None]
+    if not known or max(known) >= 1:
+        return "this test is too small to find any difference reliably"
+    return f"this test finds true differences of {100 * max(known):.1f} points with a probability of 80%"
+
+
+def how_to_read(metrics: Metrics) -> str:
+    """What intervals and p-values of differences are."""
+    error = f"{1 - metrics[focus_of(metrics)]['confidence']:.4g}"
+    return (
+        "Differences hold for new test items and new seeds. The corrected p allows for the number of differences in a "
+        "table (Holm); each interval is as wide as that asks, so it excludes zero exactly if the corrected p is at "
+        f"most {error}."
+    )
 
 
 def listed_share(metrics: Metrics) -> str:
@@ -175,47 +206,41 @@ def by_listed(metrics: Metrics) -> dict[str, dict[str, str]]:
     }
 
 
-def table(metrics: Metrics, seconds: Mapping[str, float] | None = None) -> str:
-    """The main table and, below, what each ingredient buys, as markdown. seconds: of training, by title of the row."""
+def table(metrics: Metrics, costs: "Costs | None" = None) -> str:
+    """The main table and, below, what each ingredient buys, as markdown. costs: what the clock measured."""
+    seconds = costs.seconds if costs else {}
     interval = f"{level(metrics)} interval"
     header = ["strategy", f"word accuracy, % ({interval})", "greedy, %", f"character error rate, % ({interval})"]
-    header += ["paired steps", "all steps", *(["seconds"] if seconds else [])]
+    header += ["paired steps", "all steps", "symbols trained on", *(["seconds"] if seconds else [])]
     lines = []
     for name, row in rows(metrics).items():
         greedy = f"{100 * row['by_order']['greedy']['mean']:.1f}" if "greedy" in row["by_order"] else ABSENT
-        numbers = [row["paired_steps"], row["steps"], *([seconds.get(name)] if seconds else [])]
+        numbers = [row["paired_steps"], row["steps"], row["symbols"], *([seconds.get(name)] if seconds else [])]
         whole = [ABSENT if number is None else f"{number:,.0f}" for number in numbers]
         lines.append([name, percent(row["word_accuracy"]), greedy, percent(row["character_error_rate"]), *whole])
     text = markdown_table(header, lines)
     if not metrics["ingredients"]:
         return text
+    header = ["ingredient", "difference", "points (interval)", "p", "corrected p"]
+    header += ["in equal seconds, dev"] if seconds else []
     bought = [
         [
             BOUGHT[row["ingredient"]],
             f"{row['with']} - {row['without']}",
             f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})",
             p_value_text(row["p_value"]),
+            p_value_text(row["p_adjusted"]),
+            *([in_equal_seconds(row, costs)] if costs and seconds else []),
         ]
         for row in metrics["ingredients"]
     ]
-    return f"{text}\n{markdown_table(['ingredient', 'difference', f'points ({interval})', 'p'], bought, left=2)}"
+    return f"{text}\n{markdown_table(header, bought, left=2)}"
 
 
-def training_seconds(metrics: Metrics) -> dict[str, float]:
-    """Seconds of training by title of a row: of one run, the mean of the seeds, and of an ensemble, their sum.
-
-    Pretraining is included. Rows without timings, as of a model from elsewhere, are left out.
-    """
-    seconds = {}
-    for name in strategies(metrics):
-        parts = [name, PRETRAIN] if "pretrained" in metrics[name]["ingredients"] else [name]
-        seeds = metrics[name]["by_seed"]
-        with contextlib.suppress(UserError, IndexError, KeyError):
-            total = sum(load_seconds(part, int(seed)) for part in parts for seed in seeds)
-            seconds[name] = total / len(seeds)
-            if name in metrics["ensembles"]:
-                seconds[ensemble_title(name)] = total
-    return seconds
+def in_equal_seconds(row: Mapping[str, Any], costs: "Costs") -> str:
+    """By how many points an ingredient is ahead on dev after the seconds of the cheaper training."""
+    gain = costs.in_equal_seconds(row["with"], row["without"])
+    return ABSENT if gain is None else points(gain)
 
 
 def sizes_table(rows: "pd.DataFrame") -> str:
@@ -227,7 +252,7 @@ def sizes_table(rows: "pd.DataFrame") -> str:
     return markdown_table(["word accuracy, %, by pairs", *(f"{size:,}" for size in cells)], lines)
 
 
-def comparison(metrics: Metrics, seconds: Mapping[str, float]) -> str:
+def comparison(metrics: Metrics, costs: "Costs | None" = None) -> str:
     """comparison.md: the verdict and the tables."""
     names = strategies(metrics)
     lengths = {
@@ -247,7 +272,8 @@ def comparison(metrics: Metrics, seconds: Mapping[str, float]) -> str:
     calibration = markdown_table(["strategy", "expected calibration error, points"], known)
     sections = [
         f"# Comparison\n\n{escape(verdict(metrics))}\n\n{listed_share(metrics)}\n",
-        table(metrics, seconds),
+        table(metrics, costs),
+        f"{how_to_read(metrics)}\n",
         f"## By whether the target is listed\n\n{by_list}",
         f"## By the number of symbols in the source\n\n{by_length}",
         "## Calibration\n\nMean distance between the confidence of predictions and the share of them that is right.\n",

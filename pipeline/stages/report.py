@@ -6,9 +6,10 @@ from pipeline.config.params import load_params
 from pipeline.errors import explain_user_errors
 from pipeline.evaluation import sizes
 from pipeline.evaluation.results import REPORTS, EvaluationResults
+from pipeline.report.costs import Costs
 from pipeline.report.page import page
 from pipeline.report.report import Report, write_plots
-from pipeline.report.tables import comparison, training_seconds, verdict
+from pipeline.report.tables import comparison, verdict
 
 
 @explain_user_errors
@@ -17,9 +18,9 @@ def main() -> None:
     results = EvaluationResults.load()
     prepared = json.loads((REPORTS / "prepare.json").read_text(encoding="utf-8"))
     counts = {name: prepared[name] for name in ("pairs", "targets", "dev")}
-    report = Report(results, training_seconds(results.metrics), **counts, sizes=sizes.saved(load_params()))
+    report = Report(results, Costs.load(results.metrics), **counts, sizes=sizes.saved(load_params()))
     (REPORTS / "index.html").write_text(page(report), encoding="utf-8", newline="\n")
-    text = comparison(report.metrics, report.seconds)
+    text = comparison(report.metrics, report.costs)
     (REPORTS / "comparison.md").write_text(text, encoding="utf-8", newline="\n")
     write_plots(results, REPORTS)
     print(verdict(report.metrics))

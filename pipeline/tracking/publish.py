@@ -29,7 +29,7 @@ from pipeline.tracking.sqlite import ARTIFACTS, database_of
 if TYPE_CHECKING:  # publishing what is complete already does without pandas
     import pandas as pd
 
-LAYOUT = "2"  # another one when other things are published from the same files
+LAYOUT = "3"  # another one when other things are published from the same files
 MATCHER_HISTORY = MODELS / "matcher" / HISTORY
 STAMP = Path(".dvc") / "tmp" / "tandem-published"  # in the project: what was complete, and in which store
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers
@@ -154,6 +154,7 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
         shown[title.replace(", ", "_")] = {**means, **by_order, "calibration_error": row["calibration_error"]}
     for name, paired in metrics[results.COMPARISONS].items():
         shown[name] = {measure: paired[measure] for measure in ("difference", "p_value")}
+        shown[name]["two_level"] = {measure: paired["two_level"][measure] for measure in ("p_value", "probability")}
     flat = pd.json_normalize(shown, sep="_").select_dtypes("number")  # {"test": {"auc": 0.9}} becomes test_auc
     comparison.log_metrics({str(name): column[0] for name, column in flat.items()})
     path = MODELS / "timings" / "matcher" / TIMINGS

@@ -71,7 +71,18 @@ class Document(HTMLParser):
         return [value for found, value in self.attributes if found == name]
 
 
-PARTS = ["results", "learning", "pairs", "length", "confusions", "attention", "noise", "examples", "calibration"]
+PARTS = [
+    "results",
+    "learning",
+    "costs",
+    "pairs",
+    "length",
+    "confusions",
+    "attention",
+    "noise",
+    "examples",
+    "calibration",
+]
 
 
 def maps(*sources: str) -> list[AttentionMap]:
@@ -140,7 +151,7 @@ def test_the_page_says_its_language_title_and_what_each_drawing_shows(whole: str
     assert '<html lang="en">' in whole
     assert "<title>supervised, two_stage and tandem compared</title>" in whole
     drawings = document.tags.count("svg")
-    assert drawings == 8
+    assert drawings == 9
     assert len([label for label in document.values("aria-label") if label]) >= drawings
     assert document.tags.count("h1") == 1
 
@@ -277,9 +288,10 @@ def test_a_long_table_of_differences_is_folded_up() -> None:
 
 def test_what_each_ingredient_buys_is_a_table(whole: str) -> None:
     text, _ = shown(several(("supervised", "augmented", "tandem"), WORDS))
-    assert "made-up pairs: augmented − supervised" in text
-    assert "autoencoding: tandem − augmented" in text
-    assert "What each ingredient buys" not in whole  # of supervised, two_stage and tandem no two differ in one alone
+    assert "made-up pairs:<br>augmented − supervised" in text
+    assert "autoencoding:<br>tandem − augmented" in text
+    assert "made-up pairs:" not in whole  # of supervised, two_stage and tandem no two differ in one ingredient alone
+    assert "the ensemble (of these trainings):<br>tandem, ensemble − tandem" in whole
 
 
 def test_the_same_report_gives_the_same_page() -> None:

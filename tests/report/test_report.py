@@ -37,7 +37,7 @@ def test_a_single_run_without_history_and_many_strategies_fit(tmp_path: Path) ->
 
 def test_the_names_of_strategies_stay_text_in_the_comparison() -> None:
     metrics = report(several(("$a_{$", "x|y<b>", "tandem", "漢字"), HOSTILE * 3)).metrics
-    text = comparison(metrics, {})
+    text = comparison(metrics)
     assert "<b>" not in text
     rows = [line for line in text.splitlines() if line.startswith("| x")]
     assert len(rows) == 4

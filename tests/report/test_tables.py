@@ -6,20 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.report.costs import Costs
 from pipeline.report.tables import (
     comparison,
     escape,
+    how_to_read,
     listed_share,
     markdown_table,
     p_value_text,
     percent,
     points,
+    probability_text,
     table,
-    training_seconds,
     verdict,
     visible,
 )
-from pipeline.runs.folders import TIMINGS, timings_folder
 from tests.conftest import Call
 from tests.support.made_up import HALF, MOST, compared, evaluation, run
 
@@ -71,12 +72,12 @@ def test_the_verdict_of_a_single_strategy_compares_nothing() -> None:
 
 def test_the_main_table_shows_per_cent_steps_and_seconds() -> None:
     metrics = compared(run("supervised", 0, HALF), run("tandem", 0, MOST, steps=12_000))
-    lines = table(metrics, {"tandem": 61.7}).splitlines()
+    lines = table(metrics, Costs({"tandem": 61.7})).splitlines()
     assert "word accuracy, % (95% interval)" in lines[0]
     assert lines[2].startswith("| supervised |")
     assert " 75.0 (" in lines[3]
-    assert [cell.strip() for cell in lines[2].split("|")[5:8]] == ["10", "20", "–"]
-    assert [cell.strip() for cell in lines[3].split("|")[5:8]] == ["10", "12,000", "62"]
+    assert [cell.strip() for cell in lines[2].split("|")[5:9]] == ["10", "20", "0", "–"]
+    assert [cell.strip() for cell in lines[3].split("|")[5:9]] == ["10", "12,000", "0", "62"]
     assert "seconds" not in table(metrics)
 
 
@@ -102,19 +103,41 @@ def test_tandem_compare_prints_the_table_and_the_verdict(
     made.save()
     code, output, error = call("compare")
     assert (code, error) == (0, "")
-    assert output == f"{table(made.metrics)}\n{verdict(made.metrics)}\n"
+    assert output == f"{table(made.metrics)}\n{how_to_read(made.metrics)}\n\n{verdict(made.metrics)}\n"
 
 
-def test_seconds_are_means_of_the_seeds_with_pretraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for strategy, seconds in (("two_stage", (2.0, 4.0)), ("pretrain", (10.0, 20.0))):
-        for seed, last in enumerate(seconds):
-            folder = timings_folder(strategy, seed)
-            folder.mkdir(parents=True)
-            (folder / TIMINGS).write_text(f"step,seconds\n10,0.5\n20,{last}\n", encoding="utf-8")
-    runs = [run(name, seed, HALF) for name in ("supervised", "two_stage") for seed in (0, 1)]
-    metrics = compared(*runs, ensembles=[run("two_stage", 0, HALF)])
-    assert training_seconds(metrics) == {"two_stage": 18.0, "two_stage, ensemble": 36.0}  # supervised has no timings
+def test_the_verdict_shows_corrected_p_values_where_it_has_several_differences() -> None:
+    one = compared(run("two_stage", 0, HALF), run("tandem", 0, MOST))
+    assert "corrected" not in verdict(one)
+    metrics = compared(run("weak", 0, [0] * 100), run("strong", 0, MOST), run("mine", 0, HALF))
+    first, second = metrics["verdict"]["differences"]
+    assert sorted([first["level"], second["level"]]) == pytest.approx([0.95, 0.975])
+    assert "95% interval" in verdict(metrics)
+    assert "97.5% interval" in verdict(metrics)
+    assert verdict(metrics).count("p ≤ 0.0001, corrected ≤ 0.0001)") == 2
+
+
+def test_the_verdict_says_how_sure_a_new_training_is_better_and_what_the_test_can_find() -> None:
+    runs = [run(name, seed, right) for name, right in (("two_stage", HALF), ("tandem", MOST)) for seed in (0, 1, 2)]
+    text = verdict(compared(*runs))
+    assert "a new training is better with probability > 0.99)" in text
+    assert re.search(r"; this test finds true differences of \d+\.\d points with a probability of 80%\.$", text)
+
+
+def test_with_one_seed_the_verdict_says_that_nothing_is_known_of_others() -> None:
+    text = verdict(compared(run("two_stage", 0, HALF), run("tandem", 0, MOST)))
+    assert text.endswith("; of other seeds nothing is known.")
+    assert "new training" not in text
+
+
+def test_a_test_of_a_few_items_finds_nothing_reliably() -> None:
+    text = verdict(compared(run("two_stage", 0, [0]), run("tandem", 0, [1])))
+    assert "tandem cannot be told apart from two_stage (+100.0 points, 95% interval -100.0 to +100.0, p = 1)" in text
+    assert "this test is too small to find any difference reliably" in text
+
+
+def test_a_probability_is_never_certain() -> None:
+    assert [probability_text(each) for each in (0.0, 0.25, 0.999, None)] == ["< 0.01", "0.25", "> 0.99", "–"]
 
 
 def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where_they_are_known() -> None:
@@ -123,7 +146,7 @@ def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where
         ensembles=[run("tandem", 0, [1] * 100)],
         controls=[run("lookup", 0, [0] * 100, steps=0)],
     )
-    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in table(metrics).splitlines()[2:]]
+    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in table(metrics).splitlines()[2:5]]
     assert cells == [
         ["lookup", "0.0 (0.0 to 0.0)", "–"],
         ["tandem", percent(metrics["tandem"]["word_accuracy"]), "50.0"],
@@ -133,7 +156,7 @@ def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where
 
 def test_the_comparison_has_verdict_and_tables_and_no_plots() -> None:
     results = [run("supervised", 0, HALF), run("tandem", 0, HALF, confidences=[0.75] * 100)]
-    text = comparison(compared(*results, listed=[True, False] * 50), {})
+    text = comparison(compared(*results, listed=[True, False] * 50))
     assert text.startswith("# Comparison\n\nOn 100 test items and 1 seed, ")
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "By whether the target is listed",

@@ -13,6 +13,7 @@ from pipeline.evaluation.comparison import RunResult, calibration_table, compare
 from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EvaluationResults, Metrics, focus_of, strategies
+from pipeline.report.costs import Costs
 from pipeline.report.report import Report
 from tests.conftest import PROJECT
 
@@ -90,7 +91,8 @@ def evaluation(results: Sequence[RunResult], metrics: Metrics | None = None, **c
 def report(results: Sequence[RunResult], metrics: Metrics | None = None, **changes: Any) -> Report:
     """A report of 100 pairs; `changes` are values of the report or of the results in it."""
     values: dict[str, Any] = {"pairs": 100, "targets": 1000, "dev": 50}
-    values |= {name: changes.pop(name) for name in ("pairs", "sizes", "seconds") if name in changes}
+    values |= {name: changes.pop(name) for name in ("pairs", "sizes", "costs") if name in changes}
     found = evaluation(results, metrics, **changes)
     seconds = {name: 10.0 + place for place, name in enumerate(strategies(found.metrics))}
-    return Report(found, **{"seconds": seconds, **values})
+    curves = {name: [([5.0, last], [0.1, 0.2])] for name, last in seconds.items()}
+    return Report(found, **{"costs": Costs(seconds, curves), **values})

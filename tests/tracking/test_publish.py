@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from pipeline.config.params import changed, load_params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.evaluation.results import REPORTS
+from pipeline.evaluation.results import REPORTS, load_metrics
+from pipeline.report.tables import verdict
 from pipeline.runs.environment import Environment
 from pipeline.runs.folders import HISTORY, RunMetadata, content_digest, load_history, run_folder
 from pipeline.runs.groups import comparison_key
 from pipeline.tracking.client import tracking_uri
+from pipeline.tracking.comparisons import load_comparisons
 from pipeline.tracking.publish import publish, read_predictions
 from pipeline.tracking.runs import Comparison
 from tests.support.reported_project import REPORTED, make_reported_project, report
@@ -155,8 +158,18 @@ def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_m
     assert points(published, parent, "matcher_dev_score") == [(10, 0.25), (20, 0.5)]
     assert parent.data.tags["mlflow.note.content"].startswith("On 1 test item and 1 to 2 seeds, tandem ")
     assert "| tandem " in parent.data.tags["mlflow.note.content"]
+    assert unescape(parent.data.tags["mlflow.note.content"].splitlines()[0]).replace("\\", "") == verdict(
+        load_metrics()
+    )
     assert artifacts(published, parent, "predictions") == {"predictions/tandem-ensemble.tsv"}
     assert len(data_sets(parent)) == 4
+
+
+def test_a_published_comparison_can_be_compared_with_others_by_its_run(published: Path) -> None:
+    (parent,) = runs(published, "comparison")
+    assert load_comparisons([parent.info.run_id]) == {parent.info.run_id: load_metrics()}
+    with pytest.raises(UserError, match=r"MLflow has no evaluation/metrics\.json of run f{32}"):
+        load_comparisons(["f" * 32])
 
 
 def test_publishing_again_adds_nothing_and_imports_no_mlflow(published: Path) -> None:
