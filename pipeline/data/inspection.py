@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 from pipeline.config.options import Rows, Symbols
@@ -146,7 +145,9 @@ def _numbers(table: Table) -> dict[int, bool]:
         cells = table.column(number)
         digits = [int(cell) for cell in cells[1:] if cell.isdecimal()]
         if digits and len(digits) >= NUMBERS * len(cells[1:]):
-            found[number] = any(later != earlier + 1 for earlier, later in pairwise(digits))
+            found[number] = (
+                len(digits) < 2 or digits[0] > 2 or digits != list(range(digits[0], digits[0] + len(digits)))
+            )
     return found
 
 
