@@ -46,6 +46,8 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "tandem_no_autoencode": ("tandem", {"strategies.tandem.tasks": ["paired", "synthetic", "synthetic"]}),
 }
 
+Predict = Callable[[Sequence[str]], list[str]]
+
 
 def of_variant(name: str, params: Params) -> tuple[str, Params]:
     """The strategy of a name and the parameters to train and predict with; raises `UserError` for an unknown name."""
@@ -63,19 +65,23 @@ def measure(name: str, params: Params, prepared: Prepared, models: Path, has_lis
     `split`. Networks in `models` that were trained alike are not trained again.
     """
     strategy, params = of_variant(name, params)
-    runs: list[tuple[Path, float]] = []
-    if strategy not in (IDENTITY, LOOKUP):
-        models /= joined(*map(str, folders.run_parameters(strategy, params).items()))
-        seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
-        runs = [_train(strategy, params, prepared, seed, models) for seed in seeds]
+    runs = [] if strategy in (IDENTITY, LOOKUP) else train(strategy, params, prepared, models)
     started = time.perf_counter()
-    predict = _predictor(strategy, params, prepared, [folder for folder, _ in runs], has_list)
+    if runs:
+        predict = best_of(fitted_predictor(params, prepared, [folder for folder, _ in runs], has_list))
+    else:
+        predict = _control(strategy, prepared)
+    return dev_and_test(prepared, predict), sum(seconds for _, seconds in runs) + time.perf_counter() - started
+
+
+def dev_and_test(prepared: Prepared, predict: Predict) -> pd.DataFrame:
+    """Scored predictions for dev and test, with the columns that `measure` says."""
     splits, kind = {"dev": prepared.dev, "test": prepared.test}, prepared.target_alphabet.kind
     tables = [
         scored(examples, predict([example.source for example in examples]), kind).assign(split=split)
         for split, examples in splits.items()
     ]
-    return pd.concat(tables), sum(seconds for _, seconds in runs) + time.perf_counter() - started
+    return pd.concat(tables)
 
 
 def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbols) -> pd.DataFrame:
@@ -86,18 +92,30 @@ def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbol
     return words.join(scoring.score(predictions, targets, [{target} for target in targets], kind))
 
 
-def _predictor(
-    strategy: str, params: Params, prepared: Prepared, runs: Sequence[Path], has_list: bool
-) -> Callable[[Sequence[str]], list[str]]:
-    if strategy in (IDENTITY, LOOKUP):
-        alphabets = prepared.source_alphabet, prepared.target_alphabet
-        if strategy == IDENTITY:
-            return lambda sources: identity(sources, *alphabets)
-        return lambda sources: lookup(prepared.train, sources, *alphabets)
+def _control(name: str, prepared: Prepared) -> Predict:
+    alphabets = prepared.source_alphabet, prepared.target_alphabet
+    if name == IDENTITY:
+        return lambda sources: identity(sources, *alphabets)
+    return lambda sources: lookup(prepared.train, sources, *alphabets)
+
+
+def fitted_predictor(params: Params, prepared: Prepared, runs: Sequence[Path], has_list: bool) -> Predictor:
+    """The predictor of trained run folders together, its reranker fitted on dev if `decoding.order` asks for one."""
     reranks = params.decoding.order is Order.RERANK
     features = FeatureExtractor.learn(prepared, held_out=not has_list) if reranks else None
-    predictor = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
+    return Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
+
+
+def best_of(predictor: Predictor) -> Predict:
+    """A function from sources to the best prediction for each."""
     return lambda sources: [row[0].text for row in predictor.predict(sources)]
+
+
+def train(strategy: str, params: Params, prepared: Prepared, models: Path) -> list[tuple[Path, float]]:
+    """Train the first seed, or with `decoding.ensemble` all; run folders, and the seconds of training in each."""
+    models /= joined(*map(str, folders.run_parameters(strategy, params).items()))
+    seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
+    return [_train(strategy, params, prepared, seed, models) for seed in seeds]
 
 
 def _train(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path) -> tuple[Path, float]:
