@@ -15,7 +15,7 @@ import numpy as np
 from joblib import cpu_count
 
 from pipeline.config import edit
-from pipeline.config.options import Rows
+from pipeline.config.options import Rows, Symbols
 from pipeline.config.params import PARAMS, Params, changed
 from pipeline.data.alphabet import split
 from pipeline.data.checks import look_at_list
@@ -90,23 +90,34 @@ def plan(
         raise UserError("name your files: tandem init PAIRS TARGETS")
     read = [read_content(path, encoding, columns.split(",") if columns else None) for path in paths]
     contents = assign(read, roles)
-    pairs, lines = contents[PAIRS], [line for role, one in contents.items() for line in described(role, one)]
-    several = [length for role in (PAIRS, DEV, TEST) if role in contents for length in _lengths(contents[role], pairs)]
-    most = max(params.prepare.max_symbols, min(max(several), max(LONGEST, int(np.quantile(several, 0.5)))))
-    new, notes = {}, []
+    pairs, new, notes = contents[PAIRS], {}, []
+    lengths = [length for role in (PAIRS, DEV, TEST) if role in contents for length in _lengths(contents[role], pairs)]
+    most = max(params.prepare.max_symbols, min(max(lengths), max(LONGEST, int(np.quantile(lengths, 0.5)))))
     for role, content in contents.items():
         if FILES[role].is_dir():
             raise UserError(f"{FILES[role]} is a folder, and the file of {role} goes there: move it away")
-        new[FILES[role]], left_out = _lines(content, pairs, most)
-        notes += [
-            f"{content.table.path}, line {line}: {reason}, so it is left out" for line, reason in left_out[:SHOWN]
-        ]
-        if (more := len(left_out) - SHOWN) > 0:
-            notes.append(f"{content.table.path}: {more:,} more rows are left out")
-    named = {f"data.{role}": str(FILES[role]) if role in contents else None for role in (PAIRS, TARGETS, DEV, TEST)}
-    changes = {
+        kinds = {TARGETS: pairs.kinds[1:], SOURCES: pairs.kinds[:1]}.get(role, pairs.kinds)
+        new[FILES[role]], left_out = _lines(content, kinds, most)
+        path = content.table.path
+        notes += [f"{path}, line {line}: {reason}, so it is left out" for line, reason in left_out[:SHOWN]]
+        notes += [f"{path}: {len(left_out) - SHOWN:,} more rows are left out"] * (len(left_out) > SHOWN)
+    changes = _changes(contents, most)
+    summary, further = _tried(new, changed(params, changes))
+    rows = "running text, each row right with its own target" if pairs.rows is Rows.RUNNING_TEXT else "a list of words"
+    lines = [line for role, one in contents.items() for line in described(role, one)]
+    lines += [f"the pairs look like {rows} (data.rows: {pairs.rows.value})", *summary]
+    if SOURCES in contents:
+        lines.append(f"the sources: `tandem suggest --among {FILES[SOURCES]}` says which to annotate next")
+    return Plan(new, changes, tuple(lines), (*notes, *further))
+
+
+def _changes(contents: Mapping[str, Content], most: int) -> dict[str, Any]:
+    """What `data` and `prepare` become, by dotted name. most: symbols of a string."""
+    pairs = contents[PAIRS]
+    files = {f"data.{role}": str(FILES[role]) if role in contents else None for role in (PAIRS, TARGETS, DEV, TEST)}
+    return {
         "data.source": "files",
-        **named,
+        **files,
         "data.rows": pairs.rows.value,
         "data.source_symbols": pairs.kinds[0].value,
         "data.target_symbols": pairs.kinds[1].value,
@@ -115,13 +126,6 @@ def plan(
         "prepare.max_symbols": most,
         **{f"prepare.{role}": size for role, size in _sizes(contents).items()},
     }
-    params = changed(params, changes)
-    summary, further = _tried(new, params)
-    rows = "running text, each row right with its own target" if pairs.rows is Rows.RUNNING_TEXT else "a list of words"
-    lines += [f"the pairs look like {rows} (data.rows: {pairs.rows.value})", *summary]
-    if SOURCES in contents:
-        lines.append(f"the sources: `tandem suggest --among {FILES[SOURCES]}` says which to annotate next")
-    return Plan(new, changes, tuple(lines), (*notes, *further))
 
 
 def _lengths(content: Content, pairs: Content) -> list[int]:
@@ -130,9 +134,8 @@ def _lengths(content: Content, pairs: Content) -> list[int]:
     ]
 
 
-def _lines(content: Content, pairs: Content, most: int) -> tuple[bytes, list[tuple[int, str]]]:
-    """The content of a file in the project's form, and the rows that are left out."""
-    kinds = pairs.kinds if content.is_pairs else (pairs.kinds[content is not pairs],)
+def _lines(content: Content, kinds: Sequence[Symbols], most: int) -> tuple[bytes, list[tuple[int, str]]]:
+    """The content of a file in the project's form, without counts, and the rows that are left out."""
     left_out, kept = list(content.skipped), []
     for line, row in zip(content.lines, zip(*content.columns, strict=True), strict=True):
         if (longest := max(len(split(string, kind)) for string, kind in zip(row, kinds, strict=True))) > most:
@@ -168,8 +171,8 @@ def _tried(files: Mapping[Path, bytes], params: Params) -> tuple[list[str], list
     return [
         f"{len(corpus.train):,} pairs to train on, {len(corpus.dev):,} for dev, {len(corpus.test):,} for test; "
         f"{len(corpus.targets):,} unpaired targets",
-        f"`dvc repro` will take about {minutes} minutes on {cpu_count()} cores like these: an estimate, "
-        f"from {SYMBOLS_PER_SECOND:,} symbols a second and core; a slow laptop takes four times as long",
+        f"`dvc repro` will take about {minutes} minutes on {cpu_count()} cores: an estimate, with "
+        f"{SYMBOLS_PER_SECOND:,} symbols a second that a quiet core with AVX-512 trains; one without takes four times as long",
     ], notes
 
 

@@ -1,5 +1,6 @@
 """Forced answers: what people gave is predicted, at once and everywhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -7,8 +8,10 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.prediction.known import known_content, load_known
+from pipeline.prediction.predictor import Predictor
+from pipeline.prediction.requests import Service
 from tests.conftest import Call
-from tests.support.small_project import make_project
+from tests.support.small_project import RUNS, make_project
 
 
 @pytest.fixture
@@ -61,6 +64,12 @@ def test_files_of_predictions_have_known_targets_and_say_with_which_they_were_ma
     assert (code, "was made with other forced answers" in error) == (2, True)
     assert call("predict", "--input", "sources.txt", "--output", "other", "--no-known").code == 0
     assert pq.read_table("other/sources.parquet")["prediction"].to_pylist()[0] != "phone"
+
+
+def test_a_service_answers_with_them(project: Path) -> None:
+    service = Service(replace(Predictor.of_runs(RUNS[0]), known=load_known()))
+    (answer,) = service.answer(service.parse(["K"], {}))
+    assert (answer.prediction, answer.log_probability, answer.confidence) == ("quay", 0.0, 1.0)
 
 
 def test_a_row_that_is_no_pair_is_named(project: Path) -> None:
