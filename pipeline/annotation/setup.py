@@ -172,7 +172,7 @@ def _tried(files: Mapping[Path, bytes], params: Params) -> tuple[list[str], list
         f"{len(corpus.train):,} pairs to train on, {len(corpus.dev):,} for dev, {len(corpus.test):,} for test; "
         f"{len(corpus.targets):,} unpaired targets",
         f"`dvc repro` will take about {minutes} minutes on {cpu_count()} cores: an estimate, with "
-        f"{SYMBOLS_PER_SECOND:,} symbols a second that a quiet core with AVX-512 trains; one without takes four times as long",
+        f"{SYMBOLS_PER_SECOND:,} symbols a second and core; without AVX-512 a core takes four times as long",
     ], notes
 
 
