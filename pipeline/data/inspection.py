@@ -12,7 +12,6 @@ from pathlib import Path
 from pipeline.config.options import Rows, Symbols
 from pipeline.data.alphabet import split
 from pipeline.data.checks import has_header
-from pipeline.data.examples import Example
 from pipeline.data.raw import LONGEST_LINE, clean_cells
 from pipeline.data.tables import Row, Table, read_table
 from pipeline.errors import UserError
@@ -61,11 +60,6 @@ class Content:
         pairs = list(zip(*self.columns, strict=True))
         repeated = 1 - len(set(pairs)) / len(pairs)
         return Rows.RUNNING_TEXT if len(pairs) >= FEWEST and repeated > REPEATED else Rows.WORDS
-
-    @property
-    def examples(self) -> list[Example]:
-        """The pairs."""
-        return [Example(*pair) for pair in zip(*self.columns, strict=True)]
 
 
 def read_content(path: Path, encoding: str | None = None, columns: Sequence[str] | None = None) -> Content:
