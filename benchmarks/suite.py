@@ -61,6 +61,11 @@ class Suite:
         return PASSAGE if self.facts.rows == "running_text" else 1
 
     def prepare(self, cell: Cell, dev_lines: int | None, folder: Path) -> Prepared:
+        """Write what `corpus` gives to a folder, and open it."""
+        write_prepared(folder, self.corpus(cell, dev_lines), self.facts.source_symbols, self.facts.target_symbols)
+        return Prepared.open(folder)
+
+    def corpus(self, cell: Cell, dev_lines: int | None) -> Corpus:
         """The cell's training pairs, all of dev or its first lines, all of test, and the unpaired targets."""
         file = self.facts.train.get(cell.size)
         if self.facts.train and (file is None or cell.fold):
@@ -76,9 +81,7 @@ class Suite:
         targets, counts = self._targets(cell) if self.facts.targets else ([pair.target for pair in block], None)
         others = [] if file else train[: cell.fold * cell.size] + train[(cell.fold + 1) * cell.size :]
         unpaired = [pair.source for pair in others[:MOST_SOURCES]]
-        corpus = Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus, counts, unpaired)
-        write_prepared(folder, corpus, self.facts.source_symbols, self.facts.target_symbols)
-        return Prepared.open(folder)
+        return Corpus(block, dev[:dev_lines], test, targets, 0, None, cell.corpus, counts, unpaired)
 
     def _pairs(self, cell: Cell, name: str) -> list[Example]:
         return read_pairs(self._file(cell, name), self.facts.source_symbols, self.facts.target_symbols, MAX_SYMBOLS)

@@ -65,7 +65,7 @@ def verdict(accuracies: Accuracies, published: Published, strategy: str) -> str:
     return (
         f"{strategy} is above the best published system in {sum(gain.mean > 0 for gain in gains)} of {len(cells)} "
         f"cells, in {sum(gain.low > 0 for gain in gains)} with its whole interval; its mean error is "
-        f"{_percent(error)} % against {100 * published_error:.1f} %: {_percent(less)} % {word}. "
+        f"{percent(error)} % against {100 * published_error:.1f} %: {percent(less)} % {word}. "
         + replicated(dict(zip(cells, ours - best, strict=True)), strategy, "the best published system")
     )
 
@@ -90,7 +90,7 @@ def comparison_table(accuracies: Accuracies, published: Published, strategies: S
         row += [f"{best[0]} {100 * best[1]:.1f}" if best else "-"]
         for strategy in strategies:
             ours = accuracies.mean(corpus, size, strategy)
-            row += [_percent(ours), _points(None if ours is None or best is None else ours - best[1])]
+            row += [percent(ours), signed(None if ours is None or best is None else ours - best[1])]
         rows.append(row)
     cells, _, best_of_cells = compared(accuracies, published, first)
     if cells:
@@ -100,7 +100,7 @@ def comparison_table(accuracies: Accuracies, published: Published, strategies: S
             others, ours_of_cells, _ = compared(accuracies, published, strategy)
             if others == cells:
                 error = 1 - ours_of_cells.mean(axis=0)
-                row += [_percent(error), f"{_points(error / published_error - 1)} %"]
+                row += [percent(error), f"{signed(error / published_error - 1)} %"]
             else:  # a mean over other cells would be beside the published one of these
                 row += ["-", "-"]
         rows.append(row)
@@ -118,13 +118,13 @@ def ablation_table(accuracies: Accuracies, strategies: Sequence[str], corpus: st
             (accuracies.mean(corpus, size, strategy), accuracies.difference(corpus, size, strategy, above))
             for size in sizes
         ]
-        rows.append([strategy, *(text for mean, change in changes for text in (_percent(mean), _points(change)))])
+        rows.append([strategy, *(text for mean, change in changes for text in (percent(mean), signed(change)))])
     return markdown_table(
         [corpus, *(name for size in sizes for name in (f"{size:,} tokens", "to the row above"))], rows
     )
 
 
-def _percent(samples: Samples | None) -> str:
+def percent(samples: Samples | None) -> str:
     """`82.9 (81.8 to 84.0)`."""
     if samples is None:
         return "-"
@@ -132,7 +132,7 @@ def _percent(samples: Samples | None) -> str:
     return f"{100 * value.mean:.1f} ({100 * value.low:.1f} to {100 * value.high:.1f})"
 
 
-def _points(samples: Samples | None) -> str:
+def signed(samples: Samples | None) -> str:
     """`+2.9 (+1.8 to +4.0)`."""
     if samples is None:
         return "-"

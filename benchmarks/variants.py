@@ -83,19 +83,24 @@ def measure(name: str, params: Params, prepared: Prepared, models: Path) -> tupl
     Columns as `scored` makes them, and `split`. Networks in `models` that were trained alike are not trained again.
     """
     strategy, params = of_variant(name, params, prepared)
-    seconds, started = 0.0, time.perf_counter()
-    on_dev = on_test = _control(strategy, prepared)
-    if strategy not in (IDENTITY, LOOKUP):
-        seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
-        runs, seconds = _train(strategy, params, prepared, seeds, models)
+    if strategy in (IDENTITY, LOOKUP):
+        started, seconds = time.perf_counter(), 0.0
+        on_dev = on_test = _control(strategy, prepared)
+    else:
+        runs, seconds = train(strategy, params, prepared, models)
         started = time.perf_counter()
-        on_dev, on_test = map(_first, _predictors(params, prepared, runs))
+        on_dev, on_test = map(best_of, predictors(params, prepared, runs))
+    return dev_and_test(prepared, on_dev, on_test), seconds + time.perf_counter() - started
+
+
+def dev_and_test(prepared: Prepared, on_dev: Predict, on_test: Predict) -> pd.DataFrame:
+    """Scored predictions for dev and test, with the columns that `measure` says."""
     splits, kind = {"dev": (on_dev, prepared.dev), "test": (on_test, prepared.test)}, prepared.target_alphabet.kind
     tables = [
         scored(examples, predict([example.source for example in examples]), kind).assign(split=split)
         for split, (predict, examples) in splits.items()
     ]
-    return pd.concat(tables), seconds + time.perf_counter() - started
+    return pd.concat(tables)
 
 
 def scored(examples: Sequence[Example], predictions: Sequence[str], kind: Symbols) -> pd.DataFrame:
@@ -113,30 +118,34 @@ def _control(name: str, prepared: Prepared) -> Predict:
     return lambda sources: lookup(prepared.train, sources, *alphabets)
 
 
-def _predictors(params: Params, prepared: Prepared, runs: Sequence[Path]) -> tuple[Predictor, Predictor]:
-    """What predicts dev, and what predicts all else, whose features know the pairs of dev."""
+def predictors(params: Params, prepared: Prepared, runs: Sequence[Path]) -> tuple[Predictor, Predictor]:
+    """What run folders together predict dev with, and what all else, with features that know the pairs of dev."""
     reranks = params.decoding.order is Order.RERANK
     features = FeatureExtractor.learn(prepared, held_out=not prepared.has_list) if reranks else None
     fitted = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
     return fitted, replace(fitted, features=features and features.with_dev(prepared))
 
 
-def _first(predictor: Predictor) -> Predict:
+def best_of(predictor: Predictor) -> Predict:
+    """A function from sources to the best prediction for each."""
     return lambda sources: [row[0].text for row in predictor.predict(sources)]
 
 
-def _train(
-    strategy: str, params: Params, prepared: Prepared, seeds: Sequence[int], models: Path
-) -> tuple[list[Path], float]:
-    """Train networks that are missing, those of a teacher too; their run folders, and the seconds that all took."""
-    folder, settings = models / joined(*map(str, folders.run_parameters(strategy, params).items())), params.strategies
+def train(strategy: str, params: Params, prepared: Prepared, models: Path) -> tuple[list[Path], float]:
+    """Train the first seed, or with `decoding.ensemble` all, and a teacher's; run folders, and the seconds of all.
+
+    Networks that were trained alike are kept.
+    """
+    folder = models / joined(*map(str, folders.run_parameters(strategy, params).items()))
+    seeds = params.seeds if params.decoding.ensemble else params.seeds[:1]
     pseudo, seconds = folders.pseudo_file(strategy, folder), 0.0
-    if teacher := settings[strategy].teacher:
-        teachers, seconds = _train(teacher, params, prepared, params.seeds[:TEACHERS], models)
+    if teacher := params.strategies[strategy].teacher:
+        together = replace(params, seeds=params.seeds[:TEACHERS], decoding=replace(params.decoding, ensemble=True))
+        teachers, seconds = train(teacher, together, prepared, models)
         if not pseudo.exists():
-            started = time.perf_counter()
-            _, predictor = _predictors(params, prepared, teachers)
-            write_pseudo_pairs(pseudo, predictor, sources_to_predict(prepared, 0), settings[strategy].confidence)
+            started, confidence = time.perf_counter(), params.strategies[strategy].confidence
+            _, predictor = predictors(params, prepared, teachers)
+            write_pseudo_pairs(pseudo, predictor, sources_to_predict(prepared, 0), confidence)
             seconds += time.perf_counter() - started
     names = [*([folders.PRETRAIN] if folders.starts_pretrained(strategy, params) else []), strategy]
     for seed in seeds:

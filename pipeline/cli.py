@@ -1,6 +1,9 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
+import dataclasses
+import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +18,7 @@ from pipeline.errors import UserError, explain_user_errors
 from pipeline.text import cell, normal_form, printable
 
 if TYPE_CHECKING:
+    from pipeline.prediction.known import Known
     from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -25,7 +29,11 @@ INPUT = (
     "File with a source per line (also .gz, .bz2, .xz), TSV or Parquet file, or a pattern in quotes, "
     "'shards/*.parquet'; - is standard input."
 )
+NO_KNOWN = "Ask the model even for sources whose targets are in data/known.tsv."
 LAST_REPRO, THIS_MACHINE = "as in the last `dvc repro`.", "this machine alone."
+FOUND_OUT = "what the files show."
+
+log = logging.getLogger(__name__)
 
 
 def _option(text: str, default: str, *names: str, **limits: Any) -> Any:
@@ -61,6 +69,7 @@ def predict(
     column: Annotated[str | None, _option("Column of --input.", "source, or the first one of a TSV.")] = None,
     engine: Annotated[Literal["local", "ray"] | None, _option("With --output; ray uses all cores.", "local.")] = None,
     address: Annotated[str | None, _option("With --engine ray: of a cluster.", THIS_MACHINE)] = None,
+    no_known: Annotated[bool, typer.Option("--no-known", help=NO_KNOWN)] = False,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability, confidence and unknown symbols to standard output."""
     if sources and input_file:
@@ -92,7 +101,7 @@ def predict(
         with _bundle(model, group, order) as bundle:
             options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, order, beam_width, n_best)
             runner = partial(run_on_ray, address=address) if engine == "ray" else run_here
-            print(predict_shards(shards, output, bundle, options, runner, column))
+            print(predict_shards(shards, output, bundle, options, runner, column, _known(no_known)))
         return
     from pipeline.prediction.sources import from_arguments, from_input, unknown_symbols, usable
 
@@ -106,6 +115,7 @@ def predict(
         from pipeline.prediction.predictor import Predictor
 
         predictor = Predictor.of_runs(group, order)
+    predictor = dataclasses.replace(predictor, known=_known(no_known))
     options = predictor.options(order, beam_width, n_best)
     given = usable(given, predictor.length_fault)
     rows = [source.text.strip() for source in given]
@@ -133,6 +143,108 @@ def match(
     matches = Index(matcher, targets).search([normal_form(source.text) for source in given], top)
     lists = [[(one.target, one.similarity) for one in row] for row in matches]
     _print_ranked(("target", "similarity"), [source.text.strip() for source in given], lists, unknown)
+
+
+@app.command()
+def init(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Pairs, perhaps dev and test, and lists, in any order.")
+    ] = None,
+    pairs: Annotated[Path | None, _option("File of pairs.", FOUND_OUT)] = None,
+    dev: Annotated[
+        Path | None, _option("File of pairs for dev.", "that with dev in its name, or a part of the pairs.")
+    ] = None,
+    test: Annotated[Path | None, _option("File of pairs for test.", "likewise.")] = None,
+    targets: Annotated[Path | None, _option("File of unpaired targets.", FOUND_OUT)] = None,
+    sources: Annotated[Path | None, _option("File of unpaired sources.", FOUND_OUT)] = None,
+    columns: Annotated[str | None, _option("Those of source and target, by name or number: 2,1.", FOUND_OUT)] = None,
+    encoding: Annotated[str | None, _option("Of all files.", "UTF-8 or UTF-16, as they are.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only look at the files.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Overwrite without asking; copies are kept.")] = False,
+) -> None:
+    """Set the project up for your files: look at them, copy them to data/raw, and write their part of params.yaml."""
+    from pipeline.annotation import setup
+    from pipeline.config.params import load_params
+
+    params = load_params()
+    roles = {"pairs": pairs, "dev": dev, "test": test, "targets": targets, "sources": sources}
+    plan = setup.plan(files or [], {role: path for role, path in roles.items() if path}, params, encoding, columns)
+    print("\n".join(plan.lines))
+    for note in plan.notes:
+        log.warning("%s", note)
+    lost = plan.overwritten(params)
+    if check:
+        return
+    if lost and not yes:
+        question = f"this overwrites {', '.join(lost)}"
+        if not sys.stdin.isatty():
+            raise UserError(
+                f"{question}: nothing was written. Say --yes if that is right; copies of the files are kept"
+            )
+        typer.confirm(f"{question}; copies of the files are kept. Go on?", abort=True)
+    print("\n".join(plan.apply() or ["nothing has changed since the last `tandem init`"]))
+    print("next: `dvc repro`, then `tandem compare`")
+
+
+@app.command()
+def suggest(
+    among: Annotated[
+        Path, typer.Option(help="File with a source per line, perhaps with counts, or repeated as often.")
+    ],
+    count: Annotated[int, typer.Option(min=1, help="Sources.")] = 50,
+    output: Annotated[Path | None, _option("File for the sheet.", "standard output.")] = None,
+    n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 3,
+    strategy: Annotated[str | None, _option("A trained strategy.", "tandem, or else the best on dev.")] = None,
+) -> None:
+    """Write a sheet (TSV) of the sources whose annotation would teach most, filled in with predictions to correct."""
+    from pipeline.runs.groups import RunGroup
+
+    group = RunGroup.choose(strategy, ensemble=True)
+    if output and output.exists():
+        raise UserError(f"{output} exists, and may have corrections in it: name another --output")
+    from pipeline.annotation.pool import annotated, read_pool
+    from pipeline.annotation.sheet import sheet_of
+    from pipeline.annotation.suggest import suggest as suggested
+    from pipeline.config.params import load_params
+    from pipeline.prediction.predictor import Predictor
+
+    predictor = Predictor.of_runs(group)
+    pool = read_pool(among, predictor)
+    sheet = sheet_of(suggested(predictor, pool, annotated(load_params()), count, n_best))
+    if output is None:
+        print(sheet, end="")
+    else:
+        output.write_text(sheet, encoding="utf-8")
+        print(f"{output}: correct column target, put an x into column ok where it is right, then `tandem add {output}`")
+
+
+@app.command()
+def add(
+    corrected: Annotated[Path, typer.Argument(help="Sheet of `tandem suggest`, or a file of sources and targets.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="A source's new target takes the place of others.")
+    ] = False,
+    keep_both: Annotated[bool, typer.Option("--keep-both", help="A source's new target joins others.")] = False,
+    unchanged: Annotated[bool, typer.Option("--unchanged", help="Rows that are as predicted are right, too.")] = False,
+    fix_split: Annotated[
+        bool, typer.Option("--fix-split", help="Make files of dev and test, as they are split off the pairs now.")
+    ] = False,
+) -> None:
+    """Add corrected pairs to the pairs to learn from, and predict them so from now on."""
+    if replace and keep_both:
+        raise UserError("give --replace or --keep-both, not both")
+    from pipeline.annotation.corrections import Conflicts
+    from pipeline.annotation.corrections import add as add_corrections
+    from pipeline.annotation.sheet import read_sheet
+    from pipeline.config.params import load_params
+
+    params = load_params()
+    corrections, notes = read_sheet(corrected, params, unchanged)
+    conflicts = Conflicts.REPLACE if replace else Conflicts.KEEP_BOTH if keep_both else Conflicts.REFUSE
+    done, further = add_corrections(corrections, params, conflicts, fix_split) if corrections else ([], [])
+    print("\n".join(done or ["there is nothing to add"]))
+    for note in (*notes, *further):
+        log.warning("%s", note)
 
 
 @app.command()
@@ -252,12 +364,13 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
 def serve(
     model: Annotated[str | None, _option("models:/..., runs:/... or a folder.", "the registered champion.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
+    no_known: Annotated[bool, typer.Option("--no-known", help=NO_KNOWN)] = False,
 ) -> None:
     """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
     from pipeline.config.params import load_params
     from pipeline.serving import application
 
-    application.serve(model or f"models:/{load_params().tracking.model}@champion", port)
+    application.serve(model or f"models:/{load_params().tracking.model}@champion", port, _known(no_known))
 
 
 def main() -> None:
@@ -285,6 +398,12 @@ def _bundle(model: str | None, group: "RunGroup | None", order: Order | None) ->
         if group:
             write_bundle(bundle, group, order)
         yield bundle
+
+
+def _known(left_out: bool) -> "Known":
+    from pipeline.prediction.known import load_known
+
+    return {} if left_out else load_known()
 
 
 def _print_ranked(

@@ -25,7 +25,7 @@ ROOT = PACKAGE.parent
 
 # Packages and modules, below `pipeline`, whose code decides no result.
 DECIDES_NOTHING = {"config", "runs", "serving", "sweeps", "tracking"}
-DECIDES_NOTHING |= {"cli", "errors", "graph", "hashing", "listener", "parallel", "ray_cluster"}
+DECIDES_NOTHING |= {"cli", "errors", "graph", "hashing", "listener", "parallel", "ray_cluster", "writing"}
 
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

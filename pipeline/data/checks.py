@@ -130,9 +130,14 @@ def _columns(columns: Sequence[Sequence[str]], train: Sequence[Sequence[str]], k
 
 def _header(columns: Sequence[Sequence[str]], kinds: Sequence[Symbols]) -> str | None:
     first = "\t".join(column[0] for column in columns)
-    if len(columns[0]) > 1 and (all(map(_is_title, columns, kinds)) or any(map(_is_word, columns, kinds))):
+    if has_header(columns, kinds):
         return f"its first row looks like a header, {shown(first)}: files have none, delete the row"
     return None
+
+
+def has_header(columns: Sequence[Sequence[str]], kinds: Sequence[Symbols]) -> bool:
+    """Whether the first cells of columns, of the kinds of symbols, are their names."""
+    return len(columns[0]) > 1 and (all(map(_is_title, columns, kinds)) or any(map(_is_word, columns, kinds)))
 
 
 def _is_title(column: Sequence[str], kind: Symbols) -> bool:

@@ -65,3 +65,15 @@ def _first_bytes(file: Any, path: Path) -> bytes:
 def is_packed(file: IO[bytes]) -> bool:
     """Whether an opened file is unpacked on the way."""
     return isinstance(file, (gzip.GzipFile, bz2.BZ2File, lzma.LZMAFile))
+
+
+def pack(content: bytes, path: Path) -> bytes:
+    """Compress the content of a file as its name says; equal content gives equal bytes."""
+    match path.suffix.lower():
+        case ".gz":
+            return gzip.compress(content, mtime=0)
+        case ".bz2":
+            return bz2.compress(content)
+        case ".xz":
+            return lzma.compress(content)
+    return content

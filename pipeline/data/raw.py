@@ -164,6 +164,11 @@ def _clean(line: bytes, columns: Mapping[str, Symbols | None], max_symbols: int)
         if "\r" in text.strip():
             hint = ": do the lines end in carriage returns alone? Save the file with line feeds"
         raise ValueError(f"{len(cells)} tab-separated columns instead of {len(columns)} ({', '.join(columns)}){hint}")
+    return clean_cells(cells, columns, max_symbols)
+
+
+def clean_cells(cells: Sequence[str], columns: Mapping[str, Symbols | None], max_symbols: int) -> list[str]:
+    """Cells, composed already, without needless white space; raises ValueError with the reason for a bad one."""
     sides = zip(cells, columns.items(), strict=True)
     return [_clean_cell(cell, name, kind, max_symbols) for cell, (name, kind) in sides]
 

@@ -15,10 +15,11 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -28,8 +29,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.errors import UserError
+from pipeline.hashing import joined
 from pipeline.prediction.bundle import bundle_digest
 from pipeline.prediction.engines import Engine, Work
+from pipeline.prediction.known import Known, known_content
 from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Shard, Slice, SourceRow, read, slices
 from pipeline.runs.groups import RerankMetadata
@@ -39,6 +42,7 @@ FORMAT = 3  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
 BUNDLE = "bundle"  # in the workspace, where all workers see it
 LOCK = ".lock"
+OTHERS = {"model": "another model", "known": "other forced answers"}  # settings that have no readable value
 KEY = b"tandem"  # of what is added to a file's metadata
 ROW_GROUP = 2**16  # rows of a file that is joined
 
@@ -77,8 +81,9 @@ def predict_shards(
     options: PredictionOptions,
     engine: Engine,
     column: str | None = None,
+    known: Known = MappingProxyType({}),
 ) -> Summary:
-    """Predict with the predictor in a bundle; finished shards are left as they are.
+    """Predict with the predictor in a bundle; finished shards are left as they are. known: as a `Predictor` has it.
 
     Raises `UserError` if a shard cannot be read, an existing file was made with another model or other settings, or
     another process writes to the same folder. Finished slices and shards stay.
@@ -89,8 +94,9 @@ def predict_shards(
         "column": column or SOURCE,
         **asdict(options),
         "max_symbols": RerankMetadata.load(bundle).max_symbols,
+        "known": joined(known_content(known).decode()) if known else None,
     }
-    job = Job(output.absolute(), output.absolute() / WORKSPACE, options, settings)
+    job = Job(output.absolute(), output.absolute() / WORKSPACE, options, settings, dict(known))
     try:
         output.mkdir(parents=True, exist_ok=True)
         with FileLock(output / LOCK, timeout=0):
@@ -126,10 +132,11 @@ class Job:
     workspace: Path
     options: PredictionOptions
     settings: Mapping[str, Any]
+    known: Known
 
     def start(self) -> Work:
         """In a worker: load the predictor once, and give the function that predicts slices with it."""
-        predictor = Predictor.load(self.workspace / BUNDLE, self.options.order)
+        predictor = replace(Predictor.load(self.workspace / BUNDLE, self.options.order), known=self.known)
         # Rows come by the thousand, and for each thousand Python would go through all that a model is made of.
         gc.collect()
         gc.freeze()
@@ -161,7 +168,7 @@ class Job:
         if not existing:
             raise UserError(f"{path} exists and is no file of predictions: give another --output, or delete it")
         if differences := ", ".join(
-            "another model" if name == "model" else f"{name} {existing['settings'].get(name)}, not {value}"
+            OTHERS[name] if name in OTHERS else f"{name} {existing['settings'].get(name)}, not {value}"
             for name, value in self.settings.items()
             if existing["settings"].get(name) != value
         ):

@@ -1,7 +1,7 @@
 """The one way from sources to ranked predictions: a trained model, the features of its data, and a reranker."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -69,7 +69,8 @@ class Predictor:
     """Predicts as `decoding` says unless options say otherwise; later calls reuse what an earlier one compiled.
 
     features: None where candidates are never reranked. max_symbols: of a source, as in the data of the training; it is
-    for callers to check.
+    for callers to check. known: the targets of sources that `predict` answers with before all others, with probability
+    and confidence 1.
     """
 
     model: TrainedModel
@@ -77,6 +78,7 @@ class Predictor:
     features: FeatureExtractor | None = None
     reranker: Reranker = field(default_factory=Reranker)
     max_symbols: int = MAX_SYMBOLS
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of_runs(
@@ -145,7 +147,7 @@ class Predictor:
         with nullcontext() if compiled else uncompiled():
             ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
         by_source = dict(zip(different, ranked, strict=True))
-        return [by_source[source][: options.n_best] for source in normalized]
+        return [self._known_first(source, by_source[source])[: options.n_best] for source in normalized]
 
     def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
         """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.
@@ -172,6 +174,12 @@ class Predictor:
         matrix, lists = self._candidates(list(different), hypotheses)
         accepted, n_best = [example.accepted for example in examples], [lists[row] for row in rows]
         return replace(self, reranker=Reranker.fit(matrix.take(rows), n_best, sources, accepted, self.decoding.seed))
+
+    def _known_first(self, source: str, ranked: list[RankedPrediction]) -> list[RankedPrediction]:
+        targets = self.known.get(source, ())
+        return [RankedPrediction(text, 0.0, 1.0) for text in targets] + [
+            one for one in ranked if one.text not in targets
+        ]
 
     def _ranked(
         self, sources: Sequence[str], hypotheses: Sequence[list[Hypothesis]], order: Order

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,8 @@ from typing import Any, Self
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+
+from pipeline.writing import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -137,25 +138,6 @@ class Checkpoints:
         if not self._warned:
             logger.warning("%s. %s continues; if killed, it resumes from an earlier state", trouble, self._title)
         self._warned = True
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that every reader, also after a crash, finds it whole or as it was before; raises OSError."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def clear(place: Path) -> None:

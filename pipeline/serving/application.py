@@ -10,9 +10,11 @@ import csv
 import io
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,6 +29,7 @@ from pipeline.config.params import STRICT
 from pipeline.errors import UserError
 from pipeline.listener import HOST, listener_at, serve_until_ended
 from pipeline.prediction.inputs import check_columns, sources_in
+from pipeline.prediction.known import Known
 from pipeline.prediction.requests import PredictionRequest, Service
 from pipeline.text import shown
 from pipeline.tracking.models import load_model
@@ -210,12 +213,12 @@ async def _error(request: Request, error: Exception) -> Response:
     return JSONResponse(content, status, headers)
 
 
-def serve(address: str, port: int) -> None:
+def serve(address: str, port: int, known: Known = MappingProxyType({})) -> None:
     """Answer with a model until shut down; raises `UserError` if there is no model, or the port is in use.
 
-    address: a folder, or a model URI of MLflow.
+    address: a folder, or a model URI of MLflow. known: answers that come before those of the model.
     """
-    service = load_model(address)
+    service = Service(replace(load_model(address).predictor, known=known))
     symbols = [symbol for symbol in service.predictor.model.source_alphabet.symbols if symbol.strip()]
     service.answer(service.parse(symbols[:1], {}))  # compiles now, so that the first request does not wait for it
     with listener_at(port) as listener:

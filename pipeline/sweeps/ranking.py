@@ -1,32 +1,23 @@
-"""The results of a sweep: its configurations from the best to the worst, as tables and plot; the best in params.yaml.
+"""The results of a sweep: its configurations from the best to the worst, as tables and plot.
 
 A configuration is a strategy with its parameters; it counts by the mean over its seeds.
 """
 
-import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
-from operator import getitem
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from ruamel.yaml import YAML
 
-from pipeline.config.params import changed, flatten, load_params
-from pipeline.errors import UserError
+from pipeline.config.edit import yaml_text
 from pipeline.report import figures
 from pipeline.report.tables import markdown_table
-from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import ACCURACY, ERROR_RATE, SECONDS, STEP
-from pipeline.sweeps.trials import STOPPED, Result, Trial, yaml_text
+from pipeline.sweeps.trials import STOPPED, Result, Trial
 
 SHOWN = 20  # rows of a table on the terminal
-WIDE = 4096  # characters: no line of params.yaml is broken
-NULL = "tag:yaml.org,2002:null"
 UNSET = "–"  # for a parameter that the strategy does not depend on
 LABELS = 12  # at most, on an axis
 TICKS = 5  # of the accuracy
@@ -79,38 +70,6 @@ def verdict(best: Any) -> str:
     name = f"{best['strategy']} with {setting}" if setting else best["strategy"]
     seeds = f"mean of {best['seeds']} seeds" if best["seeds"] > 1 else "one seed"
     return f"best: {name}, {best['mean']:.1%} of dev words right ({seeds})"
-
-
-def apply(changes: Mapping[str, Any], path: Path) -> dict[str, tuple[Any, Any]]:
-    """Write parameters into params.yaml, comments and order kept; returns changed values by name, before and after.
-
-    Raises `ConfigError`, and leaves the file as it is, if they contradict other parameters there.
-    """
-    before = load_params(path)
-    after = flatten(changed(before, changes))
-    different = {name: (value, after[name]) for name, value in flatten(before).items() if value != after[name]}
-    if not different:
-        return {}
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, WIDE
-    yaml.representer.add_representer(type(None), lambda dumper, _: dumper.represent_scalar(NULL, "null"))
-    content = yaml.load(path.read_text(encoding="utf-8-sig"))
-    for name, (_, value) in different.items():
-        *sections, key = name.split(".")
-        section = reduce(getitem, sections, content)
-        if isinstance(section.get(key), list):
-            section[key][:] = value  # stays on one line if it was
-        elif key in section:
-            section[key] = value
-        else:  # a default: before the last line, whose comment may be about the next section
-            section.insert(len(section) - 1, key, value)
-    text = io.StringIO()
-    yaml.dump(content, text)
-    try:
-        write_whole(path, text.getvalue().encode())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}") from error
-    return different
 
 
 def parallel_coordinates(trials: pd.DataFrame, parameters: Sequence[str]) -> Figure:

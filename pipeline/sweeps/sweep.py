@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
+from pipeline.config import edit
 from pipeline.config.options import Device
 from pipeline.config.params import Params
 from pipeline.errors import UserError
@@ -30,7 +31,7 @@ from pipeline.sweeps import ranking
 from pipeline.sweeps.runs import SweepRuns
 from pipeline.sweeps.space import read_space
 from pipeline.sweeps.trainable import COMPLETE, PROBLEM, ROWS, SHARE, prepare, pretrain, train
-from pipeline.sweeps.trials import FINISHED, Place, Result, Trial, code, load_result, save_stop, yaml_text
+from pipeline.sweeps.trials import FINISHED, Place, Result, Trial, code, load_result, save_stop
 
 OBJECTS = 10**8  # bytes of values that Ray passes around: parameters are small
 RESTARTS = 10  # of a piece of work whose process or machine died
@@ -69,8 +70,8 @@ def sweep(file: Path, params: Params, root: Path, address: str | None = None, ap
     if space.incomparable:
         lines.append("The trials have different development data: their accuracies cannot be compared")
     if apply_to:
-        for name, (before, after) in ranking.apply(best["trial"].changes, apply_to).items():
-            lines.append(f"{apply_to}: {name} is {yaml_text(after)} now, was {yaml_text(before)}")
+        for name, (before, after) in edit.apply(best["trial"].changes, apply_to).items():
+            lines.append(f"{apply_to}: {name} is {edit.yaml_text(after)} now, was {edit.yaml_text(before)}")
         lines.append(f"`dvc repro` trains all strategies; {best['strategy']} was the best")
     return "\n".join(lines)
 

@@ -17,14 +17,15 @@ from typing import Any, Self
 
 import pandas as pd
 
+from pipeline.config.edit import yaml_text
 from pipeline.config.params import Params, changed, flatten
 from pipeline.data.cmudict import find_cmudict
 from pipeline.errors import UserError
 from pipeline.graph import code_digest
 from pipeline.hashing import file_digest, joined
 from pipeline.runs import folders
-from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.folders import ACCURACY, ERROR_RATE, PRETRAIN, SECONDS, STEP, Row, run_folder, run_parameters
+from pipeline.writing import write_whole
 
 STOPPED_CSV = "stopped.csv"  # the evaluations of a trial that was stopped early
 FINISHED, STOPPED = "finished", "stopped early"  # how trials end
@@ -152,11 +153,6 @@ def load_result(trial: Trial, folder: Path) -> Result | None:
 def code() -> str:
     """A hash that is equal on machines whose code and versions give equal results."""
     return joined(_digest_of_code(*PREPARES, folders.TRAINER), *map(version, folders.COMPUTING))
-
-
-def yaml_text(value: Any) -> str:
-    """The value of a parameter as in YAML, without spaces."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
 _digest, _digest_of_code = cache(file_digest), cache(code_digest)

@@ -18,13 +18,13 @@ from pipeline.evaluation import results
 from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRun, EvaluatedRuns
 from pipeline.hashing import digest_of, joined
 from pipeline.runs import folders
-from pipeline.runs.checkpoints import write_whole
 from pipeline.runs.environment import ENVIRONMENT, Environment
 from pipeline.runs.folders import HISTORY, MODELS, PRETRAIN, STEP, TIMINGS
 from pipeline.runs.groups import RunGroup, decisive_parameters
 from pipeline.tracking.client import OUTPUTS, PUBLISHED, TRAINED, ExistingRun, alone, project_root, tracking_uri
 from pipeline.tracking.runs import Child, Comparison, data_sets
 from pipeline.tracking.sqlite import ARTIFACTS, database_of
+from pipeline.writing import write_whole
 
 if TYPE_CHECKING:  # publishing what is complete already does without pandas
     import pandas as pd
