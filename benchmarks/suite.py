@@ -2,7 +2,7 @@
 
 suite.yaml has `source_symbols` and `target_symbols` (characters or spaces), `rows` (types, a row for each word, or
 running_text), and perhaps `train`, the files of training pairs by size, and `targets`, the file of unpaired targets,
-each perhaps with its count behind a tab. Without `train`, fold k of size n is lines k n to (k + 1) n of train.tsv, and
+each with its count behind a tab if the first one is; bad rows are left out. Without `train`, fold k of size n is lines k n to (k + 1) n of train.tsv, and
 the sources of the other lines are the unpaired ones; without `targets`, the targets of the training pairs are the
 unpaired targets. Files may be .gz.
 """
@@ -87,7 +87,8 @@ class Suite:
         return read_pairs(self._file(cell, name), self.facts.source_symbols, self.facts.target_symbols, MAX_SYMBOLS)
 
     def _targets(self, cell: Cell) -> tuple[Collection[str], Integers | None]:
-        return read_targets(self._file(cell, str(self.facts.targets)), self.facts.target_symbols, MAX_SYMBOLS)
+        path = self._file(cell, str(self.facts.targets))
+        return read_targets(path, self.facts.target_symbols, MAX_SYMBOLS, rejected=[])
 
     def _file(self, cell: Cell, name: str) -> Path:
         for path in (self.folder / cell.corpus / f"{name}.gz", self.folder / cell.corpus / name):

@@ -103,7 +103,7 @@ def types(tmp_path: Path) -> Suite:
     rows = [f"{word}\t{' '.join(old_spelling(word))}\n" for word in made_up_words(30, seed=0)]
     for name, lines in {"train": rows, "train-10": rows[:10], "dev": rows[:5], "test": [*rows[:2], rows[0]]}.items():
         (corpus / f"{name}.tsv").write_text("".join(lines))
-    (corpus / "targets.tsv.gz").write_bytes(gzip.compress(b"b a\t12\n k e \t3\nd i\n"))
+    (corpus / "targets.tsv.gz").write_bytes(gzip.compress(b"b a\t12\n k e \t3\nbad\t\nd i\t1\n"))
     facts = (
         "source_symbols: characters\ntarget_symbols: spaces\nrows: types\ntrain: {10: train-10.tsv, 30: train.tsv}\n"
     )
@@ -118,6 +118,7 @@ def test_a_suite_may_name_a_file_for_each_size_and_count_its_targets(types: Suit
         assert len(prepared.test) == 3
         texts = [prepared.target_alphabet.decode(row) for row in prepared.targets.padded(np.arange(3))]
         assert texts == ["b a", "k e", "d i"]
+        assert np.array_equal(prepared.target_counts, [12, 3, 1])
     with pytest.raises(UserError, match=r"has one fold of the sizes 10, 30: correct --sizes and --folds"):
         types.prepare(Cell("isles", 20, 0), None, tmp_path / "20")
 

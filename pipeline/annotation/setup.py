@@ -140,7 +140,7 @@ def _lines(
 ) -> tuple[bytes, list[tuple[int, str]]]:
     """The content of a file in the project's form, perhaps with its counts, and the rows that are left out."""
     left_out, kept = list(content.skipped), []
-    counts = (content.counts if with_counts else None) or [None for _ in content.lines]
+    counts: Sequence[int | None] = (content.counts if with_counts else None) or [None] * len(content.lines)
     for line, count, row in zip(content.lines, counts, zip(*content.columns, strict=True), strict=True):
         if (longest := max(len(split(string, kind)) for string, kind in zip(row, kinds, strict=True))) > most:
             left_out.append((line, f"{longest:,} symbols, more than {most}"))

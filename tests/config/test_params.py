@@ -191,7 +191,7 @@ def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> N
         ("training.clip_norm", math.inf, "training.clip_norm is inf, but must be a number above 0 and at most"),
         (TASKS, ["autoencode"], f"{TASKS} is ['autoencode'], but must contain 'paired' at least once"),
         (TASKS, "paired", f"{TASKS} is 'paired', but must be a list, not empty and of at most 100"),
-        (TASKS, ["paired", "x"], f"{TASKS}.1 is 'x', but must be 'paired', 'autoencode' or 'synthetic'"),
+        (TASKS, ["paired", "x"], f"{TASKS}.1 is 'x', but must be 'paired', 'autoencode', 'synthetic' or 'pseudo'"),
         ("strategies.tandem", 3, "strategies.tandem is 3, but must be a section with tasks, steps, start"),
         ("strategies.tandem.frozen_steps", 5, "strategies.tandem.frozen_steps is 5, but needs `start: pretrained`"),
         ("decoding.order", "best", "decoding.order is 'best', but must be 'greedy', 'beam' or 'rerank'"),
@@ -281,10 +281,10 @@ def test_what_is_missing_is_told_with_what_it_must_be() -> None:
 def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
     text = """\
     seeds: [1, 1]
-    data: {source: cmudict, pairs: data/raw/x.tsv, targets: null, dev: null, test: null,
+    data: {source: cmudict, pairs: data/raw/x.tsv, targets: null, sources: null, dev: null, test: null,
       rows: words, source_symbols: spaces, target_symbols: words}
-    prepare: {pairs: 1, dev: 0, dev: 2, test: 1, targets: null, hold_out_targets: true, on_bad_row: skip,
-      strict: false, max_symbols: .nan, seed: 0}
+    prepare: {pairs: 1, dev: 0, dev: 2, test: 1, targets: null, sources: null, hold_out_targets: true,
+      on_bad_row: skip, strict: false, max_symbols: .nan, seed: 0}
     model: {cell: rnn, decoder: repeat, bridge: attention, tie_weights: true, bidirectional: true, units: 7,
       layers: !!python/name:os.system 1, projection: 4, embedding: 4, drpout: 0.1}
     noise: &noise {kind: none, rate: 0.0}
@@ -332,7 +332,7 @@ def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp
     assert first == f"params.yaml has {len(starts)} problem(s):"
 
 
-@pytest.mark.parametrize("name", ["pairs", "targets", "dev", "test"])
+@pytest.mark.parametrize("name", ["pairs", "targets", "sources", "dev", "test"])
 @pytest.mark.parametrize(
     ("path", "reason"),
     [

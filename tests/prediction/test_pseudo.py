@@ -48,12 +48,12 @@ def test_without_unpaired_sources_some_are_made_up_as_the_pairs_write_them(tmp_p
 
 def test_predictions_become_pairs_where_the_teacher_is_sure_enough(teacher: Predictor, tmp_path: Path) -> None:
     sources = ["F AO", "R", "K AO R", "F F"]
-    confidences = np.array([row[0].confidence for row in teacher.predict(sources)])
-    limit = float(np.median(confidences))
+    first = [row[0] for row in teacher.predict(sources)]
+    limit = float(np.median([one.confidence for one in first]))
     count = write_pseudo_pairs(tmp_path / "new" / "pairs.tsv", teacher, sources, limit)
     pairs = read_examples(tmp_path / "new" / "pairs.tsv")
-    assert [pair.source for pair in pairs] == [
-        source for source, sure in zip(sources, confidences, strict=True) if sure >= limit
+    assert [(pair.source, pair.target) for pair in pairs] == [
+        (source, one.text) for source, one in zip(sources, first, strict=True) if one.confidence >= limit and one.text
     ]
     assert count == len(pairs) < len(sources)
     assert pairs[0] == Example("F AO", "for")
