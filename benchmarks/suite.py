@@ -2,9 +2,9 @@
 
 suite.yaml has `source_symbols` and `target_symbols` (characters or spaces), `rows` (types, a row for each word, or
 running_text), and perhaps `train`, the files of training pairs by size, and `targets`, the file of unpaired targets,
-each with its count behind a tab if the first one is; bad rows are left out. Without `train`, fold k of size n is lines k n to (k + 1) n of train.tsv, and
-the sources of the other lines are the unpaired ones; without `targets`, the targets of the training pairs are the
-unpaired targets. Files may be .gz.
+each with its count behind a tab if the first one is; bad rows are left out. Without `train`, fold k of size n is lines
+k n to (k + 1) n of train.tsv, and the sources of the other lines are the unpaired ones; without `targets`, the targets
+of the training pairs are the unpaired targets. Files may be .gz.
 """
 
 from collections.abc import Collection

@@ -118,7 +118,8 @@ def test_a_suite_may_name_a_file_for_each_size_and_count_its_targets(types: Suit
         assert len(prepared.test) == 3
         texts = [prepared.target_alphabet.decode(row) for row in prepared.targets.padded(np.arange(3))]
         assert texts == ["b a", "k e", "d i"]
-        assert np.array_equal(prepared.target_counts, [12, 3, 1])
+        assert prepared.target_counts is not None
+        assert prepared.target_counts.tolist() == [12, 3, 1]
     with pytest.raises(UserError, match=r"has one fold of the sizes 10, 30: correct --sizes and --folds"):
         types.prepare(Cell("isles", 20, 0), None, tmp_path / "20")
 
