@@ -61,6 +61,9 @@ def predict(
     column: Annotated[str | None, _option("Column of --input.", "source, or the first one of a TSV.")] = None,
     engine: Annotated[Literal["local", "ray"] | None, _option("With --output; ray uses all cores.", "local.")] = None,
     address: Annotated[str | None, _option("With --engine ray: of a cluster.", THIS_MACHINE)] = None,
+    alignment: Annotated[
+        bool, typer.Option("--alignment", help="Also: which source symbols each symbol is from.")
+    ] = False,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability, confidence and unknown symbols to standard output."""
     if sources and input_file:
@@ -90,7 +93,8 @@ def predict(
         from pipeline.runs.groups import RerankMetadata
 
         with _bundle(model, group, order) as bundle:
-            options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, order, beam_width, n_best)
+            decoding = RerankMetadata.load(bundle).decoding
+            options = PredictionOptions.resolve(decoding, order, beam_width, n_best, alignment)
             runner = partial(run_on_ray, address=address) if engine == "ray" else run_here
             print(predict_shards(shards, output, bundle, options, runner, column))
         return
@@ -106,13 +110,14 @@ def predict(
         from pipeline.prediction.predictor import Predictor
 
         predictor = Predictor.of_runs(group, order)
-    options = predictor.options(order, beam_width, n_best)
+    options = predictor.options(order, beam_width, n_best, alignment)
     given = usable(given, predictor.length_fault)
     rows = [source.text.strip() for source in given]
     unknown = unknown_symbols(given, predictor.model.source_alphabet)
     ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
     lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
-    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown)
+    alignments = predictor.alignment_texts(rows, ranked) if alignment else None
+    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown, alignments)
 
 
 @app.command()
@@ -256,13 +261,18 @@ def _bundle(model: str | None, group: "RunGroup | None", order: Order | None) ->
 
 
 def _print_ranked(
-    columns: tuple[str, ...], sources: Sequence[str], lists: Iterable[Iterable[tuple[Any, ...]]], unknown: Sequence[str]
+    columns: tuple[str, ...],
+    sources: Sequence[str],
+    lists: Iterable[Iterable[tuple[Any, ...]]],
+    unknown: Sequence[str],
+    alignments: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """Print a TSV: for each source a row for each text of its list, with numbers about the text."""
-    print("source", "rank", *columns, "unknown", sep="\t")
-    for source, texts, symbols in zip(sources, lists, unknown, strict=True):
+    print("source", "rank", *columns, "unknown", *(["alignment"] if alignments else []), sep="\t")
+    for number, (source, texts, symbols) in enumerate(zip(sources, lists, unknown, strict=True)):
         for rank, (text, *numbers) in enumerate(texts, start=1):
-            print(cell(source), rank, cell(text), *(f"{number:.4f}" for number in numbers), symbols, sep="\t")
+            last = [alignments[number][rank - 1]] if alignments else []
+            print(cell(source), rank, cell(text), *(f"{one:.4f}" for one in numbers), symbols, *last, sep="\t")
 
 
 if __name__ == "__main__":

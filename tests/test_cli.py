@@ -113,6 +113,29 @@ def test_predictions_are_reranked_where_the_last_repro_left_what_it_takes(whole_
         assert float(rows[0][4]) > 0.99 > 0.01 > float(rows[1][4])
 
 
+def test_an_alignment_names_the_source_symbols_of_each_symbol(whole_project: Path, call: Call) -> None:
+    code, output, error = call("predict", " F   AO ", "--alignment", "--n-best=2", folder=whole_project)
+    assert (code, error) == (0, "")
+    header, first, *_ = [line.split("\t") for line in output.splitlines()]
+    assert header == [*HEADER.split("\t"), "alignment"]
+    assert (first[2], first[-1]) == ("for", "f=F o=AO r=")
+
+
+def test_an_alignment_takes_no_reranker_and_no_bundle_but_the_prepared_data(
+    whole_project: Path, call: Call, tmp_path: Path
+) -> None:
+    expected = call("predict", "F AO", "--alignment", "--order=greedy", folder=whole_project)
+    assert expected.code == 0
+    shutil.rmtree(whole_project / RERANKERS)
+    shutil.rmtree(whole_project / FEATURES_FOLDER)
+    assert call("predict", "F AO", "--alignment", "--order=greedy", folder=whole_project) == expected
+    shutil.rmtree(whole_project / PREPARED)
+    code, output, error = call("predict", "F AO", "--alignment", "--order=greedy", folder=whole_project)
+    assert (code, output) == (2, "")
+    assert error.startswith("error: data/prepared is missing or damaged")
+    assert call("predict", "F AO", "--order=greedy", folder=whole_project).code == 0
+
+
 def test_another_order_can_be_asked_for(whole_project: Path, call: Call) -> None:
     by_default, greedy, beam = (
         call("predict", "F AO", *order, folder=whole_project)[1] for order in ([], ["--order=greedy"], ["--order=beam"])

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from pipeline.data.examples import Example
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
+from pipeline.prediction.alignments import EDITS, Aligner, Pieces, as_text
 from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metadata
 from pipeline.reranking.features import FEATURES_FOLDER, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
@@ -27,7 +30,7 @@ LARGEST = 100  # beam width and n-best list
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """Order of the candidates, beam width of the search, and predictions per source.
+    """Order of the candidates, beam width of the search, predictions per source, and whether these are aligned.
 
     Greedy decoding writes one hypothesis: with it, beam width and n_best are 1. Otherwise the beam is at least as wide
     as the n-best list; a narrower one is widened. Raises `UserError` for anything else.
@@ -36,6 +39,7 @@ class PredictionOptions:
     order: Order
     beam_width: int = 1
     n_best: int = 1
+    alignment: bool = False
 
     def __post_init__(self) -> None:
         for name in ("beam_width", "n_best"):
@@ -47,11 +51,18 @@ class PredictionOptions:
                     f"{name} is {value}, but order greedy writes one hypothesis for each source: "
                     "ask for order beam, or for n_best 1 without beam_width"
                 )
+        if not isinstance(self.alignment, bool):
+            raise UserError(f"alignment is {self.alignment!r}, but must be true or false")
         object.__setattr__(self, "beam_width", max(self.beam_width, self.n_best))
 
     @classmethod
     def resolve(
-        cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int = 1
+        cls,
+        decoding: Decoding,
+        order: str | None = None,
+        beam_width: int | None = None,
+        n_best: int = 1,
+        alignment: bool = False,
     ) -> "PredictionOptions":
         """The given options, with the defaults of a model for the rest; raises `UserError` for what it cannot do."""
         order = order or decoding.order
@@ -61,7 +72,7 @@ class PredictionOptions:
             raise UserError(f"this model has no reranker, its order is {decoding.order}: ask for order greedy or beam")
         if beam_width is None:
             beam_width = 1 if order == Order.GREEDY else decoding.beam_width
-        return cls(Order(order), beam_width, n_best)
+        return cls(Order(order), beam_width, n_best, alignment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +80,7 @@ class Predictor:
     """Predicts as `decoding` says unless options say otherwise; later calls reuse what an earlier one compiled.
 
     features: None where candidates are never reranked. max_symbols: of a source, as in the data of the training; it is
-    for callers to check.
+    for callers to check. aligner: None for that of data/prepared.
     """
 
     model: TrainedModel
@@ -77,6 +88,7 @@ class Predictor:
     features: FeatureExtractor | None = None
     reranker: Reranker = field(default_factory=Reranker)
     max_symbols: int = MAX_SYMBOLS
+    aligner: Aligner | None = None
 
     @classmethod
     def of_runs(
@@ -102,7 +114,10 @@ class Predictor:
             raise UserError(f"{folder} holds no network")
         model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
         decoding = replace(metadata.decoding, order=PredictionOptions.resolve(metadata.decoding, order).order)
-        return cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
+        predictor = cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
+        if not (folder / EDITS).exists():  # as in bundles of older versions
+            return predictor
+        return replace(predictor, aligner=Aligner.load(folder, model.source_alphabet, model.target_alphabet))
 
     @classmethod
     def _of(
@@ -113,11 +128,12 @@ class Predictor:
         extractor = FeatureExtractor.load(features) if isinstance(features, Path) else features
         if extractor.data != metadata.data:
             raise UserError(f"{reranker} was fitted with other features than the existing ones: run `dvc repro`")
-        return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols)
+        aligner = Aligner(extractor.source_alphabet, extractor.target_alphabet, extractor.channel.edits)
+        return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols, aligner)
 
-    def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
-        """Options with the defaults of this predictor; raises `UserError` for those it does not support."""
-        return PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
+    def options(self, *args: Any, **kwargs: Any) -> PredictionOptions:
+        """Options as for `PredictionOptions.resolve`, with the defaults of this predictor."""
+        return PredictionOptions.resolve(self.decoding, *args, **kwargs)
 
     def length_fault(self, source: str) -> str | None:
         """Why a source is too long, in words that follow its name; None if it is not."""
@@ -146,6 +162,32 @@ class Predictor:
             ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
         by_source = dict(zip(different, ranked, strict=True))
         return [by_source[source][: options.n_best] for source in normalized]
+
+    def alignments(
+        self, sources: Sequence[str], predictions: Sequence[Sequence[RankedPrediction]]
+    ) -> list[list[Pieces]]:
+        """The alignment of each prediction for each source with the symbols of that source in normal form.
+
+        Raises `UserError` if the model has none, and data/prepared is missing or of another model.
+        """
+        model = self.model
+        normalized = [normal_form(source) for source, row in zip(sources, predictions, strict=True) for _ in row]
+        aligner = self.aligner or Aligner.prepared(model.source_alphabet, model.target_alphabet)
+        aligned = iter(aligner.align(normalized, [one.text for row in predictions for one in row]))
+        return [list(islice(aligned, len(row))) for row in predictions]
+
+    def alignment_texts(
+        self, sources: Sequence[str], predictions: Sequence[Sequence[RankedPrediction]]
+    ) -> list[list[str]]:
+        """The alignment of each prediction for each source, as `as_text` shows it; errors as for `alignments`."""
+        kinds = self.model.source_alphabet.kind, self.model.target_alphabet.kind
+        return [
+            [
+                as_text(split(normal_form(source), kinds[0]), split(one.text, kinds[1]), pieces)
+                for one, pieces in zip(row, aligned, strict=True)
+            ]
+            for source, row, aligned in zip(sources, predictions, self.alignments(sources, predictions), strict=True)
+        ]
 
     def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
         """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.params import Decoding
@@ -15,7 +16,11 @@ MOST_HYPOTHESES = 100_000  # strings of a request times beam width: some ten sec
 
 
 class Prediction(NamedTuple):
-    """One prediction for one source; rank 1 is the best. unknown: symbols of the source that training never saw."""
+    """The fields of one prediction for one source; rank 1 is the best.
+
+    unknown: symbols of the source that training never saw. On request a further field, `alignment`, has for each symbol
+    of the prediction the places of the source symbols that it came from, counted from 0, the source in normal form.
+    """
 
     source: str
     rank: int
@@ -64,17 +69,21 @@ class Service:
                 raise UserError(f"source {number} {fault}")
         return request
 
-    def answer(self, request: PredictionRequest) -> list[Prediction]:
-        """Predictions for all sources, decoded together: the best of each source first."""
+    def answer(self, request: PredictionRequest) -> list[dict[str, Any]]:
+        """Predictions, with the fields of `Prediction`, for all sources, decoded together: the best of each first."""
         ranked = self.predictor.predict(request.sources, request.options)
         unknown = map(listed, self.predictor.unknown_symbols(request.sources))
-        return [
-            Prediction(source, rank, one.text, one.log_probability, one.confidence, symbols)
+        rows = [
+            Prediction(source, rank, one.text, one.log_probability, one.confidence, symbols)._asdict()
             for source, row, symbols in zip(request.sources, ranked, unknown, strict=True)
             for rank, one in enumerate(row, start=1)
         ]
+        if request.options.alignment:
+            alignments = chain.from_iterable(self.predictor.alignments(request.sources, ranked))
+            return [row | {"alignment": pieces} for row, pieces in zip(rows, alignments, strict=True)]
+        return rows
 
 
 def defaults(decoding: Decoding) -> dict[str, Any]:
     """The parameters of a request with their defaults. That of the beam width, None, depends on order and n_best."""
-    return {"n_best": 1, "beam_width": None, "order": decoding.order.value}
+    return {"n_best": 1, "beam_width": None, "order": decoding.order.value, "alignment": False}

@@ -99,7 +99,7 @@ class Invocations:
                 return await asyncio.to_thread(self._predict, parsed)
 
     def _predict(self, parsed: PredictionRequest) -> Response:
-        return JSONResponse({"predictions": [row._asdict() for row in self._service.answer(parsed)]})
+        return JSONResponse({"predictions": self._service.answer(parsed)})
 
 
 def read_json(body: bytes) -> Body:
