@@ -225,12 +225,18 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
 def serve(
     model: Annotated[str | None, _option("models:/..., runs:/... or a folder.", "the registered champion.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
+    corrections: Annotated[
+        Path | None, _option("File to append corrections of the page to.", "they are downloaded.")
+    ] = None,
 ) -> None:
-    """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
+    """Answer HTTP requests with a model, and a page to try it, on this machine only.
+
+    No code of the model's folder is run.
+    """
     from pipeline.config.params import load_params
     from pipeline.serving import application
 
-    application.serve(model or f"models:/{load_params().tracking.model}@champion", port)
+    application.serve(model or f"models:/{load_params().tracking.model}@champion", port, corrections)
 
 
 def main() -> None:

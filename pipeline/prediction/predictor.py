@@ -14,11 +14,13 @@ import numpy as np
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import split
 from pipeline.data.examples import Example
+from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
 from pipeline.prediction.alignments import EDITS, Aligner, Pieces, as_text
 from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metadata
+from pipeline.reranking.counts import fingerprints
 from pipeline.reranking.features import FEATURES_FOLDER, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
@@ -80,7 +82,7 @@ class Predictor:
     """Predicts as `decoding` says unless options say otherwise; later calls reuse what an earlier one compiled.
 
     features: None where candidates are never reranked. max_symbols: of a source, as in the data of the training; it is
-    for callers to check. aligner: None for that of data/prepared.
+    for callers to check. aligner: None for that of the features, or else of data/prepared.
     """
 
     model: TrainedModel
@@ -128,8 +130,7 @@ class Predictor:
         extractor = FeatureExtractor.load(features) if isinstance(features, Path) else features
         if extractor.data != metadata.data:
             raise UserError(f"{reranker} was fitted with other features than the existing ones: run `dvc repro`")
-        aligner = Aligner(extractor.source_alphabet, extractor.target_alphabet, extractor.channel.edits)
-        return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols, aligner)
+        return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols)
 
     def options(self, *args: Any, **kwargs: Any) -> PredictionOptions:
         """Options as for `PredictionOptions.resolve`, with the defaults of this predictor."""
@@ -163,6 +164,14 @@ class Predictor:
         by_source = dict(zip(different, ranked, strict=True))
         return [by_source[source][: options.n_best] for source in normalized]
 
+    def listed(self, texts: Sequence[str]) -> Sequence[bool | None]:
+        """Whether each text is an unpaired target; None without features, or if these had targets held out."""
+        features = self.features
+        if features is None or features.neighbourhood is None:
+            return [None] * len(texts)
+        counts = features.listed[fingerprints(StringStore.of(texts, features.target_alphabet))]
+        return [bool(count) for count in counts]
+
     def alignments(
         self, sources: Sequence[str], predictions: Sequence[Sequence[RankedPrediction]]
     ) -> list[list[Pieces]]:
@@ -170,11 +179,16 @@ class Predictor:
 
         Raises `UserError` if the model has none, and data/prepared is missing or of another model.
         """
-        model = self.model
         normalized = [normal_form(source) for source, row in zip(sources, predictions, strict=True) for _ in row]
-        aligner = self.aligner or Aligner.prepared(model.source_alphabet, model.target_alphabet)
-        aligned = iter(aligner.align(normalized, [one.text for row in predictions for one in row]))
+        aligned = iter(self._aligner().align(normalized, [one.text for row in predictions for one in row]))
         return [list(islice(aligned, len(row))) for row in predictions]
+
+    def _aligner(self) -> Aligner:
+        if self.aligner is not None:
+            return self.aligner
+        if (known := self.features) is not None:
+            return Aligner(known.source_alphabet, known.target_alphabet, known.channel.edits)
+        return Aligner.prepared(self.model.source_alphabet, self.model.target_alphabet)
 
     def alignment_texts(
         self, sources: Sequence[str], predictions: Sequence[Sequence[RankedPrediction]]

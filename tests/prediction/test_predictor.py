@@ -93,6 +93,13 @@ def test_without_compiling_predictions_are_the_same_but_for_rounding(predictor: 
         assert [one.log_probability for one in row] == pytest.approx([one.log_probability for one in other], abs=1e-5)
 
 
+def test_what_is_listed_is_known_only_where_no_targets_were_held_out(prepared: Prepared, predictor: Predictor) -> None:
+    (listed, *_) = sorted(prepared.among_unpaired(example.target for example in prepared.train))
+    assert predictor.listed([listed, f"{listed}abcabc", f"{listed}\N{CAT FACE}"]) == [True, False, False]
+    held_out = replace(predictor, features=FeatureExtractor.learn(prepared, held_out=True))
+    assert held_out.listed([listed]) == replace(predictor, features=None).listed([listed]) == [None]
+
+
 def test_no_sources_have_no_predictions(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 
