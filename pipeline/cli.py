@@ -1,5 +1,6 @@
 """The command `tandem`: use what the last `dvc repro` left on disk."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pipeline.errors import UserError, explain_user_errors
 from pipeline.text import cell, normal_form, printable
 
 if TYPE_CHECKING:
+    from pipeline.prediction.predictor import PredictionOptions
     from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -26,6 +28,8 @@ INPUT = (
     "'shards/*.parquet'; - is standard input."
 )
 LAST_REPRO, THIS_MACHINE = "as in the last `dvc repro`.", "this machine alone."
+
+log = logging.getLogger(__name__)
 
 
 def _option(text: str, default: str, *names: str, **limits: Any) -> Any:
@@ -64,6 +68,10 @@ def predict(
     alignment: Annotated[
         bool, typer.Option("--alignment", help="Also: which source symbols each symbol is from.")
     ] = False,
+    at_least: Annotated[float, typer.Option(min=0, max=1, help="Confidence of a first prediction that is kept.")] = 0,
+    otherwise: Annotated[
+        Literal["empty", "copy"] | None, _option("The others are left so.", "empty.", "--else")
+    ] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability, confidence and unknown symbols to standard output."""
     if sources and input_file:
@@ -80,6 +88,9 @@ def predict(
         raise UserError("--column names a column of --input: leave it out, or give --input")
     if not output and (engine or address):
         raise UserError("--engine and --address are for prediction into files: give --output as well")
+    if otherwise and not at_least:
+        raise UserError("--else is for predictions that are less sure than --at-least: give that as well")
+    shown = {"alignment": alignment, "at_least": at_least, "copy": otherwise == "copy"}
     from pipeline.runs.groups import RunGroup  # imports stand where they are needed: a wrong call does not wait
 
     if output:
@@ -94,9 +105,11 @@ def predict(
 
         with _bundle(model, group, order) as bundle:
             decoding = RerankMetadata.load(bundle).decoding
-            options = PredictionOptions.resolve(decoding, order, beam_width, n_best, alignment)
+            options = PredictionOptions.resolve(decoding, order, beam_width, n_best, **shown)
             runner = partial(run_on_ray, address=address) if engine == "ray" else run_here
-            print(predict_shards(shards, output, bundle, options, runner, column))
+            summary = predict_shards(shards, output, bundle, options, runner, column)
+        print(summary)
+        _mention_unsure(summary.unsure, summary.sources - summary.unusable, options)
         return
     from pipeline.prediction.sources import from_arguments, from_input, unknown_symbols, usable
 
@@ -110,7 +123,7 @@ def predict(
         from pipeline.prediction.predictor import Predictor
 
         predictor = Predictor.of_runs(group, order)
-    options = predictor.options(order, beam_width, n_best, alignment)
+    options = predictor.options(order, beam_width, n_best, **shown)
     given = usable(given, predictor.length_fault)
     rows = [source.text.strip() for source in given]
     unknown = unknown_symbols(given, predictor.model.source_alphabet)
@@ -118,6 +131,7 @@ def predict(
     lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
     alignments = predictor.alignment_texts(rows, ranked) if alignment else None
     _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown, alignments)
+    _mention_unsure(sum(row[0].confidence < at_least for row in ranked), len(ranked), options)
 
 
 @app.command()
@@ -264,6 +278,13 @@ def _bundle(model: str | None, group: "RunGroup | None", order: Order | None) ->
         if group:
             write_bundle(bundle, group, order)
         yield bundle
+
+
+def _mention_unsure(unsure: int, sources: int, options: "PredictionOptions") -> None:
+    if options.at_least:
+        left = "copied" if options.copy else "left empty"
+        note = "%s of %s sources (%.1f%%) are %s: the confidence of their first prediction is below %g"
+        log.info(note, f"{unsure:,}", f"{sources:,}", 100 * unsure / max(sources, 1), left, options.at_least)
 
 
 def _print_ranked(

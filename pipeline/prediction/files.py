@@ -65,6 +65,7 @@ class Summary:
     finished_before: int
     sources: int
     unusable: int
+    unsure: int = 0  # of those that are left empty or copied, see `PredictionOptions`
 
     def __str__(self) -> str:
         before = f", {self.finished_before:,} of them before" if self.finished_before else ""
@@ -113,7 +114,7 @@ def predict_shards(
     except OSError as error:
         raise UserError(f"{output} cannot be written to: {error}") from error
     count = sum((Counter(read_metadata(job.file(shard))["count"]) for shard in shards), Counter[str]())
-    return Summary(len(shards), len(shards) - len(unfinished), count["sources"], count["unusable"])
+    return Summary(len(shards), len(shards) - len(unfinished), count["sources"], count["unusable"], count["unsure"])
 
 
 @dataclass(frozen=True)
@@ -227,11 +228,12 @@ def write_file(
 ) -> None:
     """Write rows to a file that appears under its name when it is whole; raises `UserError` if that is impossible.
 
-    metadata: what it is made of; a `count` of `sources`, and of those that are `unusable`, is added. workspace: a
-    folder of the same file system, for unfinished files. Memory is bounded. Several processes may write the same file
-    at the same time: that of the last one to finish stays.
+    metadata: what it is made of; a `count` of `sources`, and of those that are `unusable` or `unsure`, is added.
+    workspace: a folder of the same file system, for unfinished files. Memory is bounded. Several processes may write
+    the same file at the same time: that of the last one to finish stays.
     """
-    count = Counter(sources=0, unusable=0)
+    count = Counter(sources=0, unusable=0, unsure=0)
+    at_least = metadata.get("settings", {}).get("at_least", 0.0)
     temporary = workspace / uuid4().hex
     try:
         workspace.mkdir(parents=True, exist_ok=True)
@@ -239,7 +241,9 @@ def write_file(
         with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
             for batch in batches:
                 file.write_batch(batch)
-                count["sources"] += pc.sum(pc.equal(batch["rank"], 1)).as_py()
+                first = pc.equal(batch["rank"], 1)
+                count["sources"] += pc.sum(first).as_py()
+                count["unsure"] += pc.sum(pc.and_(first, pc.less(batch["confidence"], at_least))).as_py() or 0
                 count["unusable"] += len(batch) - batch["error"].null_count
             file.add_key_value_metadata({KEY: json.dumps({**metadata, "count": count}).encode()})
         with temporary.open("rb") as written:

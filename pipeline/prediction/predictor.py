@@ -32,7 +32,10 @@ LARGEST = 100  # beam width and n-best list
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """Order of the candidates, beam width of the search, predictions per source, and whether these are aligned.
+    """Order of the candidates, beam width of the search, predictions per source, and how these are shown.
+
+    alignment: whether they are aligned. at_least, copy: a first prediction whose confidence is lower is left empty, or
+    is the source; only its text changes.
 
     Greedy decoding writes one hypothesis: with it, beam width and n_best are 1. Otherwise the beam is at least as wide
     as the n-best list; a narrower one is widened. Raises `UserError` for anything else.
@@ -42,6 +45,8 @@ class PredictionOptions:
     beam_width: int = 1
     n_best: int = 1
     alignment: bool = False
+    at_least: float = 0.0
+    copy: bool = False
 
     def __post_init__(self) -> None:
         for name in ("beam_width", "n_best"):
@@ -64,7 +69,7 @@ class PredictionOptions:
         order: str | None = None,
         beam_width: int | None = None,
         n_best: int = 1,
-        alignment: bool = False,
+        **shown: Any,
     ) -> "PredictionOptions":
         """The given options, with the defaults of a model for the rest; raises `UserError` for what it cannot do."""
         order = order or decoding.order
@@ -74,7 +79,13 @@ class PredictionOptions:
             raise UserError(f"this model has no reranker, its order is {decoding.order}: ask for order greedy or beam")
         if beam_width is None:
             beam_width = 1 if order == Order.GREEDY else decoding.beam_width
-        return cls(Order(order), beam_width, n_best, alignment)
+        return cls(Order(order), beam_width, n_best, **shown)
+
+    def trusted(self, source: str, predictions: list[RankedPrediction]) -> list[RankedPrediction]:
+        """The predictions for a source, the first one replaced if it is not sure enough."""
+        if not predictions or predictions[0].confidence >= self.at_least:
+            return predictions
+        return [replace(predictions[0], text=source if self.copy else ""), *predictions[1:]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +173,10 @@ class Predictor:
         with nullcontext() if compiled else uncompiled():
             ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
         by_source = dict(zip(different, ranked, strict=True))
-        return [by_source[source][: options.n_best] for source in normalized]
+        return [
+            options.trusted(source, by_source[normal][: options.n_best])
+            for source, normal in zip(sources, normalized, strict=True)
+        ]
 
     def listed(self, texts: Sequence[str]) -> Sequence[bool | None]:
         """Whether each text is an unpaired target; None without features, or if these had targets held out."""

@@ -158,6 +158,22 @@ def test_on_request_each_row_has_its_alignment(predict: Predict, tmp_path: Path,
         assert places == list(range(len(row["source"].split()) if row["prediction"] else 0))
 
 
+@pytest.mark.parametrize("copy", [False, True])
+def test_unsure_predictions_are_left_and_counted(predict: Predict, tmp_path: Path, copy: bool) -> None:
+    write(tmp_path / "a.txt", ["F ZH", "F AO", "F\tK", "K  AO"])
+    predict("a.txt", Order.RERANK, n_best=2)
+    before = table(tmp_path / "out" / "a.parquet")
+    shutil.rmtree(tmp_path / "out")
+    shown: dict[str, Any] = {"at_least": 0.5, "copy": copy, "alignment": True}
+    assert predict("a.txt", Order.RERANK, n_best=2, **shown) == Summary(1, 0, 4, 1, unsure=1)
+    assert predict("a.txt", Order.RERANK, n_best=2, **shown) == Summary(1, 1, 4, 1, unsure=1)
+    found = table(tmp_path / "out" / "a.parquet")
+    assert [row["confidence"] for row in found] == [row["confidence"] for row in before]
+    assert [row["prediction"] for row in found[1:]] == [row["prediction"] for row in before[1:]]
+    assert found[0]["prediction"] == ("F ZH" if copy else "") != before[0]["prediction"]
+    assert len(found[0]["alignment"]) == len(found[0]["prediction"])
+
+
 def test_the_reranker_chooses_where_the_last_repro_did(predict: Predict, tmp_path: Path) -> None:
     write(tmp_path / "a.txt", ["F AO"])
     predict("a.txt", order=Order.RERANK)

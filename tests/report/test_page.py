@@ -71,7 +71,18 @@ class Document(HTMLParser):
         return [value for found, value in self.attributes if found == name]
 
 
-PARTS = ["results", "learning", "pairs", "length", "confusions", "attention", "noise", "examples", "calibration"]
+PARTS = [
+    "results",
+    "learning",
+    "pairs",
+    "length",
+    "confusions",
+    "attention",
+    "noise",
+    "examples",
+    "calibration",
+    "coverage",
+]
 
 
 def maps(*sources: str) -> list[AttentionMap]:
@@ -140,7 +151,7 @@ def test_the_page_says_its_language_title_and_what_each_drawing_shows(whole: str
     assert '<html lang="en">' in whole
     assert "<title>supervised, two_stage and tandem compared</title>" in whole
     drawings = document.tags.count("svg")
-    assert drawings == 8
+    assert drawings == 9
     assert len([label for label in document.values("aria-label") if label]) >= drawings
     assert document.tags.count("h1") == 1
 
