@@ -221,6 +221,15 @@ def publish() -> None:
 
 
 @app.command()
+def rollback() -> None:
+    """Make the model before the champion the champion again; once more undoes it."""
+    from pipeline.config.params import load_params
+    from pipeline.tracking import registry
+
+    print(registry.rollback(load_params().tracking.model))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params

@@ -63,8 +63,9 @@ def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> N
     metadata.save(folder)
     with suppress(UserError):
         Aligner.prepared(*load_alphabets(run_folder(group.strategy, group.seeds[0]))).save(folder)
-    if metadata.decoding.order is Order.RERANK:
+    if group.reranker.is_file():
         shutil.copyfile(group.reranker, folder / RERANKER)
+    if metadata.decoding.order is Order.RERANK:
         shutil.copytree(FEATURES_FOLDER, folder / FEATURES)
 
 

@@ -232,15 +232,19 @@ class Predictor:
         return {order: [rows[places[source]][0] for source in sources] for order, rows in ranked.items()}
 
     def fitted(self, examples: Sequence[Example]) -> "Predictor":
-        """The same predictor with a reranker fitted on development examples; their sources may repeat."""
+        """The same predictor with a reranker fitted on development examples; their sources may repeat.
+
+        Without features nothing is fitted, but the reranker says which examples are right, too.
+        """
+        sources, accepted = ([getattr(example, side) for example in examples] for side in ("source", "accepted"))
         if self.features is None:
-            return self
-        sources = [example.source for example in examples]
+            right = [row[0].text in some for row, some in zip(self.predict(sources), accepted, strict=True)]
+            return replace(self, reranker=self.reranker.measured(right, sources, accepted))
         different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
         rows = np.array([different[source] for source in sources], dtype=np.int64)
         hypotheses = self.model.predict(list(different), self.decoding.beam_width)
         matrix, lists = self._candidates(list(different), hypotheses)
-        accepted, n_best = [example.accepted for example in examples], [lists[row] for row in rows]
+        n_best = [lists[row] for row in rows]
         return replace(self, reranker=Reranker.fit(matrix.take(rows), n_best, sources, accepted, self.decoding.seed))
 
     def _ranked(

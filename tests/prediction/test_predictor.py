@@ -75,6 +75,11 @@ def test_only_reranking_learns_from_dev(prepared: Prepared, predictor: Predictor
     features = predictor.features if order is Order.RERANK else None
     fitted = Predictor(predictor.model, replace(RERANK, order=order), features).fitted(prepared.dev)
     assert (fitted.reranker.accuracy is not None) == (order is Order.RERANK)
+    right = [one == "1" for one in fitted.reranker.right]  # is known in every order
+    assert len(right) == len(prepared.dev)
+    if order is not Order.RERANK:
+        ranked = fitted.predict([example.source for example in prepared.dev])
+        assert right == [row[0].text in item.accepted for row, item in zip(ranked, prepared.dev, strict=True)]
 
 
 @pytest.mark.parametrize("order", list(Order))
