@@ -241,7 +241,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
         return
     from pipeline.tracking.ui import serve_ui
 
-    serve_ui(root, load_params().tracking.experiment, port)
+    serve_ui(root, load_params(), port)
 
 
 @app.command()

@@ -29,7 +29,7 @@ from pipeline.tracking.sqlite import ARTIFACTS, database_of
 if TYPE_CHECKING:  # publishing what is complete already does without pandas
     import pandas as pd
 
-LAYOUT = "2"  # another one when other things are published from the same files
+LAYOUT = "3"  # another one when other things are published from the same files
 MATCHER_HISTORY = MODELS / "matcher" / HISTORY
 STAMP = Path(".dvc") / "tmp" / "tandem-published"  # in the project: what was complete, and in which store
 TEXT = ("source", "target", "also", "prediction")  # columns of predictions that are no numbers
@@ -163,8 +163,10 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
     for report in reports:
         folder = report.relative_to(REPORTS).parent
         comparison.log_artifact(report, folder.as_posix() if folder.name else None)
-    description = f"{escape(verdict(metrics))}\n\n{table(metrics)}"  # the UI shows it first
-    comparison.set_tags({"mlflow.note.content": description})
+    if comparison.run_id:  # the UI shows the description first
+        page = f"{comparison.connection.page_of(comparison.run_id)}/artifacts/index.html"
+        description = f"{escape(verdict(metrics))}\n\n[The whole report]({page})\n\n{table(metrics)}"
+        comparison.set_tags({"mlflow.note.content": description})
 
 
 def read_predictions(path: Path) -> "pd.DataFrame":
