@@ -1,4 +1,4 @@
-"""The pictures in docs/pictures: the report, two runs side by side in MLflow, and the learning curves.
+"""The pictures in docs/pictures: the report, two runs side by side in MLflow, the learning curves, the page to try.
 
 `python -m benchmarks.pictures`, in a project after `dvc repro`, takes them with headless Chromium. It needs the extra
 `test` (playwright).
@@ -23,6 +23,7 @@ from pipeline.tracking.client import use_project_store
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REPORT, CURVES = Path("reports/index.html"), Path("reports/learning_curves.png")
+SOURCES = ("F AO R K", "B AA K S")  # to try
 COMPARED = ("two_stage", "tandem")  # in MLflow
 WIDTH = 900  # pixels of every picture
 LARGEST = 150_000  # bytes
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _save(_report(browser), options.out / "report.png")
         with served("ui", ping="/health") as (port, _):
             _save(_comparison(browser, f"http://127.0.0.1:{port}", runs), options.out / "compare.png")
+        with served("serve", ping="/ping") as (port, _):
+            _save(_page(browser, f"http://127.0.0.1:{port}"), options.out / "page.png")
     _save(CURVES.read_bytes(), options.out / "curves.png")
 
 
@@ -53,6 +56,18 @@ def _report(browser: Browser) -> bytes:
     page = browser.new_page(viewport={"width": 1000, "height": 900})
     page.goto(REPORT.absolute().as_uri())
     return page.screenshot()
+
+
+def _page(browser: Browser, address: str) -> bytes:
+    """The page to try a model, with predictions for `SOURCES`, as PNG."""
+    page = browser.new_page(viewport={"width": WIDTH, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.get_by_label("Sources").fill("\n".join(SOURCES))
+    page.get_by_label("Predictions for each").fill("3")
+    page.get_by_role("button", name="Predict").click()
+    page.get_by_role("article").last.wait_for()
+    return page.screenshot(full_page=True)
 
 
 def _comparison(browser: Browser, address: str, runs: pd.DataFrame) -> bytes:

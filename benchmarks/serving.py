@@ -115,7 +115,7 @@ class Mix:
 def _answers(service: Service, sources: Sequence[str], options: Mapping[str, Any]) -> dict[str, list[Prediction]]:
     found: dict[str, list[Prediction]] = {source: [] for source in sources}
     for row in service.answer(service.parse(list(found), options)):
-        found[row.source].append(row)
+        found[row["source"]].append(Prediction(**row))
     return found
 
 

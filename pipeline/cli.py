@@ -19,6 +19,7 @@ from pipeline.text import cell, normal_form, printable
 
 if TYPE_CHECKING:
     from pipeline.prediction.known import Known
+    from pipeline.prediction.predictor import PredictionOptions
     from pipeline.runs.groups import RunGroup
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -70,6 +71,13 @@ def predict(
     engine: Annotated[Literal["local", "ray"] | None, _option("With --output; ray uses all cores.", "local.")] = None,
     address: Annotated[str | None, _option("With --engine ray: of a cluster.", THIS_MACHINE)] = None,
     no_known: Annotated[bool, typer.Option("--no-known", help=NO_KNOWN)] = False,
+    alignment: Annotated[
+        bool, typer.Option("--alignment", help="Also: which source symbols each symbol is from.")
+    ] = False,
+    at_least: Annotated[float, typer.Option(min=0, max=1, help="Confidence of a first prediction that is kept.")] = 0,
+    otherwise: Annotated[
+        Literal["empty", "copy"] | None, _option("The others are left so.", "empty.", "--else")
+    ] = None,
 ) -> None:
     """Write a TSV of source, rank, prediction, log probability, confidence and unknown symbols to standard output."""
     if sources and input_file:
@@ -86,6 +94,9 @@ def predict(
         raise UserError("--column names a column of --input: leave it out, or give --input")
     if not output and (engine or address):
         raise UserError("--engine and --address are for prediction into files: give --output as well")
+    if otherwise and not at_least:
+        raise UserError("--else is for predictions that are less sure than --at-least: give that as well")
+    shown = {"alignment": alignment, "at_least": at_least, "copy": otherwise == "copy"}
     from pipeline.runs.groups import RunGroup  # imports stand where they are needed: a wrong call does not wait
 
     if output:
@@ -99,9 +110,12 @@ def predict(
         from pipeline.runs.groups import RerankMetadata
 
         with _bundle(model, group, order) as bundle:
-            options = PredictionOptions.resolve(RerankMetadata.load(bundle).decoding, order, beam_width, n_best)
+            decoding = RerankMetadata.load(bundle).decoding
+            options = PredictionOptions.resolve(decoding, order, beam_width, n_best, **shown)
             runner = partial(run_on_ray, address=address) if engine == "ray" else run_here
-            print(predict_shards(shards, output, bundle, options, runner, column, _known(no_known)))
+            summary = predict_shards(shards, output, bundle, options, runner, column, _known(no_known))
+        print(summary)
+        _mention_unsure(summary.unsure, summary.sources - summary.unusable, options)
         return
     from pipeline.prediction.sources import from_arguments, from_input, unknown_symbols, usable
 
@@ -116,13 +130,15 @@ def predict(
 
         predictor = Predictor.of_runs(group, order)
     predictor = dataclasses.replace(predictor, known=_known(no_known))
-    options = predictor.options(order, beam_width, n_best)
+    options = predictor.options(order, beam_width, n_best, **shown)
     given = usable(given, predictor.length_fault)
     rows = [source.text.strip() for source in given]
     unknown = unknown_symbols(given, predictor.model.source_alphabet)
     ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
     lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
-    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown)
+    alignments = predictor.alignment_texts(rows, ranked) if alignment else None
+    _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown, alignments)
+    _mention_unsure(sum(row[0].confidence < at_least for row in ranked), len(ranked), options)
 
 
 @app.command()
@@ -346,6 +362,15 @@ def publish() -> None:
 
 
 @app.command()
+def rollback() -> None:
+    """Make the model before the champion the champion again; once more undoes it."""
+    from pipeline.config.params import load_params
+    from pipeline.tracking import registry
+
+    print(registry.rollback(load_params().tracking.model))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow UI for the store in use, on this machine only."""
     from pipeline.config.params import load_params
@@ -357,7 +382,7 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")
         return
     from pipeline.tracking.ui import serve_ui
 
-    serve_ui(root, load_params().tracking.experiment, port)
+    serve_ui(root, load_params(), port)
 
 
 @app.command()
@@ -365,12 +390,18 @@ def serve(
     model: Annotated[str | None, _option("models:/..., runs:/... or a folder.", "the registered champion.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5001,
     no_known: Annotated[bool, typer.Option("--no-known", help=NO_KNOWN)] = False,
+    corrections: Annotated[
+        Path | None, _option("File to append corrections of the page to.", "they are downloaded.")
+    ] = None,
 ) -> None:
-    """Answer HTTP requests with a model, on this machine only. No code of the model's folder is run."""
+    """Answer HTTP requests with a model, and a page to try it, on this machine only.
+
+    No code of the model's folder is run.
+    """
     from pipeline.config.params import load_params
     from pipeline.serving import application
 
-    application.serve(model or f"models:/{load_params().tracking.model}@champion", port, _known(no_known))
+    application.serve(model or f"models:/{load_params().tracking.model}@champion", port, _known(no_known), corrections)
 
 
 def main() -> None:
@@ -406,14 +437,26 @@ def _known(left_out: bool) -> "Known":
     return {} if left_out else load_known()
 
 
+def _mention_unsure(unsure: int, sources: int, options: "PredictionOptions") -> None:
+    if options.at_least:
+        left = "copied" if options.copy else "left empty"
+        note = "%s of %s sources (%.1f%%) are %s: the confidence of their first prediction is below %g"
+        log.info(note, f"{unsure:,}", f"{sources:,}", 100 * unsure / max(sources, 1), left, options.at_least)
+
+
 def _print_ranked(
-    columns: tuple[str, ...], sources: Sequence[str], lists: Iterable[Iterable[tuple[Any, ...]]], unknown: Sequence[str]
+    columns: tuple[str, ...],
+    sources: Sequence[str],
+    lists: Iterable[Iterable[tuple[Any, ...]]],
+    unknown: Sequence[str],
+    alignments: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """Print a TSV: for each source a row for each text of its list, with numbers about the text."""
-    print("source", "rank", *columns, "unknown", sep="\t")
-    for source, texts, symbols in zip(sources, lists, unknown, strict=True):
+    print("source", "rank", *columns, "unknown", *(["alignment"] if alignments else []), sep="\t")
+    for number, (source, texts, symbols) in enumerate(zip(sources, lists, unknown, strict=True)):
         for rank, (text, *numbers) in enumerate(texts, start=1):
-            print(cell(source), rank, cell(text), *(f"{number:.4f}" for number in numbers), symbols, sep="\t")
+            last = [alignments[number][rank - 1]] if alignments else []
+            print(cell(source), rank, cell(text), *(f"{one:.4f}" for one in numbers), symbols, *last, sep="\t")
 
 
 if __name__ == "__main__":

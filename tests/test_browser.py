@@ -55,12 +55,18 @@ def shoot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Page, clone: Path) -> None:
-    parent = page.locator(".ag-row").filter(has_text=newest_comparison(clone).info.run_name)
-    parent.locator("[col-id*='Run Name'] button").first.click()
+def test_the_first_page_shows_all_children_with_their_accuracies(page: Page, clone: Path) -> None:
+    expect(page.locator(".ag-row").filter(has_text=newest_comparison(clone).info.run_name).first).to_be_visible()
     for strategy in ("supervised", "augmented", "two_stage", "alternating", "tandem"):
         expect(page.locator(".ag-row").filter(has_text=f"{strategy}-seed0").first).to_be_visible()
+    for column in ("tandem.strategy", "tandem.seed", "test_word_accuracy"):
+        expect(page.get_by_role("columnheader", name=column)).to_be_visible()
+    expect(page.get_by_role("columnheader", name=re.compile("^dev_"))).to_be_visible()
     shoot(page, "runs")
+
+
+def test_two_children_of_a_comparison_can_be_compared_with_their_curves(page: Page, clone: Path) -> None:
+    expect(page.locator(".ag-row").filter(has_text="tandem-seed0").first).to_be_visible()
     for child in ("two_stage-seed0", "tandem-seed0"):
         page.locator(".ag-row").filter(has_text=child).first.locator(".ag-checkbox-input").check(force=True)
     page.get_by_role("button", name=re.compile("^Compare")).click()
@@ -78,8 +84,9 @@ def test_the_comparison_shows_its_verdict_and_its_report(page: Page, clone: Path
     page.goto(run_page)
     expect(page.get_by_text(re.compile("test items and 2 seeds")).first).to_be_visible()
     shoot(page, "comparison")
-    page.goto(f"{run_page}/artifacts")
-    page.get_by_text("index.html", exact=True).first.click()
+    with page.expect_popup() as opened:
+        page.get_by_text("The whole report").click()
+    page = opened.value
     report = page.frame_locator("iframe").first
     expect(report.get_by_role("heading", level=1)).to_be_visible()
     expect(report.get_by_text("two_stage").first).to_be_visible()

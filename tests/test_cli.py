@@ -113,6 +113,50 @@ def test_predictions_are_reranked_where_the_last_repro_left_what_it_takes(whole_
         assert float(rows[0][4]) > 0.99 > 0.01 > float(rows[1][4])
 
 
+def test_an_alignment_names_the_source_symbols_of_each_symbol(whole_project: Path, call: Call) -> None:
+    code, output, error = call("predict", " F   AO ", "--alignment", "--n-best=2", folder=whole_project)
+    assert (code, error) == (0, "")
+    header, first, *_ = [line.split("\t") for line in output.splitlines()]
+    assert header == [*HEADER.split("\t"), "alignment"]
+    assert (first[2], first[-1]) == ("for", "f=F o=AO r=")
+
+
+def test_an_alignment_takes_no_reranker_and_no_bundle_but_the_prepared_data(
+    whole_project: Path, call: Call, tmp_path: Path
+) -> None:
+    expected = call("predict", "F AO", "--alignment", "--order=greedy", folder=whole_project)
+    assert expected.code == 0
+    shutil.rmtree(whole_project / RERANKERS)
+    shutil.rmtree(whole_project / TO_PREDICT)
+    assert call("predict", "F AO", "--alignment", "--order=greedy", folder=whole_project) == expected
+    shutil.rmtree(whole_project / PREPARED)
+    code, output, error = call("predict", "F AO", "--alignment", "--order=greedy", folder=whole_project)
+    assert (code, output) == (2, "")
+    assert error.startswith("error: data/prepared is missing or damaged")
+    assert call("predict", "F AO", "--order=greedy", folder=whole_project).code == 0
+
+
+def test_a_first_prediction_that_is_less_sure_is_left_empty_or_is_the_source(whole_project: Path, call: Call) -> None:
+    asked = ("predict", "F AO", "K AO F", "--n-best=2")
+    before = [line.split("\t") for line in call(*asked, folder=whole_project).output.splitlines()]
+    threshold = (float(before[1][4]) + float(before[3][4])) / 2
+    assert (before[1][2], float(before[3][4]) < threshold) == ("for", True)
+    for option, expected, said in (((), "", "left empty"), (("--else=copy",), "K AO F", "copied")):
+        code, output, error = call(*asked, f"--at-least={threshold}", *option, folder=whole_project)
+        assert code == 0
+        rows = [line.split("\t") for line in output.splitlines()]
+        assert rows == [*before[:3], [*before[3][:2], expected, *before[3][3:]], *before[4:]]
+        reason = f"the confidence of their first prediction is below {threshold:g}"
+        assert error == f"1 of 2 sources (50.0%) are {said}: {reason}\n"
+
+
+def test_what_else_to_do_needs_a_threshold_and_that_is_a_probability(call: Call) -> None:
+    code, _, error = call("predict", "F", "--else=copy")
+    assert code == 2
+    assert error == "error: --else is for predictions that are less sure than --at-least: give that as well\n"
+    assert call("predict", "F", "--at-least=1.5").code == 2
+
+
 def test_another_order_can_be_asked_for(whole_project: Path, call: Call) -> None:
     by_default, greedy, beam = (
         call("predict", "F AO", *order, folder=whole_project)[1] for order in ([], ["--order=greedy"], ["--order=beam"])

@@ -33,7 +33,7 @@ REPORTS = Path("reports")
 EVALUATION = REPORTS / "evaluation"
 SUMMARY = REPORTS / "metrics.json"  # what `dvc metrics show` prints in a line
 METRICS, RUNS, ATTENTION = "metrics.json", "runs.json", "attention.json"
-TABLES = ("curves", "histories", "calibration", "confusions", "noise", "examples")
+TABLES = ("curves", "histories", "calibration", "coverage", "confusions", "noise", "examples")
 TEXT = ("strategy", "target", "written", "before", "after", "source", "result")  # columns that hold no numbers
 
 RERANKED = "dev_rerank_accuracy"  # among the metrics of a run that has a reranker
@@ -82,14 +82,15 @@ class EvaluationResults:
     metrics: as `comparison.compare` computes them. curves and histories: dev word accuracy by step, the mean of each
     strategy (a column each) and that of each run (columns strategy, seed, step, dev_word_accuracy). calibration,
     confusions, noise, examples: the tables of `comparison.calibration_table`, `mistakes.confusions`,
-    `LearnedNoise.rewrites` and `mistakes.examples`. attention: maps of the strategy in focus; empty if the bridge is a
-    vector.
+    `LearnedNoise.rewrites` and `mistakes.examples`. coverage: `coverage.coverage_table` of the strategy in focus.
+    attention: maps of the strategy in focus; empty if the bridge is a vector.
     """
 
     metrics: Metrics
     curves: "pd.DataFrame"
     histories: "pd.DataFrame"
     calibration: "pd.DataFrame"
+    coverage: "pd.DataFrame"
     confusions: "pd.DataFrame"
     noise: "pd.DataFrame"
     examples: "pd.DataFrame"

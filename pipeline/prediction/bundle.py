@@ -2,13 +2,15 @@
 
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.params import Decoding, Order, load_params
-from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET
+from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, load_alphabets
 from pipeline.errors import UserError
 from pipeline.hashing import digest_within
+from pipeline.prediction.alignments import Aligner
 from pipeline.reranking.features import TO_PREDICT
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
@@ -49,7 +51,8 @@ def group_metadata(group: RunGroup, order: Order | None) -> RerankMetadata:
 def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> None:
     """Copy the files that a group in models/ predicts with; errors and `order` as for `group_metadata`.
 
-    A source may have as many symbols as `prepare.max_symbols` of the project says.
+    A source may have as many symbols as `prepare.max_symbols` of the project says. Without data/prepared the bundle
+    cannot align.
     """
     metadata = replace(group_metadata(group, order), max_symbols=load_params().prepare.max_symbols)
     for seed in group.seeds:
@@ -58,8 +61,11 @@ def write_bundle(folder: Path, group: RunGroup, order: Order | None = None) -> N
         for name in NETWORK_FILES:
             shutil.copyfile(run_folder(group.strategy, seed) / name, network / name)
     metadata.save(folder)
-    if metadata.decoding.order is Order.RERANK:
+    with suppress(UserError):
+        Aligner.prepared(*load_alphabets(run_folder(group.strategy, group.seeds[0]))).save(folder)
+    if group.reranker.is_file():
         shutil.copyfile(group.reranker, folder / RERANKER)
+    if metadata.decoding.order is Order.RERANK:
         shutil.copytree(TO_PREDICT, folder / FEATURES)
 
 

@@ -4,8 +4,9 @@ A shard is predicted slice by slice. Slices are written as a whole or not at all
 So workers may be lost at any time, a slice may be predicted twice, and the whole may be started again.
 
 A row of a file has a source, and either a prediction with its rank, natural log probability, confidence and the symbols
-of the source that training never saw, or an error that says why there is none. The metadata of a file say what it was
-made of.
+of the source that training never saw, or an error that says why there is none. On request a prediction has its
+alignment: for each of its symbols the places of the source symbols that it came from, counted from 0. The metadata of a
+file say what it was made of.
 """
 
 import gc
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -38,7 +39,7 @@ from pipeline.prediction.shards import EXCERPT, PARQUET, SOURCE, Shard, Slice, S
 from pipeline.runs.groups import RerankMetadata
 from pipeline.text import fault_of, listed
 
-FORMAT = 3  # of the files: those of another one are not taken for finished
+FORMAT = 4  # of the files: those of another one are not taken for finished
 WORKSPACE = ".unfinished"  # in the folder of the output: hidden from what reads it
 BUNDLE = "bundle"  # in the workspace, where all workers see it
 LOCK = ".lock"
@@ -57,6 +58,7 @@ SCHEMA = pa.schema(
         "error": pa.string(),
     }
 )
+ALIGNMENT = pa.field("alignment", pa.list_(pa.list_(pa.int32())))
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Summary:
     finished_before: int
     sources: int
     unusable: int
+    unsure: int = 0  # of those that are left empty or copied, see `PredictionOptions`
 
     def __str__(self) -> str:
         before = f", {self.finished_before:,} of them before" if self.finished_before else ""
@@ -117,7 +120,7 @@ def predict_shards(
     except OSError as error:
         raise UserError(f"{output} cannot be written to: {error}") from error
     count = sum((Counter(read_metadata(job.file(shard))["count"]) for shard in shards), Counter[str]())
-    return Summary(len(shards), len(shards) - len(unfinished), count["sources"], count["unusable"])
+    return Summary(len(shards), len(shards) - len(unfinished), count["sources"], count["unusable"], count["unsure"])
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ class Job:
     def predict(self, predictor: Predictor, piece: Slice) -> Slice:
         """Write the part of a slice; it is returned when that exists."""
         batches = (_predicted(rows, predictor, self.options) for rows in read(piece))
-        write_file(self._part(piece), self._metadata(piece.shard, piece), batches, self.workspace)
+        write_file(
+            self._part(piece), self._metadata(piece.shard, piece), batches, self.workspace, _schema(self.options)
+        )
         return piece
 
     def has_part(self, piece: Slice) -> bool:
@@ -156,7 +161,8 @@ class Job:
         """Make the file of a shard from the parts of all its slices, and remove those."""
         parts = [self._part(piece) for piece in pieces]
         batches = (batch for part in parts for batch in pq.ParquetFile(part).iter_batches(ROW_GROUP))
-        write_file(self.file(pieces[0].shard), self._metadata(pieces[0].shard), batches, self.workspace)
+        shard = pieces[0].shard
+        write_file(self.file(shard), self._metadata(shard), batches, self.workspace, _schema(self.options))
         shutil.rmtree(parts[0].parent, ignore_errors=True)
 
     def is_finished(self, shard: Shard) -> bool:
@@ -192,18 +198,25 @@ def _predicted(rows: Sequence[SourceRow], predictor: Predictor, options: Predict
     faults = [fault or fault_of(source or "") or predictor.length_fault(source or "") for source, fault in rows]
     usable = [row.source or "" for row, fault in zip(rows, faults, strict=True) if fault is None]
     unknown = map(listed, predictor.unknown_symbols(usable))
-    ranked = zip(predictor.predict(usable, options), unknown, strict=True)
+    predictions = predictor.predict(usable, options)
+    alignments = predictor.alignments(usable, predictions) if options.alignment else repeat(repeat(None))
+    ranked = zip(predictions, alignments, unknown, strict=False)
     written: list[dict[str, Any]] = []
     for (source, _), fault in zip(rows, faults, strict=True):
         if fault is None:
-            predictions, symbols = next(ranked)
-            for rank, one in enumerate(predictions, start=1):
+            row, aligned, symbols = next(ranked)
+            for rank, (one, pieces) in enumerate(zip(row, aligned, strict=False), start=1):
                 numbers = {"log_probability": one.log_probability, "confidence": one.confidence}
-                written.append({"source": source, "rank": rank, "prediction": one.text, **numbers, "unknown": symbols})
+                about = {**numbers, "unknown": symbols, "alignment": pieces}
+                written.append({"source": source, "rank": rank, "prediction": one.text, **about})
         else:
             excerpt = f"{source[:EXCERPT]}…" if source and len(source) > EXCERPT else source
             written.append({"source": excerpt, "rank": 1, "error": fault})
-    return pa.RecordBatch.from_pylist(written, SCHEMA)
+    return pa.RecordBatch.from_pylist(written, _schema(options))
+
+
+def _schema(options: PredictionOptions) -> pa.Schema:
+    return SCHEMA.append(ALIGNMENT) if options.alignment else SCHEMA
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -213,22 +226,31 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {}
 
 
-def write_file(path: Path, metadata: Mapping[str, Any], batches: Iterable[pa.RecordBatch], workspace: Path) -> None:
+def write_file(
+    path: Path,
+    metadata: Mapping[str, Any],
+    batches: Iterable[pa.RecordBatch],
+    workspace: Path,
+    schema: pa.Schema = SCHEMA,
+) -> None:
     """Write rows to a file that appears under its name when it is whole; raises `UserError` if that is impossible.
 
-    metadata: what it is made of; a `count` of `sources`, and of those that are `unusable`, is added. workspace: a
-    folder of the same file system, for unfinished files. Memory is bounded. Several processes may write the same file
-    at the same time: that of the last one to finish stays.
+    metadata: what it is made of; a `count` of `sources`, and of those that are `unusable` or `unsure`, is added.
+    workspace: a folder of the same file system, for unfinished files. Memory is bounded. Several processes may write
+    the same file at the same time: that of the last one to finish stays.
     """
-    count = Counter(sources=0, unusable=0)
+    count = Counter(sources=0, unusable=0, unsure=0)
+    at_least = metadata.get("settings", {}).get("at_least", 0.0)
     temporary = workspace / uuid4().hex
     try:
         workspace.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as file:
             for batch in batches:
                 file.write_batch(batch)
-                count["sources"] += pc.sum(pc.equal(batch["rank"], 1)).as_py()
+                first = pc.equal(batch["rank"], 1)
+                count["sources"] += pc.sum(first).as_py()
+                count["unsure"] += pc.sum(pc.and_(first, pc.less(batch["confidence"], at_least))).as_py() or 0
                 count["unusable"] += len(batch) - batch["error"].null_count
             file.add_key_value_metadata({KEY: json.dumps({**metadata, "count": count}).encode()})
         with temporary.open("rb") as written:

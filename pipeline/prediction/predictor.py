@@ -4,18 +4,23 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import split
 from pipeline.data.examples import Example
+from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.model.search import uncompiled
+from pipeline.prediction.alignments import EDITS, Aligner, Pieces, as_text
 from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metadata
+from pipeline.reranking.counts import fingerprints
 from pipeline.reranking.features import TO_PREDICT, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import run_folder
@@ -27,7 +32,10 @@ LARGEST = 100  # beam width and n-best list
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """Order of the candidates, beam width of the search, and predictions per source.
+    """Order of the candidates, beam width of the search, predictions per source, and how these are shown.
+
+    alignment: whether they are aligned. at_least, copy: a first prediction whose confidence is lower is left empty, or
+    is the source; only its text changes.
 
     Greedy decoding writes one hypothesis: with it, beam width and n_best are 1. Otherwise the beam is at least as wide
     as the n-best list; a narrower one is widened. Raises `UserError` for anything else.
@@ -36,6 +44,9 @@ class PredictionOptions:
     order: Order
     beam_width: int = 1
     n_best: int = 1
+    alignment: bool = False
+    at_least: float = 0.0
+    copy: bool = False
 
     def __post_init__(self) -> None:
         for name in ("beam_width", "n_best"):
@@ -47,11 +58,18 @@ class PredictionOptions:
                     f"{name} is {value}, but order greedy writes one hypothesis for each source: "
                     "ask for order beam, or for n_best 1 without beam_width"
                 )
+        if not isinstance(self.alignment, bool):
+            raise UserError(f"alignment is {self.alignment!r}, but must be true or false")
         object.__setattr__(self, "beam_width", max(self.beam_width, self.n_best))
 
     @classmethod
     def resolve(
-        cls, decoding: Decoding, order: str | None = None, beam_width: int | None = None, n_best: int = 1
+        cls,
+        decoding: Decoding,
+        order: str | None = None,
+        beam_width: int | None = None,
+        n_best: int = 1,
+        **shown: Any,
     ) -> "PredictionOptions":
         """The given options, with the defaults of a model for the rest; raises `UserError` for what it cannot do."""
         order = order or decoding.order
@@ -61,7 +79,13 @@ class PredictionOptions:
             raise UserError(f"this model has no reranker, its order is {decoding.order}: ask for order greedy or beam")
         if beam_width is None:
             beam_width = 1 if order == Order.GREEDY else decoding.beam_width
-        return cls(Order(order), beam_width, n_best)
+        return cls(Order(order), beam_width, n_best, **shown)
+
+    def trusted(self, source: str, predictions: list[RankedPrediction]) -> list[RankedPrediction]:
+        """The predictions for a source, the first one replaced if it is not sure enough."""
+        if not predictions or predictions[0].confidence >= self.at_least:
+            return predictions
+        return [replace(predictions[0], text=source if self.copy else ""), *predictions[1:]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +94,7 @@ class Predictor:
 
     features: None where candidates are never reranked. max_symbols: of a source, as in the data of the training; it is
     for callers to check. known: the targets of sources that `predict` answers with before all others, with probability
-    and confidence 1.
+    and confidence 1. aligner: None for that of the features, or else of data/prepared.
     """
 
     model: TrainedModel
@@ -79,6 +103,7 @@ class Predictor:
     reranker: Reranker = field(default_factory=Reranker)
     max_symbols: int = MAX_SYMBOLS
     known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aligner: Aligner | None = None
 
     @classmethod
     def of_runs(
@@ -104,7 +129,10 @@ class Predictor:
             raise UserError(f"{folder} holds no network")
         model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
         decoding = replace(metadata.decoding, order=PredictionOptions.resolve(metadata.decoding, order).order)
-        return cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
+        predictor = cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
+        if not (folder / EDITS).exists():  # as in bundles of older versions
+            return predictor
+        return replace(predictor, aligner=Aligner.load(folder, model.source_alphabet, model.target_alphabet))
 
     @classmethod
     def _of(
@@ -117,9 +145,9 @@ class Predictor:
             raise UserError(f"{reranker} was fitted with other features than the existing ones: run `dvc repro`")
         return cls(model, metadata.decoding, extractor, Reranker.load(reranker), metadata.max_symbols)
 
-    def options(self, order: str | None = None, beam_width: int | None = None, n_best: int = 1) -> PredictionOptions:
-        """Options with the defaults of this predictor; raises `UserError` for those it does not support."""
-        return PredictionOptions.resolve(self.decoding, order, beam_width, n_best)
+    def options(self, *args: Any, **kwargs: Any) -> PredictionOptions:
+        """Options as for `PredictionOptions.resolve`, with the defaults of this predictor."""
+        return PredictionOptions.resolve(self.decoding, *args, **kwargs)
 
     def length_fault(self, source: str) -> str | None:
         """Why a source is too long, in words that follow its name; None if it is not."""
@@ -147,7 +175,49 @@ class Predictor:
         with nullcontext() if compiled else uncompiled():
             ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
         by_source = dict(zip(different, ranked, strict=True))
-        return [self._known_first(source, by_source[source])[: options.n_best] for source in normalized]
+        return [
+            options.trusted(source, self._known_first(normal, by_source[normal])[: options.n_best])
+            for source, normal in zip(sources, normalized, strict=True)
+        ]
+
+    def listed(self, texts: Sequence[str]) -> Sequence[bool | None]:
+        """Whether each text is an unpaired target; None without features, or if these had targets held out."""
+        features = self.features
+        if features is None or features.neighbourhood is None:
+            return [None] * len(texts)
+        counts = features.listed[fingerprints(StringStore.of(texts, features.target_alphabet))]
+        return [bool(count) for count in counts]
+
+    def alignments(
+        self, sources: Sequence[str], predictions: Sequence[Sequence[RankedPrediction]]
+    ) -> list[list[Pieces]]:
+        """The alignment of each prediction for each source with the symbols of that source in normal form.
+
+        Raises `UserError` if the model has none, and data/prepared is missing or of another model.
+        """
+        normalized = [normal_form(source) for source, row in zip(sources, predictions, strict=True) for _ in row]
+        aligned = iter(self._aligner().align(normalized, [one.text for row in predictions for one in row]))
+        return [list(islice(aligned, len(row))) for row in predictions]
+
+    def _aligner(self) -> Aligner:
+        if self.aligner is not None:
+            return self.aligner
+        if (known := self.features) is not None:
+            return Aligner(known.source_alphabet, known.target_alphabet, known.channel.edits)
+        return Aligner.prepared(self.model.source_alphabet, self.model.target_alphabet)
+
+    def alignment_texts(
+        self, sources: Sequence[str], predictions: Sequence[Sequence[RankedPrediction]]
+    ) -> list[list[str]]:
+        """The alignment of each prediction for each source, as `as_text` shows it; errors as for `alignments`."""
+        kinds = self.model.source_alphabet.kind, self.model.target_alphabet.kind
+        return [
+            [
+                as_text(split(normal_form(source), kinds[0]), split(one.text, kinds[1]), pieces)
+                for one, pieces in zip(row, aligned, strict=True)
+            ]
+            for source, row, aligned in zip(sources, predictions, self.alignments(sources, predictions), strict=True)
+        ]
 
     def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
         """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.
@@ -164,15 +234,19 @@ class Predictor:
         return {order: [rows[places[source]][0] for source in sources] for order, rows in ranked.items()}
 
     def fitted(self, examples: Sequence[Example]) -> "Predictor":
-        """The same predictor with a reranker fitted on development examples; their sources may repeat."""
+        """The same predictor with a reranker fitted on development examples; their sources may repeat.
+
+        Without features nothing is fitted, but the reranker says which examples are right, too.
+        """
+        sources, accepted = ([getattr(example, side) for example in examples] for side in ("source", "accepted"))
         if self.features is None:
-            return self
-        sources = [example.source for example in examples]
+            right = [row[0].text in some for row, some in zip(self.predict(sources), accepted, strict=True)]
+            return replace(self, reranker=self.reranker.measured(right, sources, accepted))
         different = {source: number for number, source in enumerate(dict.fromkeys(sources))}
         rows = np.array([different[source] for source in sources], dtype=np.int64)
         hypotheses = self.model.predict(list(different), self.decoding.beam_width)
         matrix, lists = self._candidates(list(different), hypotheses)
-        accepted, n_best = [example.accepted for example in examples], [lists[row] for row in rows]
+        n_best = [lists[row] for row in rows]
         return replace(self, reranker=Reranker.fit(matrix.take(rows), n_best, sources, accepted, self.decoding.seed))
 
     def _known_first(self, source: str, ranked: list[RankedPrediction]) -> list[RankedPrediction]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.params import Decoding
@@ -15,7 +16,12 @@ MOST_HYPOTHESES = 100_000  # strings of a request times beam width: some ten sec
 
 
 class Prediction(NamedTuple):
-    """One prediction for one source; rank 1 is the best. unknown: symbols of the source that training never saw."""
+    """The fields of one prediction for one source; rank 1 is the best.
+
+    unknown: symbols of the source that training never saw. On request there are further fields: `alignment` has for
+    each symbol of the prediction the places of the source symbols that it came from, counted from 0, the source in
+    normal form; `listed` says whether the prediction is an unpaired target, None if the model does not know.
+    """
 
     source: str
     rank: int
@@ -31,6 +37,7 @@ class PredictionRequest:
 
     sources: Sequence[str]
     options: "PredictionOptions"
+    listed: bool = False
 
     @property
     def hypotheses(self) -> int:
@@ -53,7 +60,10 @@ class Service:
         given = defaults(self.predictor.decoding)
         if unknown := [name for name in params if name not in given]:
             raise UserError(f"there is no parameter {unknown[0]!r}, only {', '.join(given)}")
-        request = PredictionRequest(sources, self.predictor.options(**{**given, **params}))
+        given |= params
+        if not isinstance(listed := given.pop("listed"), bool):
+            raise UserError(f"listed is {listed!r}, but must be true or false")
+        request = PredictionRequest(sources, self.predictor.options(**given), listed)
         if request.hypotheses > MOST_HYPOTHESES:
             width = request.options.beam_width
             most = f"with beam width {width} at most {MOST_HYPOTHESES // width:,}"
@@ -64,17 +74,24 @@ class Service:
                 raise UserError(f"source {number} {fault}")
         return request
 
-    def answer(self, request: PredictionRequest) -> list[Prediction]:
-        """Predictions for all sources, decoded together: the best of each source first."""
+    def answer(self, request: PredictionRequest) -> list[dict[str, Any]]:
+        """Predictions, with the fields of `Prediction`, for all sources, decoded together: the best of each first."""
         ranked = self.predictor.predict(request.sources, request.options)
         unknown = map(listed, self.predictor.unknown_symbols(request.sources))
-        return [
-            Prediction(source, rank, one.text, one.log_probability, one.confidence, symbols)
+        rows = [
+            Prediction(source, rank, one.text, one.log_probability, one.confidence, symbols)._asdict()
             for source, row, symbols in zip(request.sources, ranked, unknown, strict=True)
             for rank, one in enumerate(row, start=1)
         ]
+        if request.options.alignment:
+            alignments = chain.from_iterable(self.predictor.alignments(request.sources, ranked))
+            rows = [row | {"alignment": pieces} for row, pieces in zip(rows, alignments, strict=True)]
+        if request.listed:
+            known = self.predictor.listed([row["prediction"] for row in rows])
+            rows = [row | {"listed": is_listed} for row, is_listed in zip(rows, known, strict=True)]
+        return rows
 
 
 def defaults(decoding: Decoding) -> dict[str, Any]:
     """The parameters of a request with their defaults. That of the beam width, None, depends on order and n_best."""
-    return {"n_best": 1, "beam_width": None, "order": decoding.order.value}
+    return {"n_best": 1, "beam_width": None, "order": decoding.order.value, "alignment": False, "listed": False}

@@ -8,6 +8,7 @@ from pipeline.report.directions import isolated
 from pipeline.report.tables import answers, how_often, in_words, visible
 
 MISTAKES = 3  # that are named
+EXPLAINED = (0.8, 0.95)  # thresholds of confidence
 
 
 def headline(metrics: Metrics) -> str:
@@ -86,6 +87,17 @@ def calibration(metrics: Metrics) -> str:
     text = f"Off on average, in points (expected calibration error): {', '.join(known)}."
     if unknown := [name for name, error in errors.items() if error is None]:
         text += f" Without confidences: {in_words(unknown)}."
+    return text
+
+
+def coverage(table: pd.DataFrame, strategy: str) -> str:
+    """What a threshold of confidence leaves, and how often that is right; rows of `coverage.coverage_table`."""
+    everything, *rows = table[table["at_least"].isin((0.0, *EXPLAINED))].to_dict("records")
+    text = f"Of all predictions {strategy} gets {_percent(everything['accuracy'])} right."
+    for row in rows:
+        interval = f"{100 * row['accuracy_low']:.1f} to {100 * row['accuracy_high']:.1f}"
+        text += f" With --at-least {row['at_least']:g} it predicts {_percent(row['coverage'])} of the items"
+        text += f", and of these {_percent(row['accuracy'])} ({interval}) are right."
     return text
 
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from pipeline.evaluation.results import EvaluationResults, ensemble_title, rows, strategies
+from pipeline.evaluation.results import EvaluationResults, ensemble_title, focus_of, rows, strategies
 from pipeline.report.captions import mean_curve
 from pipeline.report.costs import Costs
 from pipeline.report.directions import isolated
@@ -39,6 +39,7 @@ INK, MUTED, GRID = "#222222", "#666666", "#dddddd"
 OTHER = {"color": MUTED, "marker": "o"}  # of controls
 BARS: dict[str, Any] = {"markersize": 6, "elinewidth": 1.6, "capsize": 3}
 REWRITES = 30  # that are drawn
+NAMED_THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.99)  # of confidence
 WIDTH = 5.0  # inches
 LABEL = 36  # characters, at most
 DOTS = 180  # of a PNG, to the inch
@@ -158,6 +159,24 @@ def calibration(results: EvaluationResults) -> Figure:
     axes.xaxis.set_major_formatter(PER_CENT)
     across = "confidence, in tenths (larger mark: more predictions)"
     return _labelled(figure, across, "of these, right (dashed: equal to the confidence)")
+
+
+def coverage(results: EvaluationResults) -> Figure:
+    """How often the predictions of the strategy in focus are right, by the share that is kept; a mark per threshold."""
+    figure, axes = _frame(height=3.7)
+    table, name = results.coverage, focus_of(results.metrics)
+    style = styles(strategies(results.metrics))[name]
+    axes.fill_between(
+        table["coverage"], table["accuracy_low"], table["accuracy_high"], alpha=0.15, linewidth=0, color=style["color"]
+    )
+    axes.plot(table["coverage"], table["accuracy"], linewidth=1.8, markersize=5, label=literal(name), **style)
+    where: dict[str, Any] = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 8, "color": MUTED}
+    for row in table[table["at_least"].isin(NAMED_THRESHOLDS)].to_dict("records"):
+        axes.annotate(f"{row['at_least']:g}", (row["coverage"], row["accuracy"]), **where)
+    axes.set(xlim=(0, 1.03), ylim=(0, 1.03))
+    axes.xaxis.set_major_formatter(PER_CENT)
+    across = f"predicted, at thresholds of confidence (shaded: {level(results.metrics)} intervals)"
+    return _labelled(figure, across, "of these, right")
 
 
 def noise(results: EvaluationResults) -> Figure:

@@ -39,6 +39,7 @@ def page(report: Report) -> str:
         confusions=confusions[confusions["strategy"] == focus].head(CONFUSIONS).to_dict("records"),
         counts=confusions.set_index(["strategy", "target", "written"])["count"].to_dict(),
         maps=_maps(report),
+        coverage=results.coverage.to_dict("records"),
         rewrites=results.noise.head(REWRITES).to_dict("records"),
         examples={
             result: part.head(EXAMPLES).to_dict("records")
@@ -75,6 +76,8 @@ def _plots(report: Report) -> dict[str, tuple[str, Markup]]:
         sentences["confusions"] = captions.confusions(results.confusions, report.focus, metrics[report.focus]["seeds"])
     if any(metrics[name]["calibration_error"] is not None for name in report.strategies):
         sentences["calibration"] = captions.calibration(metrics)
+    if len(results.coverage):
+        sentences["coverage"] = captions.coverage(results.coverage, report.focus)
     plots = {}
     if report.costs.curves:
         sentence = captions.costs(report.costs)

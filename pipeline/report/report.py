@@ -61,6 +61,7 @@ PLOTS: dict[str, tuple[str, Callable[[EvaluationResults], Figure]]] = {
     "confusions": ("Symbols written in place of others, times in a run", heatmaps.confusions),
     "attention": ("Attention: source across, output down", heatmaps.attention),
     "calibration": ("How often predictions of a confidence are right", figures.calibration),
+    "coverage": ("How often predictions are right, by the share that is kept", figures.coverage),
     "noise": ("How sources write a target symbol, most frequent first", figures.noise),
 }
 

@@ -10,8 +10,9 @@ Fitting takes scikit-learn and scipy.optimize, ranking does not: they are import
 """
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,8 @@ class Reranker:
 
     weights: one for each of `FEATURES`. strength: of the pull they were fitted with, None where candidates stay in the
     order of the network's scores. trees: what corrects the scores, if anything. model_accuracy, accuracy: of the first
-    candidate, in the network's order and in cross-validation, as fractions of the dev items; None without dev.
+    candidate, in the network's order and in cross-validation, as fractions of the dev items; None without dev. right: a
+    1 or 0 for each dev item, whether its first candidate is right, in cross-validation. items: their `digest_of_items`.
     """
 
     weights: tuple[float, ...] = tuple(MODEL_SCORE.tolist())
@@ -90,6 +92,8 @@ class Reranker:
     calibration: Calibration = Calibration()
     model_accuracy: float | None = None
     accuracy: float | None = None
+    items: str = ""
+    right: str = ""
 
     @classmethod
     def fit(
@@ -124,7 +128,12 @@ class Reranker:
                     accuracy, scores = items.accuracy(held_out), held_out
         first = items.first(scores)
         calibration = Calibration.fit(_shares(scores, items.offsets)[first], items.right[first])
-        return cls(tuple(weights.tolist()), strength, trees, calibration, model_accuracy, accuracy)
+        fitted = cls(tuple(weights.tolist()), strength, trees, calibration, model_accuracy, accuracy)
+        return fitted.measured(items.right[first], sources, accepted)
+
+    def measured(self, right: Iterable[bool], sources: Sequence[str], accepted: Accepted) -> "Reranker":
+        """The same reranker, which says which dev items it gets right, row-aligned all three."""
+        return replace(self, items=digest_of_items(sources, accepted), right="".join("01"[bool(one)] for one in right))
 
     def rerank(self, features: FeatureMatrix, n_best: NBest) -> list[list[RankedPrediction]]:
         """The lists in their new order, each candidate with its confidence; equal candidates keep their order."""
@@ -159,14 +168,25 @@ class Reranker:
             if not np.isfinite([*content["weights"].values(), *content["calibration"].values()]).all():
                 raise ValueError("it has weights that are not finite numbers")
             numbers = {name: content[name] for name in ("strength", "model_accuracy", "accuracy")}
+            items, right = content.get("items", ""), content.get("right", "")  # files of before have neither
+            if not isinstance(items, str) or not isinstance(right, str) or set(right) - {"0", "1"}:
+                raise ValueError("it does not say which dev items are right")
             return cls(
                 weights=tuple(float(weight) for weight in content["weights"].values()),
                 trees=None if content["trees"] is None else Trees.of_content(content["trees"], COLUMNS),
                 calibration=Calibration(**content["calibration"]),
+                items=items,
+                right=right,
                 **{name: None if number is None else float(number) for name, number in numbers.items()},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} is not a reranker ({error}): run the stage that wrote it again") from error
+
+
+def digest_of_items(sources: Sequence[str], accepted: Accepted) -> str:
+    """Equal for the same sources with the same right targets in the same order: SHA-256 in hex."""
+    rows = [[source, *sorted(targets)] for source, targets in zip(sources, accepted, strict=True)]
+    return sha256(json.dumps(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

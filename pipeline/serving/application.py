@@ -2,20 +2,23 @@
 
 It speaks the protocol of MLflow's own server, JSON or CSV sent to /invocations, and is stricter: invalid requests,
 including unknown fields and parameter names, get a 4xx with a reason. Size and time of a body, concurrent requests and
-concurrent decodings are limited, and with them memory.
+concurrent decodings are limited, and with them memory. A browser gets a page, and may send corrections.
 """
 
 import asyncio
 import csv
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -31,6 +34,8 @@ from pipeline.listener import HOST, listener_at, serve_until_ended
 from pipeline.prediction.inputs import check_columns, sources_in
 from pipeline.prediction.known import Known
 from pipeline.prediction.requests import PredictionRequest, Service
+from pipeline.serving.corrections import CorrectionFile
+from pipeline.serving.page import page
 from pipeline.text import shown
 from pipeline.tracking.models import load_model
 
@@ -39,8 +44,12 @@ BODY_SECONDS = 30  # for a body to arrive
 MOST_CONCURRENT = 64  # requests; above, the server answers 503
 LONG = 2_000  # hypotheses, about a quarter of a second's work: requests for more wait in a queue of their own
 LONGEST_REASON = 500  # characters
+OWN_NAMES = (HOST, "localhost")  # of this machine, by which its own pages call the server
 SHAPE = 'a request is {"inputs": [strings], "params": {"n_best": 1, ...}}, params may be left out'
+CORRECTIONS_SHAPE = 'a request is {"corrections": [{"source": string, "target": string}, ...]}'
 JSON, CSV = "application/json", "text/csv"
+
+T = TypeVar("T")
 
 
 class Body(NamedTuple):
@@ -70,15 +79,34 @@ class Formats:
     params: dict[str, Any] | None = None
 
 
-def application(service: Service) -> Starlette:
-    """An application that answers with a model."""
-    routes = [Route("/invocations", Invocations(service).answer, methods=["POST"])]
+@dataclass(frozen=True, config=STRICT)
+class Correction:
+    """A source with its right target."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, config=STRICT)
+class Corrections:
+    """A request with corrections."""
+
+    corrections: list[Correction]
+
+
+def application(service: Service, corrections: CorrectionFile | None = None) -> Starlette:
+    """An application that answers with a model. corrections: what takes those of the page, if anything."""
+    requests, file = Requests(service), corrections.path if corrections else None
+    routes = [Route("/", page(service, file), methods=["GET"])]
+    routes += [Route("/invocations", requests.predict, methods=["POST"])]
+    if corrections:
+        routes += [Route("/corrections", partial(requests.correct, corrections), methods=["POST"])]
     texts = {"/ping": "\n", "/health": "\n", "/version": version("mlflow")}
     routes += [Route(path, Response(text, media_type=JSON), methods=["GET"]) for path, text in texts.items()]
     return Starlette(routes=routes, exception_handlers=dict.fromkeys((HTTPException, UserError, Exception), _error))
 
 
-class Invocations:
+class Requests:
     """Concurrent requests. Short ones are decoded one at a time, and beside them long ones one at a time."""
 
     def __init__(self, service: Service) -> None:
@@ -86,12 +114,9 @@ class Invocations:
         self._room = asyncio.Semaphore(MOST_CONCURRENT)
         self._parsing, self._short, self._long = (asyncio.Semaphore(1) for _ in range(3))
 
-    async def answer(self, request: Request) -> Response:
+    async def predict(self, request: Request) -> Response:
         """Predictions for a request; raises HTTPException or `UserError` for one that is not answered."""
-        if self._room.locked():
-            reason = f"{MOST_CONCURRENT} requests are being answered: try again in a second"
-            raise HTTPException(503, reason, {"Retry-After": "1"})
-        async with self._room:
+        async with self._place():
             read = _reader(request)
             body = await _receive(request)
             async with self._parsing:  # thousands of strings take their time, and a hundredfold of their bytes
@@ -101,24 +126,35 @@ class Invocations:
             async with self._long if parsed.hypotheses > LONG else self._short:
                 return await asyncio.to_thread(self._predict, parsed)
 
+    async def correct(self, file: CorrectionFile, request: Request) -> Response:
+        """Keep corrections; raises HTTPException or `UserError` for those that are not kept."""
+        async with self._place():
+            _check_origin(request)
+            if _reader(request) is not read_json:
+                raise HTTPException(415, f"corrections must be {JSON}")
+            rows = _validated(Corrections, await _receive(request), CORRECTIONS_SHAPE).corrections
+            pairs = [(row.source, row.target) for row in rows]
+            try:
+                await asyncio.to_thread(file.append, pairs, self._service.predictor)
+            except OSError as error:
+                raise HTTPException(507, f"{file.path.name} cannot be written to: {error.strerror or error}") from error
+        return JSONResponse({"corrections": len(pairs)}, 201)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._room.locked():
+            reason = f"{MOST_CONCURRENT} requests are being answered: try again in a second"
+            raise HTTPException(503, reason, {"Retry-After": "1"})
+        async with self._room:
+            yield
+
     def _predict(self, parsed: PredictionRequest) -> Response:
-        return JSONResponse({"predictions": [row._asdict() for row in self._service.answer(parsed)]})
+        return JSONResponse({"predictions": self._service.answer(parsed)})
 
 
 def read_json(body: bytes) -> Body:
     """The request in a JSON body; raises `UserError` for anything else."""
-    try:
-        request = vars(TypeAdapter(Formats).validate_json(body))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        match first["type"]:
-            case "json_invalid":
-                raise UserError(f"{first['msg']}: {SHAPE}") from None
-            case "unexpected_keyword_argument":
-                raise UserError(f"there is no {place!r} in a request: {SHAPE}") from None
-            case _:
-                raise UserError(f"{place or 'the body'}: {first['msg'].lower()}: {SHAPE}") from None
+    request = vars(_validated(Formats, body, SHAPE))
     params = request.pop("params")
     given = [name for name, value in request.items() if value is not None]
     if len(given) != 1:
@@ -129,6 +165,21 @@ def read_json(body: bytes) -> Body:
         return Body(sources_in(_rows(data) if isinstance(data, Split) else data), params)
     except UserError as error:
         raise UserError(f"{given[0]}: {error}") from None
+
+
+def _validated(kind: type[T], body: bytes, shape: str) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        match first["type"]:
+            case "json_invalid":
+                raise UserError(f"{first['msg']}: {shape}") from None
+            case "unexpected_keyword_argument":
+                raise UserError(f"there is no {place!r} in a request: {shape}") from None
+            case _:
+                raise UserError(f"{place or 'the body'}: {first['msg'].lower()}: {shape}") from None
 
 
 def _rows(split: Split) -> list[Any]:
@@ -185,6 +236,15 @@ def _reader(request: Request) -> Callable[[bytes], Body]:
     return partial(read_csv, header=header) if kind == CSV else read_json
 
 
+def _check_origin(request: Request) -> None:
+    """Raise HTTPException for what a page of another site sends, by whatever name it calls this machine."""
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    if urlsplit(f"//{host}").hostname not in OWN_NAMES or origin not in (None, f"http://{host}"):
+        raise HTTPException(
+            403, f"corrections are taken from the page at http://{HOST} alone, not from {origin or host}"
+        )
+
+
 async def _receive(request: Request) -> bytes:
     """The body. One that is too large is received to its end, because a sending client does not listen."""
     body, size = bytearray(), 0
@@ -213,14 +273,16 @@ async def _error(request: Request, error: Exception) -> Response:
     return JSONResponse(content, status, headers)
 
 
-def serve(address: str, port: int, known: Known = MappingProxyType({})) -> None:
+def serve(address: str, port: int, known: Known = MappingProxyType({}), corrections: Path | None = None) -> None:
     """Answer with a model until shut down; raises `UserError` if there is no model, or the port is in use.
 
-    address: a folder, or a model URI of MLflow. known: answers that come before those of the model.
+    address: a folder, or a model URI of MLflow. known: answers that come before those of the model. corrections: the
+    file to append those of the page to; raises `UserError` if it cannot be written.
     """
+    kept = CorrectionFile(corrections) if corrections else None
     service = Service(replace(load_model(address).predictor, known=known))
     symbols = [symbol for symbol in service.predictor.model.source_alphabet.symbols if symbol.strip()]
     service.answer(service.parse(symbols[:1], {}))  # compiles now, so that the first request does not wait for it
     with listener_at(port) as listener:
-        print(f"{address} answers at http://{HOST}:{port}/invocations", flush=True)
-        serve_until_ended(application(service), listener)
+        print(f"{address} answers at http://{HOST}:{port}/invocations, its page is http://{HOST}:{port}/", flush=True)
+        serve_until_ended(application(service, kept), listener)

@@ -7,6 +7,7 @@ from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.evaluation.attention import attention_maps, sources_to_map
 from pipeline.evaluation.comparison import calibration_table, compare, curves_table, histories_table
+from pipeline.evaluation.coverage import coverage_table
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
 from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.mistakes import confusions, examples
@@ -35,12 +36,13 @@ def main() -> None:
     }
     runs = [result for group, result in results.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)
+    resampling = Resampling(**asdict(params.evaluate))
     metrics = compare(
         runs,
         listed=[not unpaired.isdisjoint(example.accepted) for example in prepared.test],
         source_lengths=[len(prepared.source_alphabet.encode(example.source)) for example in prepared.test],
         settings=params.strategies,
-        resampling=Resampling(**asdict(params.evaluate)),
+        resampling=resampling,
         ensembles=[result for group, result in results.items() if group.is_ensemble],
         controls=evaluate_controls(prepared),
     )
@@ -53,6 +55,7 @@ def main() -> None:
         curves=curves_table(runs),
         histories=histories_table(runs),
         calibration=calibration_table(runs),
+        coverage=coverage_table([run for run in runs if run.strategy == focus], resampling),
         confusions=confusions(runs, [example.accepted for example in prepared.test], prepared.target_alphabet.kind),
         noise=learned_noise(prepared).rewrites(REWRITES, prepared.source_alphabet, prepared.target_alphabet),
         examples=won_and_lost,

@@ -5,6 +5,7 @@ What a run holds is left to `pipeline.tracking.runs`.
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import random
@@ -39,6 +40,10 @@ PARENT, CHILD, PARENT_ID = "comparison", "run", "mlflow.parentRunId"
 # that is published of a run; and a mark of children that were made from files.
 OUTPUTS, TRAINED, PUBLISHED, REUSED = "tandem.outputs", "tandem.trained", "tandem.published", "tandem.reused"
 
+# A parent of children with this tag shows them: the UI opens the page of an experiment with all such rows expanded.
+EXPANDED = {"mlflow.runType": "evaluation"}
+SHARED_VIEW, VIEW = "mlflow.sharedViewState.", "tandem"
+
 # Settings of MLflow unless the user has set them. By its own defaults, every call waits minutes for a server that is
 # down, and the UI starts eight more processes that judge language models.
 MLFLOW_ENVIRONMENT = {
@@ -68,13 +73,21 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http:", "https:", "databricks"))
 
 
-def runs_page(root: Path, experiment: str) -> str:
-    """The part of the UI's address, after host and port, that shows the runs of an experiment."""
+def runs_page(root: Path, experiment: str, columns: Mapping[str, int]) -> str:
+    """The part of the UI's address, after host and port, that shows the runs of an experiment.
+
+    columns: those beside the name and the duration, as the UI calls them, with their widths in pixels.
+    """
+    # What the UI's own button "Share view" makes: a tag of the experiment, and its name in the address.
+    view = json.dumps({"selectedColumns": list(columns), "columnOrder": list(columns), "columnWidths": columns})
     with alone(root, "mlflow"):  # it may make the store
-        entry = _connect(root, experiment).get_experiment_by_name(experiment)
+        client = _connect(root, experiment)
+        entry = client.get_experiment_by_name(experiment)
+        if entry and entry.tags.get(f"{SHARED_VIEW}{VIEW}") != view:
+            client.set_experiment_tag(entry.experiment_id, f"{SHARED_VIEW}{VIEW}", view)
     # Without its type of workflow, the UI opens on the traces of language models.
     place = f"/{entry.experiment_id}/runs" if entry else ""
-    return f"/#/experiments{place}?workflowType=machine_learning"
+    return f"/#/experiments{place}?workflowType=machine_learning" + (f"&viewStateShareKey={VIEW}" if entry else "")
 
 
 @contextlib.contextmanager
@@ -155,6 +168,10 @@ class Connection:
         """Whether everything has reached the store so far."""
         return self._client is not None
 
+    def page_of(self, run_id: str) -> str:
+        """The address of a run within the UI, for links in what the UI shows."""
+        return f"#/experiments/{self._experiment}/runs/{run_id}"
+
     def attempt(self, action: str, call: Callable[["MlflowClient"], T]) -> T | None:
         """The result of `call`, which no other process makes meanwhile; None if this or an earlier one failed."""
         deadline = time.monotonic() + BUSY_SECONDS
@@ -219,7 +236,7 @@ class Connection:
         identity = _child_tags(parent, strategy, seed)
         for run in self._search(client, identity):
             client.delete_run(run.info.run_id)
-        every = {**self._tags, **identity, **tags}
+        every = {**self._tags, **identity, **EXPANDED, **tags}
         return str(client.create_run(self._experiment, began, every, f"{strategy}-seed{seed}").info.run_id)
 
     @attempted("find the runs of the comparison")

@@ -30,7 +30,7 @@ BUNDLE = "bundle"  # the one artifact
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
 PACKAGES = ("mlflow-skinny", "joblib", "keras", "numpy", "pandas", "pydantic", "RapidFuzz", "ruamel.yaml", "tensorflow")
-TYPES = {str: DataType.string, int: DataType.long, float: DataType.double}
+TYPES = {str: DataType.string, int: DataType.long, float: DataType.double, bool: DataType.boolean}
 OUTPUTS = {name: TYPES[kind] for name, kind in Prediction.__annotations__.items()}
 
 
@@ -46,7 +46,7 @@ class ServedModel(PythonModel):
     # With this type hint MLflow passes on whatever it is given. With list[str] its server would refuse DataFrames, and
     # of several columns it would silently pass on the first.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict for all sources together: a table with the columns `OUTPUTS`, as `Service` answers.
+        """Predict for all sources together: a table with the columns `OUTPUTS` and what else `Service` answers.
 
         model_input: also what else `sources_in` takes. An invalid request raises MlflowException with a reason, status
         400 over HTTP.
@@ -55,7 +55,7 @@ class ServedModel(PythonModel):
             rows = self._service.answer(self._service.parse(sources_in(model_input), params or {}))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
-        return pd.DataFrame(rows, columns=list(OUTPUTS))
+        return pd.DataFrame(rows, columns=list(rows[0] if rows else OUTPUTS))
 
 
 def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
@@ -69,7 +69,7 @@ def save_model(folder: Path, bundle: Path, example: str, model: Model) -> None:
     signature = ModelSignature(
         outputs=Schema([ColSpec(kind, name) for name, kind in OUTPUTS.items()]),
         params=ParamSchema(
-            [ParamSpec(name, TYPES[str if isinstance(value, str) else int], value) for name, value in params]
+            [ParamSpec(name, TYPES[int if value is None else type(value)], value) for name, value in params]
         ),
     )
     with TemporaryDirectory() as place:

@@ -1,9 +1,8 @@
-"""Models in MLflow: one for each run of a comparison, the best of them registered; and how they are loaded again.
+"""Models in MLflow: one for each run of a comparison; and how they are loaded again.
 
-The content of a model's folder is left to `flavor`.
+The content of a model's folder is left to `flavor`, which of them is the champion to `registry`.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -16,8 +15,10 @@ from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
 from pipeline.prediction.bundle import write_bundle
 from pipeline.prediction.requests import Service
+from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RunGroup
 from pipeline.tracking.client import import_mlflow, reason_of, use_project_store
+from pipeline.tracking.registry import project_tags, register
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any other use of it
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any othe
     from mlflow.entities import LoggedModel
 
 MODEL = "model"  # the name of each: runs:/RUN_ID/model
-CHAMPION, PREVIOUS = "champion", "previous"  # aliases: the best of the newest comparison, and the champion before it
 REACHED = ("dev_", "test_")  # metrics of a run that its model shows as well
 
 
@@ -45,8 +45,7 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
                 models[group] = child.attempt("log the model", partial(_log, child.run_id, bundle, example))
     best = max(children, key=lambda group: accuracies[group])
     if (model := models[best]) is not None:
-        register = partial(_register, params.tracking.model, model, accuracies[best])
-        children[best].attempt(f"register the model '{params.tracking.model}'", register)
+        register(children[best], params, model, Reranker.load(best.reranker), accuracies[best])
 
 
 def load_model(uri: str) -> Service:
@@ -91,7 +90,7 @@ def _log(run_id: str, bundle: Path, example: str, client: "MlflowClient") -> "Lo
     from pipeline.tracking.flavor import save_model
 
     run = client.get_run(run_id)
-    tags = _project_tags(run.data.tags)
+    tags = project_tags(run.data.tags)
     model = client.create_logged_model(run.info.experiment_id, MODEL, run_id, tags, run.data.params)
     card = Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
     with TemporaryDirectory() as place:
@@ -104,31 +103,3 @@ def _log(run_id: str, bundle: Path, example: str, client: "MlflowClient") -> "Lo
     model = client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # last, so that a run has a whole model
     return model
-
-
-def _register(name: str, model: "LoggedModel", accuracy: float, client: "MlflowClient") -> None:
-    """Make a model the champion; if it is registered already, aliases stay where they were put."""
-    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    champion = client.get_registered_model(name).aliases.get(CHAMPION)
-    run_id = model.source_run_id
-    if versions := client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
-        if champion is None:
-            client.set_registered_model_alias(name, CHAMPION, versions[0].version)
-        return
-    tags = {**_project_tags(model.tags), "tandem.dev_accuracy": f"{accuracy:.4f}"}
-    new = client.create_model_version(
-        name, model.artifact_location, run_id, tags, await_creation_for=0, model_id=model.model_id
-    )
-    if MLFLOW_MODEL_VERSIONS not in client.get_logged_model(model.model_id).tags:  # a server sets it, a store does not
-        link = json.dumps([{"name": name, "version": new.version}])
-        client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: link})
-    if champion is not None:
-        client.set_registered_model_alias(name, PREVIOUS, champion)
-    client.set_registered_model_alias(name, CHAMPION, new.version)
-
-
-def _project_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name.startswith("tandem.")}

@@ -4,16 +4,21 @@ import os
 import warnings
 from pathlib import Path
 
+from pipeline.config.params import Order, Params
 from pipeline.errors import UserError
+from pipeline.evaluation.results import RERANKED
 from pipeline.listener import HOST, listener_at, serve_until_ended
-from pipeline.tracking.client import import_mlflow, reason_of, runs_page, tracking_uri
+from pipeline.tracking.client import SEED, STRATEGY, import_mlflow, reason_of, runs_page, tracking_uri
 
 
-def serve_ui(root: Path, experiment: str, port: int) -> None:
-    """Show the runs of an experiment until shut down; raises `UserError` if the port is in use, or MLflow fails."""
+def serve_ui(root: Path, params: Params, port: int) -> None:
+    """Show the project's runs until shut down; raises `UserError` if the port is in use, or MLflow fails."""
+    on_dev = RERANKED if params.decoding.order is Order.RERANK else "dev_best_word_accuracy"
+    columns = {f"tags.`{STRATEGY}`": 150, f"tags.`{SEED}`": 110}
+    columns |= {f"metrics.`{name}`": 180 for name in (on_dev, "test_word_accuracy")}
     with listener_at(port) as listener:
         try:
-            page = runs_page(root, experiment)
+            page = runs_page(root, params.tracking.experiment, columns)
             import_mlflow()
             from mlflow.store.tracking import DEFAULT_ARTIFACTS_URI
 

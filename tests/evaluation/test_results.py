@@ -110,7 +110,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     saved.save(tmp_path, tmp_path / "summary.json")
     loaded = EvaluationResults.load(tmp_path)
     assert loaded.metrics == saved.metrics == load_metrics(tmp_path)
-    for name in ("curves", "histories", "calibration", "confusions", "noise", "examples"):
+    for name in ("curves", "histories", "calibration", "coverage", "confusions", "noise", "examples"):
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(saved, name), check_dtype=False)
     assert [(one.source, one.written) for one in loaded.attention] == [(("a", "\ud800"), ("b",))]
     assert loaded.attention[0].weights.tolist() == [[0.25, 0.75]]

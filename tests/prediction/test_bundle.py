@@ -38,6 +38,7 @@ def test_a_bundle_has_what_prediction_reads_and_neither_pairs_nor_targets(projec
     assert files == {
         "metadata.json",
         "reranker.json",
+        "edits.npz",
         "features/features.json",
         *(f"features/{name}" for name in FILES),
         *(f"networks/0/{name}" for name in NETWORK_FILES),

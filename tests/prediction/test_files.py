@@ -81,12 +81,17 @@ def predict(project: Path, tmp_path: Path, engine: StoppingEngine, monkeypatch: 
     monkeypatch.chdir(project)
 
     def run(
-        pattern: str, order: Order = Order.BEAM, n_best: int = 1, beam_width: int = 2, column: str | None = None
+        pattern: str,
+        order: Order = Order.BEAM,
+        n_best: int = 1,
+        beam_width: int = 2,
+        column: str | None = None,
+        **shown: Any,
     ) -> Summary:
         bundle = tmp_path / "bundle"
         shutil.rmtree(bundle, ignore_errors=True)
         write_bundle(bundle, RUNS[-1])
-        options = PredictionOptions(order, 1 if order is Order.GREEDY else beam_width, n_best)
+        options = PredictionOptions(order, 1 if order is Order.GREEDY else beam_width, n_best, **shown)
         matching = find_shards(f"{tmp_path}/{pattern}")
         return predict_shards(matching, tmp_path / "out", bundle, options, engine, column)
 
@@ -134,6 +139,39 @@ def test_n_best_gives_several_ranked_rows(predict: Predict, tmp_path: Path) -> N
     found = table(tmp_path / "out" / "a.parquet")
     assert [(row["source"], row["rank"]) for row in found] == [("F AO", 1), ("F AO", 2), ("K", 1), ("K", 2)]
     assert found[0]["log_probability"] >= found[1]["log_probability"]
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_on_request_each_row_has_its_alignment(predict: Predict, tmp_path: Path, order: Order) -> None:
+    write(tmp_path / "a.txt", ["F AO", "F\tK", "K"])
+    predict("a.txt", order)
+    assert "alignment" not in pq.read_schema(tmp_path / "out" / "a.parquet").names
+    with pytest.raises(UserError, match="was made with alignment False, not True"):
+        predict("a.txt", order, alignment=True)
+    shutil.rmtree(tmp_path / "out")
+    predict("a.txt", order, alignment=True)
+    found = table(tmp_path / "out" / "a.parquet")
+    assert [row["alignment"] is None for row in found] == [False, True, False]
+    for row in (found[0], found[2]):
+        assert len(row["alignment"]) == len(row["prediction"])
+        places = [place for piece in row["alignment"] for place in piece]
+        assert places == list(range(len(row["source"].split()) if row["prediction"] else 0))
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_unsure_predictions_are_left_and_counted(predict: Predict, tmp_path: Path, copy: bool) -> None:
+    write(tmp_path / "a.txt", ["F ZH", "F AO", "F\tK", "K  AO"])
+    predict("a.txt", Order.RERANK, n_best=2)
+    before = table(tmp_path / "out" / "a.parquet")
+    shutil.rmtree(tmp_path / "out")
+    shown: dict[str, Any] = {"at_least": 0.5, "copy": copy, "alignment": True}
+    assert predict("a.txt", Order.RERANK, n_best=2, **shown) == Summary(1, 0, 4, 1, unsure=1)
+    assert predict("a.txt", Order.RERANK, n_best=2, **shown) == Summary(1, 1, 4, 1, unsure=1)
+    found = table(tmp_path / "out" / "a.parquet")
+    assert [row["confidence"] for row in found] == [row["confidence"] for row in before]
+    assert [row["prediction"] for row in found[1:]] == [row["prediction"] for row in before[1:]]
+    assert found[0]["prediction"] == ("F ZH" if copy else "") != before[0]["prediction"]
+    assert len(found[0]["alignment"]) == len(found[0]["prediction"])
 
 
 def test_the_reranker_chooses_where_the_last_repro_did(predict: Predict, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_files_of_predictions_have_known_targets_and_say_with_which_they_were_ma
 def test_a_service_answers_with_them(project: Path) -> None:
     service = Service(replace(Predictor.of_runs(RUNS[0]), known=load_known()))
     (answer,) = service.answer(service.parse(["K"], {}))
-    assert (answer.prediction, answer.log_probability, answer.confidence) == ("quay", 0.0, 1.0)
+    assert (answer["prediction"], answer["log_probability"], answer["confidence"]) == ("quay", 0.0, 1.0)
 
 
 def test_a_row_that_is_no_pair_is_named(project: Path) -> None:

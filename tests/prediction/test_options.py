@@ -35,6 +35,7 @@ def test_what_is_not_asked_for_is_the_default_and_the_beam_holds_the_n_best(
         ({"n_best": True}, "n_best is True, but must be a whole number from 1 to 100"),
         ({"beam_width": 101}, "beam_width is 101, but must be a whole number from 1 to 100"),
         ({"beam_width": 1.5}, "beam_width is 1.5, but must be a whole number"),
+        ({"alignment": 1}, "alignment is 1, but must be true or false"),
         ({"order": "best"}, "order is 'best', but must be one of greedy, beam, rerank"),
         ({"order": ["beam"]}, "order is .* but must be one of greedy, beam, rerank"),
     ],

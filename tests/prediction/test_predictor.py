@@ -75,6 +75,11 @@ def test_only_reranking_learns_from_dev(prepared: Prepared, predictor: Predictor
     features = predictor.features if order is Order.RERANK else None
     fitted = Predictor(predictor.model, replace(RERANK, order=order), features).fitted(prepared.dev)
     assert (fitted.reranker.accuracy is not None) == (order is Order.RERANK)
+    right = [one == "1" for one in fitted.reranker.right]  # is known in every order
+    assert len(right) == len(prepared.dev)
+    if order is not Order.RERANK:
+        ranked = fitted.predict([example.source for example in prepared.dev])
+        assert right == [row[0].text in item.accepted for row, item in zip(ranked, prepared.dev, strict=True)]
 
 
 @pytest.mark.parametrize("order", list(Order))
@@ -91,6 +96,13 @@ def test_without_compiling_predictions_are_the_same_but_for_rounding(predictor: 
     assert [[one.text for one in row] for row in rows] == [[one.text for one in row] for row in compiled]
     for row, other in zip(rows, compiled, strict=True):
         assert [one.log_probability for one in row] == pytest.approx([one.log_probability for one in other], abs=1e-5)
+
+
+def test_what_is_listed_is_known_only_where_no_targets_were_held_out(prepared: Prepared, predictor: Predictor) -> None:
+    (listed, *_) = sorted(prepared.among_unpaired(example.target for example in prepared.train))
+    assert predictor.listed([listed, f"{listed}abcabc", f"{listed}\N{CAT FACE}"]) == [True, False, False]
+    held_out = replace(predictor, features=FeatureExtractor.learn(prepared, held_out=True))
+    assert held_out.listed([listed]) == replace(predictor, features=None).listed([listed]) == [None]
 
 
 def test_no_sources_have_no_predictions(predictor: Predictor) -> None:

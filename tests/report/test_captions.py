@@ -80,3 +80,14 @@ def test_calibration_names_what_is_known_and_what_is_not() -> None:
     assert captions.calibration(metrics) == (
         "Off on average, in points (expected calibration error): tandem 25.0. Without confidences: supervised."
     )
+
+
+def test_coverage_says_what_a_threshold_leaves_and_how_often_that_is_right() -> None:
+    rows = [(0.0, 1.0, 0.5), (0.7, 0.75, 0.6), (0.8, 0.5, 0.8), (0.95, 0.25, 1.0)]
+    table = pd.DataFrame(rows, columns=["at_least", "coverage", "accuracy"]).assign(accuracy_low=0.4, accuracy_high=1.0)
+    assert captions.coverage(table, "tandem") == (
+        "Of all predictions tandem gets 50.0% right. "
+        "With --at-least 0.8 it predicts 50.0% of the items, and of these 80.0% (40.0 to 100.0) are right. "
+        "With --at-least 0.95 it predicts 25.0% of the items, and of these 100.0% (40.0 to 100.0) are right."
+    )
+    assert captions.coverage(table[:2], "tandem") == "Of all predictions tandem gets 50.0% right."

@@ -11,6 +11,7 @@ from pipeline.evaluation.metrics import Resampling
 from pipeline.report.figures import (
     accuracy_by_pairs,
     calibration,
+    coverage,
     learning_curves,
     noise,
     save,
@@ -61,6 +62,13 @@ def test_reliability_plot_has_the_points_of_its_table() -> None:
     offsets = np.asarray(points.get_offsets())
     assert offsets[:, 0] == pytest.approx(np.linspace(0.05, 0.95, 10))
     assert offsets[:, 1].tolist() == [0, 1] * 5
+
+
+def test_coverage_plot_has_a_mark_for_each_threshold_and_names_some() -> None:
+    results = evaluation(several(("supervised", "tandem"), [f"word{n}" for n in range(20)]))
+    axes = coverage(results).axes[0]
+    assert np.asarray(axes.lines[0].get_xdata()).tolist() == results.coverage["coverage"].tolist()
+    assert [text.get_text() for text in axes.texts] == ["0.5", "0.7", "0.8", "0.9"]
 
 
 def test_noise_plot_names_context_symbol_and_what_stands_for_it() -> None:

@@ -82,6 +82,7 @@ PARTS = [
     "noise",
     "examples",
     "calibration",
+    "coverage",
 ]
 
 

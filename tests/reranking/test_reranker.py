@@ -1,5 +1,6 @@
 """The reranker: it learns what counts, stays with the network unless dev says otherwise, knows how sure it is."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.metrics import expected_calibration_error
 from pipeline.model.inference import Hypothesis
 from pipeline.reranking.features import FEATURES, FeatureMatrix
-from pipeline.reranking.reranker import FEWEST_SOURCES, MODEL_SCORE, Reranker, _fit_weights, _Items
+from pipeline.reranking.reranker import FEWEST_SOURCES, MODEL_SCORE, Reranker, _fit_weights, _Items, digest_of_items
 
 LISTED, TRAINED, MODEL = (FEATURES.index(name) for name in ("listed", "trained", "log_probability"))
 Lists = list[list[Hypothesis]]
@@ -46,6 +47,20 @@ def test_it_learns_what_counts() -> None:
     assert reranker.weights[LISTED] / reranker.weights[MODEL] == pytest.approx(4, rel=0.2)
     test = toy(1000, seed=1)
     assert accuracy(reranker, test) > accuracy(Reranker(), test) + 0.1
+
+
+@pytest.mark.parametrize("items", [10, 300, 1200])
+def test_it_says_which_dev_items_are_right_in_cross_validation(items: int) -> None:
+    reranker = Reranker.fit(*together(items, seed=0), seed=0)
+    assert np.mean([int(one) for one in reranker.right]) == reranker.accuracy
+    assert len(reranker.right) == items
+
+
+def test_dev_items_are_the_same_only_with_the_same_sources_and_targets_in_the_same_order() -> None:
+    same = digest_of_items(["a", "b"], [{"x", "y"}, {"z"}])
+    assert digest_of_items(["a", "b"], [("y", "x"), ("z",)]) == same
+    others = [(["b", "a"], [{"z"}, {"x", "y"}]), (["a", "b"], [{"x"}, {"z"}]), (["a", "b"], [{"x", "y"}, {"z", "b"}])]
+    assert same not in {digest_of_items(sources, accepted) for sources, accepted in others}
 
 
 def test_the_gradient_is_that_of_the_likelihood() -> None:
@@ -203,6 +218,19 @@ def test_save_then_load_is_the_identity(items: int, tmp_path: Path) -> None:
     assert replace(loaded, trees=None) == replace(reranker, trees=None)
     features, lists, _, _ = toy(50, seed=1)
     assert loaded.rerank(features, lists) == reranker.rerank(features, lists)
+
+
+def test_a_file_that_does_not_say_which_items_are_right_is_one_of_before(tmp_path: Path) -> None:
+    reranker = Reranker.fit(*toy(50, seed=0), seed=0)
+    reranker.save(tmp_path / "reranker.json")
+    content = json.loads((tmp_path / "reranker.json").read_text())
+    for name in ("items", "right"):
+        del content[name]
+    (tmp_path / "reranker.json").write_text(json.dumps(content))
+    assert Reranker.load(tmp_path / "reranker.json") == replace(reranker, items="", right="")
+    (tmp_path / "reranker.json").write_text(json.dumps(content | {"right": "012"}))
+    with pytest.raises(UserError, match="it does not say which dev items are right"):
+        Reranker.load(tmp_path / "reranker.json")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"weights": {"length": 1.0}}'])

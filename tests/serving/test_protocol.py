@@ -104,6 +104,20 @@ def test_a_client_of_mlflow_gets_the_predictions_of_mlflows_server(served: int, 
     pd.testing.assert_frame_equal(pd.DataFrame(ours["predictions"]), pd.DataFrame(theirs["predictions"]))
 
 
+def test_on_request_a_prediction_has_its_alignment_and_whether_it_is_listed_as_from_mlflows_server(
+    served: int, mlflows: int
+) -> None:
+    asked = {"n_best": 2, "alignment": True, "listed": True}
+    ours, theirs = (ScoringServerClient(HOST, port).invoke(SOURCES, params=asked) for port in (served, mlflows))
+    for row, other in zip(ours["predictions"], theirs["predictions"], strict=True):
+        assert (row["alignment"], row["listed"]) == (other["alignment"], other["listed"])
+        assert row["listed"] is (row["prediction"] in ("fork", "for", "ko"))
+        assert len(row["alignment"]) == len(row["prediction"])
+    assert [row["alignment"] for row in ours["predictions"] if row["prediction"] == "for"] == 2 * [[[0], [1], []]]
+    without = post(served, json.dumps({"inputs": SOURCES}))[1]
+    assert "alignment" not in without.columns
+
+
 def test_a_frame_of_two_columns_is_an_error_that_names_them(served: int) -> None:
     with pytest.raises(Exception, match=r"there are 2 columns \('source', 'city'\), but there must be one"):
         ScoringServerClient(HOST, served).invoke(FRAME.assign(city="K"))

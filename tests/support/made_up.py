@@ -10,6 +10,7 @@ from pipeline.config.options import Symbols
 from pipeline.config.params import Strategy, load_params
 from pipeline.data.scoring import score
 from pipeline.evaluation.comparison import RunResult, calibration_table, compare, curves_table, histories_table
+from pipeline.evaluation.coverage import coverage_table
 from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EvaluationResults, Metrics, focus_of, strategies
@@ -81,6 +82,7 @@ def evaluation(results: Sequence[RunResult], metrics: Metrics | None = None, **c
         "curves": curves_table(results),
         "histories": histories_table(results),
         "calibration": calibration_table(results),
+        "coverage": coverage_table([run for run in results if run.strategy == focus_of(metrics)], Resampling(100)),
         "confusions": confusions(results, [{target} for target in targets], Symbols.CHARACTERS),
         "noise": rewrites("a"),
         "examples": examples(results, focus_of(metrics)),

@@ -25,6 +25,7 @@ from tests.conftest import PROJECT, small_model
 PAIRS = (("F AO", "for"), ("K AO", "kor"), ("F", "f"), ("F AO R K", "fork"))
 SOURCES = ["F AO", "K", "K AO F", "F AO"]
 ACCURACIES = {("supervised", 0): 0.25, ("tandem", 0): 0.5, ("tandem", 1): 0.375}  # on dev
+DEV_OF_100 = [str(item) for item in range(100)], [{"right"}] * 100
 MAX_SYMBOLS = 5  # of a source
 RUNS = tuple(RunGroup(strategy, (seed,)) for strategy, seed in ACCURACIES)
 TRUSTS_PAIRS = Reranker(weights=tuple(100.0 * (name == "pair_share") for name in FEATURES))
@@ -50,7 +51,9 @@ def make_project(folder: Path, order: Order = Order.RERANK) -> None:
         RunMetadata(strategy, seed, content, prepared.digest, 1, 1, 1, 1, 1, accuracy, 0.5).save(run)
         networks.setdefault(strategy, {})[seed] = content
         (folder / RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
-        replace(TRUSTS_PAIRS, accuracy=accuracy + 0.25).save(folder / RunGroup(strategy, (seed,)).reranker)
+        right = [item < 100 * (accuracy + 0.25) for item in range(100)]  # as if dev had 100 items
+        reranker = replace(TRUSTS_PAIRS, accuracy=accuracy + 0.25).measured(right, *DEV_OF_100)
+        reranker.save(folder / RunGroup(strategy, (seed,)).reranker)
         RerankMetadata(prepared.digest, networks[strategy], decoding).save(folder / RERANKERS / strategy)
     TRUSTS_PAIRS.save(folder / RunGroup("tandem", (0, 1)).reranker)
     shipped = (PROJECT / "params.yaml").read_text(encoding="utf-8")

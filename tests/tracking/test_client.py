@@ -1,5 +1,6 @@
 """The way to a store, and what can go wrong on it."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -125,14 +126,22 @@ def test_an_artifact_that_is_missing_does_not_stop_a_stage(
     assert capsys.readouterr().err.startswith("warning: MLflow could not store missing.png (")
 
 
-def test_the_page_of_the_runs_is_that_of_the_experiment(project: Path, params: Params) -> None:
-    assert runs_page(project, "tandem") == "/#/experiments?workflowType=machine_learning"
+COLUMNS = {"tags.`tandem.seed`": 100}
+
+
+def test_the_page_of_the_runs_is_that_of_the_experiment_with_columns(project: Path, params: Params) -> None:
+    assert runs_page(project, "tandem", COLUMNS) == "/#/experiments?workflowType=machine_learning"
     Comparison(params, DIGEST, HERE)
     experiment = client(project).get_experiment_by_name("tandem")
     assert experiment is not None
-    assert (
-        runs_page(project, "tandem") == f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-    )
+    for columns in (COLUMNS, {"metrics.`loss`": 90}):
+        page = runs_page(project, "tandem", columns)
+        place, _, view = page.rpartition("&viewStateShareKey=")
+        assert place == f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        found = client(project).get_experiment_by_name("tandem")
+        assert found is not None
+        shared = json.loads(found.tags[f"mlflow.sharedViewState.{view}"])
+        assert shared == {"selectedColumns": [*columns], "columnOrder": [*columns], "columnWidths": columns}
 
 
 def test_the_store_is_mlflow_db_in_the_project_or_the_one_named(

@@ -167,7 +167,7 @@ def test_the_signature_says_what_comes_out_and_what_can_be_asked_for_and_an_exam
     names = ["source", "rank", "prediction", "log_probability", "confidence", "unknown"]
     assert signature.outputs.input_names() == names
     params = {param.name: param.default for param in signature.params.params}
-    assert params == {"n_best": 1, "beam_width": None, "order": "rerank"}
+    assert params == {"n_best": 1, "beam_width": None, "order": "rerank", "alignment": False, "listed": False}
     assert model.input_example == ["F AO"]
 
 

@@ -161,6 +161,8 @@ def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_m
     assert unescape(parent.data.tags["mlflow.note.content"].splitlines()[0]).replace("\\", "") == verdict(
         load_metrics()
     )
+    page = f"#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}/artifacts/index.html"
+    assert f"[The whole report]({page})" in parent.data.tags["mlflow.note.content"]
     assert artifacts(published, parent, "predictions") == {"predictions/tandem-ensemble.tsv"}
     assert len(data_sets(parent)) == 4
 
