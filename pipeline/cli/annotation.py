@@ -62,7 +62,7 @@ def suggest(
     count: Annotated[int, typer.Option(min=1, help="Sources.")] = 50,
     output: Annotated[Path | None, option("File for the sheet.", "standard output.")] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 3,
-    strategy: Annotated[str | None, option("A trained strategy.", "tandem, or else the best on dev.")] = None,
+    strategy: Annotated[str | None, option("A trained strategy.", "the best on dev.")] = None,
 ) -> None:
     """Write a sheet (TSV) of the sources whose annotation would teach most, filled in with predictions to correct."""
     from pipeline.runs.groups import RunGroup

@@ -48,7 +48,7 @@ def predict(
     sources: Annotated[list[str] | None, _sources("Sources; none: one per line of --input.")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help=INPUT)] = None,
     n_best: Annotated[int, typer.Option(min=1, max=100, help="Predictions per source.")] = 1,
-    strategy: Annotated[str | None, option("A trained strategy.", "tandem, or else the best on dev.")] = None,
+    strategy: Annotated[str | None, option("A trained strategy.", "the best on dev.")] = None,
     seed: Annotated[int | None, option("A trained seed.", "the seed with the highest dev accuracy.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
     order: Annotated[Order | None, option("How candidates are ranked.", LAST_REPRO)] = None,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
@@ -17,7 +18,6 @@ RERANKERS = MODELS / "rerank"
 ENSEMBLE = "ensemble"
 RERANK_METADATA = "metadata.json"
 MAX_SYMBOLS = 1_000  # of a source that a predictor in models/ takes
-DEFAULT_STRATEGY = "tandem"  # the one that predicts if it is trained
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -58,7 +58,7 @@ class RunGroup:
     def choose(cls, strategy: str | None = None, seed: int | None = None, ensemble: bool = False) -> "RunGroup":
         """A group of the runs in models/; raises `UserError` if there is none such.
 
-        Defaults: `tandem` or, if untrained, the strategy best on dev; of its seeds the one best on dev.
+        Defaults: the strategy that is best on dev, greedily and on average over its seeds; of these the best one.
         """
         accuracies = {
             (path.parts[-3], int(path.parts[-2])): RunMetadata.load(path.parent).dev_word_accuracy
@@ -67,7 +67,8 @@ class RunGroup:
         }
         runs = sorted(accuracies, key=lambda run: (-accuracies[run], run))
         trained = dict.fromkeys(name for name, _ in runs)
-        strategy = strategy or min(trained, key=lambda name: name != DEFAULT_STRATEGY, default=DEFAULT_STRATEGY)
+        means = {name: fmean(accuracies[run] for run in runs if run[0] == name) for name in trained}
+        strategy = strategy or max(means, key=lambda name: means[name], default="tandem")
         seeds = [trained_seed for name, trained_seed in runs if name == strategy]
         if not seeds:
             existing = ", ".join(sorted(trained)) or "none"

@@ -61,3 +61,15 @@ def test_runs_on_other_data_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert [metadata.seed for metadata in RunGroup("tandem", (0,)).run_metadata("a")] == [0]
     with pytest.raises(UserError, match="models/tandem/1 was trained on other data"):
         RunGroup("tandem", (0, 1)).run_metadata("a")
+
+
+def test_without_options_the_strategy_predicts_that_is_best_on_dev_on_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for strategy, accuracies in {"tandem": (0.9, 0.1), "mine": (0.5, 0.6), "pretrain": (1.0, 1.0)}.items():
+        for seed, accuracy in enumerate(accuracies):
+            folder = run_folder(strategy, seed)
+            RunMetadata(strategy, seed, "", "", 1, 1, 1, 1, 1, accuracy, 0.5).save(folder)
+    assert RunGroup.choose() == RunGroup("mine", (1,))
+    assert RunGroup.choose("tandem") == RunGroup("tandem", (0,))
