@@ -117,6 +117,29 @@ def test_one_more_seed_trains_that_seed_alone(clone: Path) -> None:
     run(clone, "dvc", "checkout", "--quiet")
 
 
+def test_a_strategy_learns_from_what_its_teacher_predicts(clone: Path) -> None:
+    page = (PROJECT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    entry, deps = re.findall(r"```yaml\n(.*?)```", page[page.index("## Learning from predictions") :], re.DOTALL)[:2]
+    params, graph = clone / "params.yaml", clone / "dvc.yaml"
+    entry = entry.partition("strategies:\n")[2].replace("steps: 1000", "steps: 10").replace("0.5", "0.0")
+    params.write_text(params.read_text().replace("strategies:\n", f"strategies:\n{entry}", 1), encoding="utf-8")
+    graph.write_text(graph.read_text().replace("foreach: []", "foreach: [taught]"), encoding="utf-8")
+    with pytest.raises(AssertionError, match="does not depend on models/augmented: add that line to its `deps`"):
+        run(clone, "dvc", "repro", "own@taught")
+    before, own, after = graph.read_text().partition("  own:\n")
+    lines = "".join(f"        {line}\n" for line in deps.splitlines())
+    with_deps = after.replace("        - models/features\n", f"        - models/features\n{lines}", 1)
+    graph.write_text(before + own + with_deps, encoding="utf-8")
+    assert "augmented predicts" in (output := run(clone, "dvc", "repro"))
+    assert ran(output) == {"own@taught", "evaluate", "report", "publish"}
+    pairs = [row.split("\t") for row in (clone / "models/pseudo/taught/pairs.tsv").read_text().splitlines()]
+    known = {row.split("\t")[0] for row in (clone / "data/prepared/train.tsv").read_text().splitlines()}
+    assert pairs
+    assert known.isdisjoint(source for source, _ in pairs)
+    run(clone, "git", "checkout", "--quiet", "--", ".")
+    run(clone, "dvc", "checkout", "--quiet")
+
+
 def test_a_matcher_that_was_damaged_is_trained_again_to_identical_bytes(clone: Path) -> None:
     weights = clone / "models" / "matcher" / "matcher.weights.h5"
     before = weights.read_bytes()
