@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.params import Params
 from pipeline.errors import UserError
@@ -104,18 +104,17 @@ def _register(
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     champion = client.get_registered_model(name).aliases.get(CHAMPION)
-    run_id = model.source_run_id
-    if versions := client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
-        is_decided = UNDECIDED not in versions[0].tags and champion is not None
-        return None if is_decided else Registered(versions[0].version, champion)
+    run_id, model_id = model.source_run_id, model.model_id
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if versions and UNDECIDED not in versions[0].tags and champion is not None:
+        return None
     tags = {**project_tags(model.tags), "tandem.dev_accuracy": f"{accuracy:.4f}", UNDECIDED: "true"}
-    new = client.create_model_version(
-        name, model.artifact_location, run_id, tags, description=measured, await_creation_for=0, model_id=model.model_id
-    )
-    if MLFLOW_MODEL_VERSIONS not in client.get_logged_model(model.model_id).tags:  # a server sets it, a store does not
-        link = json.dumps([{"name": name, "version": new.version}])
-        client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: link})
-    return Registered(new.version, champion)
+    new: dict[str, Any] = {"description": measured, "await_creation_for": 0, "model_id": model_id}
+    own = versions[0] if versions else client.create_model_version(name, model.artifact_location, run_id, tags, **new)
+    if MLFLOW_MODEL_VERSIONS not in client.get_logged_model(model_id).tags:  # a server sets it, a store does not
+        link = json.dumps([{"name": name, "version": own.version}])
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
+    return Registered(own.version, champion)
 
 
 def _judge(name: str, registered: Registered, reranker: Reranker, params: Params) -> Verdict:

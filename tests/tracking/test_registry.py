@@ -18,7 +18,7 @@ from pipeline.tracking.registry import UNDECIDED
 from tests.conftest import Call
 from tests.support.small_project import DEV_OF_100, make_project
 from tests.support.stored import client
-from tests.tracking.test_models import BEST, aliases, publish, versions
+from tests.tracking.test_models import BEST, aliases, models, publish, versions
 
 RIGHT = np.arange(100) < 75  # of the items of dev, by the first champion
 
@@ -171,6 +171,8 @@ def test_wherever_a_publication_is_interrupted_the_next_one_comes_to_the_same(
         assert aliases(project) == expected
         assert set(versions(project)) == {1, 2}
         assert UNDECIDED not in version(project, 2).tags
+        (model,) = [model for model in models(project) if model.source_run_id == version(project, 2).run_id]
+        assert '"version": 2' in model.tags["mlflow.modelVersions"]
         descriptions.add(description(project, 2))
     assert len(descriptions) == 1
     shutil.copyfile(kept, store)
