@@ -27,6 +27,7 @@ HEADER = ["architecture", "parameters", "seconds per 1,000 batches", "dev, %"]
 
 def architectures(model: Model) -> dict[str, Model]:
     """The shipped architecture, and others by what they change in it."""
+    model = replace(model, bridge=Bridge.ATTENTION if model.bridge is Bridge.AUTO else model.bridge)
     vector = replace(model, bridge=Bridge.VECTOR)
     question = replace(vector, decoder=DecoderKind.REPEAT, tie_weights=False, bidirectional=False)
     other = Cell.GRU if model.cell is Cell.LSTM else Cell.LSTM

@@ -65,8 +65,12 @@ def changed_params(changes: dict[str, Any]) -> Params:
 
 
 def small_model(**changes: Any) -> Model:
-    """The shipped architecture with few units and no dropout."""
-    content = shipped_params()["model"] | {"units": 12, "projection": 8, "embedding": 10, "dropout": 0.0} | changes
+    """The shipped architecture with few units, no dropout, and the bridge for data with unpaired targets."""
+    content = (
+        shipped_params()["model"]
+        | {"bridge": "attention", "units": 12, "projection": 8, "embedding": 10, "dropout": 0.0}
+        | changes
+    )
     return TypeAdapter(Model).validate_json(json.dumps(content))
 
 

@@ -121,7 +121,7 @@ def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str], file: str) 
         ),
         ({"targets.txt": b""}, {}, "targets.txt has no usable row"),
         ({"targets.txt": b"\n\n"}, {"on_bad_row": "skip"}, "targets.txt has no usable row"),
-        ({"targets.txt": b"a\tb\n"}, {}, "targets.txt, line 1: 2 tab-separated columns instead of 1"),
+        ({"targets.txt": b"a\tb\n"}, {}, "targets.txt, line 1: the count is 'b', but must be"),
     ],
 )
 def test_data_of_a_shape_that_cannot_be_used_is_explained(
@@ -222,7 +222,7 @@ def test_a_packed_file_is_unpacked_whatever_its_name(
     content = "".join(f"{text}\n" for text in TEXTS.values()).encode()
     (tmp_path / "plain").write_bytes(b"\xef\xbb\xbf" + content)
     (tmp_path / f"packed{ending}").write_bytes(pack(content))
-    plain, packed = (read_targets(tmp_path / name, Symbols.CHARACTERS, 60) for name in ("plain", f"packed{ending}"))
+    plain, packed = (read_targets(tmp_path / name, Symbols.CHARACTERS, 60)[0] for name in ("plain", f"packed{ending}"))
     assert plain == packed
     assert len(plain) == len(TEXTS)
 

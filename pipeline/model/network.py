@@ -204,6 +204,8 @@ class Network(keras.Model):
 
     def __init__(self, model: Model, sizes: Sizes, name: str = "network", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
+        if model.bridge is Bridge.AUTO:
+            raise ValueError("the data decides which bridge `auto` is: name it")
         self.architecture = model
         self.sizes = sizes
         self.encoder_a = Encoder(sizes.source_symbols, model, name="encoder_a")

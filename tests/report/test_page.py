@@ -152,7 +152,7 @@ def test_the_page_says_its_language_title_and_what_each_drawing_shows(whole: str
     assert '<html lang="en">' in whole
     assert "<title>supervised, two_stage and tandem compared</title>" in whole
     drawings = document.tags.count("svg")
-    assert drawings == 9
+    assert drawings == 10
     assert len([label for label in document.values("aria-label") if label]) >= drawings
     assert document.tags.count("h1") == 1
 

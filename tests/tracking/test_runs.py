@@ -63,6 +63,8 @@ def test_a_run_holds_its_parameters_curves_artifacts_and_tags(project: Path, par
         "strategies.tandem.start": "scratch",
         "strategies.tandem.frozen_steps": "0",
         "strategies.tandem.objective": "frozen_decoder",
+        "strategies.tandem.teacher": "null",
+        "strategies.tandem.confidence": "0.5",
         "strategies.tandem.finetune_steps": "0",
     }
     assert run.data.params["model.units"] == "128"
