@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.config.options import Symbols
-from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet
+from pipeline.data.alphabet import PADDING, SPECIALS, UNKNOWN, Alphabet, join
 from pipeline.errors import UserError
 from pipeline.model.backend import tf
 from pipeline.model.inference import TrainedModel
@@ -49,22 +49,21 @@ def export_model(model: TrainedModel, folder: Path, beam_width: int, n_best: int
 
 
 def _from_strings(model: TrainedModel, table: tf.lookup.StaticHashTable, search: Search, n_best: int) -> FromStrings:
-    kinds = model.source_alphabet.kind, model.target_alphabet.kind
+    by_spaces = model.source_alphabet.kind is Symbols.SPACES
+    separator = join(["", ""], model.target_alphabet.kind)
     texts = tf.constant([""] * SPECIALS + list(model.target_alphabet.symbols))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sources")], autograph=False)
     def predict(sources: tf.Tensor) -> dict[str, tf.Tensor]:
         spaced = tf.strings.regex_replace(sources, f"{WHITE_SPACE}+", " ")
         spaced = tf.strings.regex_replace(spaced, "^ | $", "")
-        symbols = tf.strings.split(spaced) if kinds[0] is Symbols.SPACES else tf.strings.unicode_split(spaced, "UTF-8")
+        symbols = tf.strings.split(spaced) if by_spaces else tf.strings.unicode_split(spaced, "UTF-8")
         ids = table.lookup(symbols).to_tensor(PADDING)
         ids = tf.pad(ids, [[0, 0], [0, 1]], constant_values=PADDING)  # even where all sources are empty, S is 1
         written, scores = search(ids)
-        # Special ids are empty texts; they stand behind the others.
-        if kinds[1] is Symbols.SPACES:
-            found = tf.strings.strip(tf.strings.reduce_join(tf.gather(texts, written), axis=2, separator=" "))
-        else:
-            found = tf.strings.reduce_join(tf.gather(texts, written), axis=2)
+        found = tf.strings.reduce_join(tf.gather(texts, written), axis=2, separator=separator)
+        if separator:
+            found = tf.strings.strip(found)  # of what stands between the special ids at the end
         found = tf.where(tf.math.is_inf(scores), "", found)
         return {"predictions": found[:, :n_best], "log_probabilities": scores[:, :n_best]}
 

@@ -31,20 +31,23 @@ LOAD = """if True:
     import json, sys
     sys.modules["keras"] = sys.modules["pipeline"] = None
     import tensorflow as tf
-    signature = tf.saved_model.load(sys.argv[1]).signatures[sys.argv[2]]
-    found = signature(sources=tf.constant(json.loads(sys.argv[3])))
-    texts = [[text.decode() for text in row] for row in found["predictions"].numpy()]
-    print(json.dumps([texts, found["log_probabilities"].numpy().tolist()]))
+    answers = {}
+    for name, signature in tf.saved_model.load(sys.argv[1]).signatures.items():
+        found = signature(sources=tf.constant(json.loads(sys.argv[2])))
+        texts = [[text.decode() for text in row] for row in found["predictions"].numpy()]
+        answers[name] = [texts, found["log_probabilities"].numpy().tolist()]
+    print(json.dumps(answers))
 """
 
 Answers = list[list[tuple[str, float]]]
 
 
-def answered(folder: Path, sources: list[str], signature: str = "serving_default") -> Answers:
-    """The predictions of an exported model with their log probabilities, in a process of its own."""
-    command = [sys.executable, "-I", "-c", LOAD, str(folder), signature, json.dumps(sources)]
+def answered(folder: Path, sources: list[str]) -> dict[str, Answers]:
+    """The predictions of an exported model by signature, with log probabilities, in a process of its own."""
+    command = [sys.executable, "-I", "-c", LOAD, str(folder), json.dumps(sources)]
     done = subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True)
-    return [list(zip(*row, strict=True)) for row in zip(*json.loads(done.stdout), strict=True)]
+    answers = json.loads(done.stdout)
+    return {name: [list(zip(*row, strict=True)) for row in zip(*found, strict=True)] for name, found in answers.items()}
 
 
 def assert_same(answers: Answers, expected: Answers) -> None:
@@ -66,22 +69,27 @@ def save_run(folder: Path, seed: int, kinds: tuple[Symbols, Symbols], **architec
     return folder
 
 
-@pytest.mark.parametrize("members", [1, 2])
-@pytest.mark.parametrize("bridge", [Bridge.ATTENTION, Bridge.MONOTONIC])
 @pytest.mark.parametrize(
-    "kinds", [(Symbols.CHARACTERS, Symbols.SPACES), (Symbols.SPACES, Symbols.CHARACTERS)], ids=lambda kinds: kinds[0]
+    ("bridge", "members", "kinds"),
+    [
+        (Bridge.ATTENTION, 1, (Symbols.CHARACTERS, Symbols.SPACES)),
+        (Bridge.ATTENTION, 2, (Symbols.SPACES, Symbols.CHARACTERS)),
+        (Bridge.MONOTONIC, 1, (Symbols.SPACES, Symbols.CHARACTERS)),
+        (Bridge.MONOTONIC, 2, (Symbols.CHARACTERS, Symbols.SPACES)),
+    ],
 )
-def test_it_predicts_as_the_model_whatever_its_bridge_symbols_and_members(
-    tmp_path: Path, kinds: tuple[Symbols, Symbols], bridge: Bridge, members: int
+def test_it_predicts_as_the_model_whatever_its_bridge_members_and_symbols(
+    tmp_path: Path, bridge: Bridge, members: int, kinds: tuple[Symbols, Symbols]
 ) -> None:
     runs = [save_run(tmp_path / str(seed), seed, kinds, bridge=bridge.value) for seed in range(members)]
     model = TrainedModel.load(*runs)
     sources = ["a", "aä\N{CAT FACE} a", "a~ ä~ \N{CAT FACE}~ a~", "a~ unknown ä~", "ää", "\N{CAT FACE}~"]
     export_model(model, tmp_path / "new" / "exported", beam_width=4, n_best=3)
+    answers = answered(tmp_path / "new" / "exported", sources)
     for signature, width, n_best in (("serving_default", 4, 3), ("greedy", 1, 1)):
         expected = [[(one.text, one.log_probability) for one in row[:n_best]] for row in model.predict(sources, width)]
-        assert len({text for row in expected for text, _ in row}) > 3
-        assert_same(answered(tmp_path / "new" / "exported", sources, signature), expected)
+        assert len({text for row in expected for text, _ in row}) > 1
+        assert_same(answers[signature], expected)
 
 
 @pytest.fixture
@@ -92,13 +100,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-@pytest.mark.parametrize("choice", [["--seed", "0"], ["--ensemble"]], ids=" ".join)
-def test_the_command_exports_what_predict_predicts_in_the_order_beam(
-    project: Path, call: Call, choice: list[str]
-) -> None:
-    assert call("export", "exported", "--beam-width", "3", "--n-best", "2", *choice) == (0, "", "")
-    printed = call("predict", *SOURCES, "--order", "beam", "--beam-width", "3", "--n-best", "2", *choice).output
-    answers = answered(project / "exported", SOURCES)
+def test_the_command_exports_what_predict_predicts_in_the_order_beam(project: Path, call: Call) -> None:
+    options = ["--ensemble", "--beam-width", "3", "--n-best", "2"]
+    assert call("export", "exported", *options) == (0, "", "")
+    printed = call("predict", *SOURCES, "--order", "beam", *options).output
+    answers = answered(project / "exported", SOURCES)["serving_default"]
     assert [line.split("\t")[2:4] for line in printed.splitlines()[1:]] == [
         [text, f"{score:.4f}"] for row in answers for text, score in row
     ]
@@ -110,29 +116,20 @@ def test_a_saved_model_is_exported_too_with_the_beam_of_the_last_repro(tmp_path:
     predictor = Predictor.load(tmp_path / "bundle", Order.BEAM)
     rows = predictor.predict(SOURCES, predictor.options(n_best=2))
     expected = [[(one.text, one.log_probability) for one in row] for row in rows]
-    assert_same(answered(tmp_path / "exported", SOURCES), expected)
+    assert_same(answered(tmp_path / "exported", SOURCES)["serving_default"], expected)
 
 
-@pytest.fixture
-def loaded(project: Path) -> Any:
-    """A model with three predictions of at most two symbols, exported and loaded here."""
-    model = Predictor.of_runs(RunGroup("tandem", (0,)), Order.BEAM).model
-    export_model(model, project / "exported", 3, 3)
-    return tf.saved_model.load(project / "exported").signatures["serving_default"]
-
-
-def test_all_that_python_takes_for_white_space_decides_nothing(loaded: Any) -> None:
+def test_white_space_decides_nothing_and_sources_may_be_empty(project: Path) -> None:
+    export_model(Predictor.of_runs(RunGroup("tandem", (0,)), Order.BEAM).model, project / "exported", 3, 3)
+    signature = tf.saved_model.load(project / "exported").signatures["serving_default"]
     spaces = [chr(point) for point in range(1, sys.maxunicode) if chr(point).isspace()]
     around = [f"{space}F{space} {space}AO{space}" for space in spaces]
     assert {one_spaced(source) for source in around} == {"F AO"}
-    found = loaded(sources=tf.constant(["F AO", *around, "F\N{ZERO WIDTH SPACE}AO"]))
-    scores = found["log_probabilities"].numpy()
-    assert (scores[:-1] == scores[0]).all()
-    assert (scores[-1] != scores[0]).any()
-
-
-def test_empty_sources_do_not_fail(loaded: Any) -> None:
-    assert loaded(sources=tf.constant(["", " "]))["predictions"].shape == (2, 3)
+    found = signature(sources=tf.constant(["F AO", *around, "F\N{ZERO WIDTH SPACE}AO"]))
+    *same, other = found["log_probabilities"].numpy().tolist()
+    assert same == [pytest.approx(same[0], abs=1e-5)] * len(same)
+    assert other != pytest.approx(same[0], abs=1e-5)
+    assert signature(sources=tf.constant(["", " "]))["predictions"].shape == (2, 3)
 
 
 def test_if_there_are_fewer_strings_than_asked_for_the_rest_is_empty_and_impossible(tmp_path: Path) -> None:
@@ -141,7 +138,7 @@ def test_if_there_are_fewer_strings_than_asked_for_the_rest_is_empty_and_impossi
     keras.utils.set_random_seed(0)
     save_network(Network(small_model(), Sizes(4 + SPECIALS, 3 + SPECIALS, 1)), run)  # END or one of three symbols
     export_model(TrainedModel.load(run), tmp_path / "exported", 8, 8)
-    (row,) = answered(tmp_path / "exported", ["a"])
+    (row,) = answered(tmp_path / "exported", ["a"])["serving_default"]
     assert sorted(text for text, _ in row[:4]) == ["", "b", "ß", "\N{DOG FACE}"]
     assert row[4:] == [("", -float("inf"))] * 4
 
