@@ -5,11 +5,11 @@ from pathlib import Path
 import typer
 
 from pipeline.cli.annotation import add, init, suggest
-from pipeline.cli.prediction import match, predict, serve
+from pipeline.cli.prediction import export, match, predict, serve
 from pipeline.cli.results import compare, plan, publish, rollback, sizes, sweep, ui
 from pipeline.errors import UserError, explain_user_errors
 
-COMMANDS = (predict, match, serve, init, suggest, add, compare, plan, sizes, sweep, publish, rollback, ui)
+COMMANDS = (predict, match, serve, export, init, suggest, add, compare, plan, sizes, sweep, publish, rollback, ui)
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for command in COMMANDS:

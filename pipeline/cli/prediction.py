@@ -19,7 +19,7 @@ from pipeline.text import cell, normal_form
 
 if TYPE_CHECKING:
     from pipeline.prediction.known import Known
-    from pipeline.prediction.predictor import PredictionOptions
+    from pipeline.prediction.predictor import PredictionOptions, Predictor
     from pipeline.runs.groups import RunGroup
 
 FEW = 16  # sources: their search takes less time than compiling it
@@ -70,10 +70,7 @@ def predict(
     """Write a TSV of source, rank, prediction, log probability, confidence and unknown symbols to standard output."""
     if sources and input_file:
         raise UserError("give sources on the command line or --input, not both")
-    if ensemble and seed is not None:
-        raise UserError("give --seed or --ensemble, not both")
-    if model and (strategy or ensemble or seed is not None):
-        raise UserError("give --model or a run by --strategy, --seed or --ensemble, not both")
+    _one_choice(strategy, seed, ensemble, model)
     if output and input_file in (None, Path("-")):
         raise UserError("--output needs --input with the name of a file, or a pattern such as 'shards/*.parquet'")
     if output and address and engine != "ray":
@@ -85,9 +82,9 @@ def predict(
     if otherwise and not at_least:
         raise UserError("--else is for predictions that are less sure than --at-least: give that as well")
     shown = {"alignment": alignment, "at_least": at_least, "copy": otherwise == "copy"}
-    from pipeline.runs.groups import RunGroup  # imports stand where they are needed: a wrong call does not wait
+    if output:  # imports stand where they are needed: a wrong call does not wait
+        from pipeline.runs.groups import RunGroup
 
-    if output:
         group = None if model else RunGroup.choose(strategy, seed, ensemble)
         from pipeline.prediction.shards import find_shards
 
@@ -108,16 +105,7 @@ def predict(
     from pipeline.prediction.sources import from_arguments, from_input, unknown_symbols, usable
 
     given = usable(from_arguments(sources) if sources else from_input(input_file, column))
-    if model:
-        from pipeline.tracking.models import load_model
-
-        predictor = load_model(model).predictor
-    else:
-        group = RunGroup.choose(strategy, seed, ensemble)
-        from pipeline.prediction.predictor import Predictor
-
-        predictor = Predictor.of_runs(group, order)
-    predictor = dataclasses.replace(predictor, known=_known(no_known))
+    predictor = dataclasses.replace(_predictor(strategy, seed, ensemble, model, order), known=_known(no_known))
     options = predictor.options(order, beam_width, n_best, **shown)
     given = usable(given, predictor.length_fault)
     rows = [source.text.strip() for source in given]
@@ -164,6 +152,51 @@ def serve(
     from pipeline.serving import application
 
     application.serve(model or f"models:/{load_params().tracking.model}@champion", port, _known(no_known), corrections)
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder; TensorFlow Serving wants MODEL/1, MODEL/2, ...")],
+    n_best: Annotated[int | None, option("Predictions per source.", "the beam width.", min=1, max=100)] = None,
+    strategy: Annotated[str | None, option("A trained strategy.", "tandem, or else the best on dev.")] = None,
+    seed: Annotated[int | None, option("A trained seed.", "the seed with the highest dev accuracy.")] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
+    beam_width: Annotated[
+        int | None, option("At least --n-best.", LAST_REPRO, "--beam-width", "--beam", min=1, max=100)
+    ] = None,
+    model: Annotated[str | None, option("models:/NAME@ALIAS, runs:/... or a folder.", "a run of models/.")] = None,
+) -> None:
+    """Write a TensorFlow SavedModel that predicts as `tandem predict --order beam`: the network, not the reranker."""
+    _one_choice(strategy, seed, ensemble, model)
+    if folder.exists():
+        raise UserError(f"{folder} exists: name a new folder, or delete that one")
+    predictor = _predictor(strategy, seed, ensemble, model, Order.BEAM)
+    options = predictor.options(Order.BEAM, beam_width, n_best or 1)
+    from pipeline.prediction.export import export_model
+
+    export_model(predictor.model, folder, options.beam_width, n_best or options.beam_width)
+
+
+def _one_choice(strategy: str | None, seed: int | None, ensemble: bool, model: str | None) -> None:
+    """Raise `UserError` if the options name different models."""
+    if ensemble and seed is not None:
+        raise UserError("give --seed or --ensemble, not both")
+    if model and (strategy or ensemble or seed is not None):
+        raise UserError("give --model or a run by --strategy, --seed or --ensemble, not both")
+
+
+def _predictor(
+    strategy: str | None, seed: int | None, ensemble: bool, model: str | None, order: Order | None
+) -> "Predictor":
+    if model:
+        from pipeline.tracking.models import load_model
+
+        return load_model(model).predictor
+    from pipeline.runs.groups import RunGroup
+
+    group = RunGroup.choose(strategy, seed, ensemble)
+    from pipeline.prediction.predictor import Predictor
+
+    return Predictor.of_runs(group, order)
 
 
 @contextmanager
