@@ -169,6 +169,7 @@ def test_a_killed_export_leaves_a_whole_folder_or_none(project: Path, call: Call
     end = time.monotonic() + PATIENCE
     while not list(project.glob(".1.*")) and time.monotonic() < end:
         assert process.poll() is None, "it ended before it began to write"
+        time.sleep(0.05)
     process.kill()
     process.wait()
     if not (project / "1").exists():
