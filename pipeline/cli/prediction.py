@@ -157,7 +157,7 @@ def serve(
 def export(
     folder: Annotated[Path, typer.Argument(help="A new folder; TensorFlow Serving wants MODEL/1, MODEL/2, ...")],
     n_best: Annotated[int | None, option("Predictions per source.", "the beam width.", min=1, max=100)] = None,
-    strategy: Annotated[str | None, option("A trained strategy.", "tandem, or else the best on dev.")] = None,
+    strategy: Annotated[str | None, option("A trained strategy.", "the best on dev.")] = None,
     seed: Annotated[int | None, option("A trained seed.", "the seed with the highest dev accuracy.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="All seeds, their probabilities averaged.")] = False,
     beam_width: Annotated[
