@@ -89,9 +89,9 @@ EVEN = "must be even: each of the two directions gets half"
 even_in_both_directions = unless(lambda units, given: given["bidirectional"] and units % 2, EVEN)
 even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)
 has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
-pretrained = unless(lambda steps, given: steps and given["start"] == "scratch", "needs `start: pretrained`")
+pretrained = unless(lambda steps, given: steps and given["start"] != "pretrained", "needs `start: pretrained`")
 has_vector = unless(
-    lambda aim, given: aim == "embedding" and given["bridge"] in ("auto", "attention", "monotonic"),
+    lambda aim, given: aim == "embedding" and given["bridge"] != "vector",
     "needs model.bridge: vector",
 )
 NEGATIVES = "must be above 0 with matcher.neighbours: 0: there would be no hard negatives"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
@@ -438,6 +438,8 @@ values = st.recursive(
 
 
 @settings(max_examples=60)
+@example({"strategies.supervised.frozen_steps": 1, "strategies.supervised.start": None}, set())
+@example({"strategies.supervised.objective": "embedding", "model.bridge": 1}, set())
 @given(st.dictionaries(st.sampled_from(NAMES), values, min_size=1, max_size=5), st.sets(st.sampled_from(NAMES)))
 def test_whatever_the_values_all_wrong_and_missing_names_are_reported_or_the_file_loads(
     changes: dict[str, Any], left_out: set[str]
