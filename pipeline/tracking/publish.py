@@ -164,9 +164,9 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
     for report in reports:
         folder = report.relative_to(REPORTS).parent
         comparison.log_artifact(report, folder.as_posix() if folder.name else None)
-    if comparison.run_id:  # the UI shows the description first
+    if comparison.run_id:  # the UI shows the description, its first lines unless asked for more
         page = f"{comparison.connection.page_of(comparison.run_id)}/artifacts/index.html"
-        description = f"{escape(verdict(metrics))}\n\n[The whole report]({page})\n\n{table(metrics)}"
+        description = f"[Report]({page}): {escape(verdict(metrics))}\n\n{table(metrics)}"
         comparison.set_tags({"mlflow.note.content": description})
 
 
