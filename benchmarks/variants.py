@@ -34,8 +34,8 @@ GREEDY = {"decoding.order": "greedy"}
 ALTERNATING = {"strategies.tandem.tasks": ["paired", "autoencode"]}
 ONLY_PAIRS = {"strategies.two_stage.tasks": ["paired"]}
 # The last step trains the decoder, as every strategy has such a step.
-FROZEN = {"strategies.two_stage.frozen_steps": 999, "strategies.two_stage.steps": 1}
-TAUGHT = {"tasks": ["paired", "synthetic", "pseudo"], "steps": 1000, "teacher": "augmented"}
+FROZEN = {"strategies.two_stage.frozen_steps": 699, "strategies.two_stage.steps": 1, "training.dev_steps": 0}
+TAUGHT = {"tasks": ["paired", "synthetic", "pseudo"], "steps": 700, "teacher": "augmented"}
 # Further names: a strategy, and the parameters in which it differs from its entry in params.yaml and from `DEFAULTS`.
 VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     # A second round: a strategy that learns from what the seeds of `augmented` predict together.
@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "tandem_beam": ("tandem", {"decoding.order": "beam"}),
     # Other settings that were tried.
     "two_stage_frozen": ("two_stage", {**ONLY_PAIRS, **FROZEN}),
-    "tandem_finetune": ("tandem", {"strategies.tandem.steps": 800, "strategies.tandem.finetune_steps": 200}),
+    "tandem_finetune": ("tandem", {"strategies.tandem.steps": 500, "strategies.tandem.finetune_steps": 200}),
     "tandem_no_autoencode": ("tandem", {"strategies.tandem.tasks": ["paired", "synthetic", "synthetic"]}),
 }
 
@@ -122,8 +122,10 @@ def predictors(params: Params, prepared: Prepared, runs: Sequence[Path]) -> tupl
     """What run folders together predict dev with, and what all else, with features that know the pairs of dev."""
     reranks = params.decoding.order is Order.RERANK
     features = FeatureExtractor.learn(prepared, held_out=not prepared.has_list) if reranks else None
-    fitted = Predictor(TrainedModel.load(*runs), params.decoding, features).fitted(prepared.dev)
-    return fitted, replace(fitted, features=features and features.with_dev(prepared))
+    fitted = Predictor(TrainedModel.load(*map(folders.before_dev, runs)), params.decoding, features).fitted(
+        prepared.dev
+    )
+    return fitted, replace(fitted, model=TrainedModel.load(*runs), features=features and features.with_dev(prepared))
 
 
 def best_of(predictor: Predictor) -> Predict:

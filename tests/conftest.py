@@ -54,14 +54,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def shipped_params() -> dict[str, Any]:
-    """The content of the project's params.yaml, to be changed at will."""
+    """The content of the project's params.yaml without steps on dev, to be changed at will."""
     content: dict[str, Any] = YAML(typ="safe", pure=True).load((PROJECT / "params.yaml").read_bytes())
+    content["training"]["dev_steps"] = 0
     return content
 
 
 def changed_params(changes: dict[str, Any]) -> Params:
-    """The shipped parameters with some changed, by dotted name."""
-    return changed(load_params(PROJECT / "params.yaml"), changes)
+    """The shipped parameters without steps on dev, and with some changed, by dotted name."""
+    return changed(load_params(PROJECT / "params.yaml"), {"training.dev_steps": 0, **changes})
 
 
 def small_model(**changes: Any) -> Model:

@@ -41,7 +41,7 @@ STEPS = 40
 STRATEGIES = ("supervised", "two_stage", "tandem")  # those that are killed
 CHANGES: dict[str, object] = {f"strategies.{name}.steps": STEPS for name in ("supervised", "tandem")}
 CHANGES |= {"strategies.two_stage.frozen_steps": STEPS // 2, "strategies.two_stage.steps": STEPS // 2}
-CHANGES |= {"pretrain.steps": STEPS, "checkpoints.seconds": 0}
+CHANGES |= {"pretrain.steps": STEPS, "training.dev_steps": STEPS // 2, "checkpoints.seconds": 0}
 
 EVERYTHING, STAGE, TRAINING, DVC = "everything", "stage", "training", "dvc"
 # DVC alone comes last: its stage is then an orphan that goes on by itself, and the next one has to wait for it.

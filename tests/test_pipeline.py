@@ -121,7 +121,7 @@ def test_a_strategy_learns_from_what_its_teacher_predicts(clone: Path) -> None:
     page = (PROJECT / "docs" / "experiments.md").read_text(encoding="utf-8")
     entry, deps = re.findall(r"```yaml\n(.*?)```", page[page.index("## Learning from predictions") :], re.DOTALL)[:2]
     params, graph = clone / "params.yaml", clone / "dvc.yaml"
-    entry = entry.partition("strategies:\n")[2].replace("steps: 1000", "steps: 10").replace("0.5", "0.0")
+    entry = entry.partition("strategies:\n")[2].replace("steps: 700", "steps: 10").replace("0.5", "0.0")
     params.write_text(params.read_text().replace("strategies:\n", f"strategies:\n{entry}", 1), encoding="utf-8")
     graph.write_text(graph.read_text().replace("foreach: []", "foreach: [taught]"), encoding="utf-8")
     with pytest.raises(AssertionError, match="does not depend on models/augmented: add that line to its `deps`"):

@@ -180,6 +180,7 @@ class Training:
     l2: Annotated[float, Field(ge=0.0, le=1000.0)]
     evaluate_every: Count
     patience: Count
+    dev_steps: CountOrZero
 
 
 @dataclass(frozen=True, config=STRICT)

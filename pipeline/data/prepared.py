@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -142,6 +142,16 @@ class Prepared:
         A word that is a thousand times as frequent as others is not worth a thousand times as much practice.
         """
         return None if self.target_counts is None else np.frexp(self.target_counts)[1].astype(np.int64)
+
+    def with_dev(self) -> "Prepared":
+        """The same data with the pairs of dev among those to train on. Symbols that only dev has stay unknown."""
+        train = (*self.train, *self.dev)
+        sources = StringStore.of([example.source for example in train], self.source_alphabet)
+        targets = StringStore.of([example.target for example in train], self.target_alphabet)
+        same = same_symbols(self.source_alphabet, self.target_alphabet)
+        both = replace(self, train_sources=sources, train_targets=targets)
+        vars(both).update(train=train, alignment=align(sources, targets, same, len(self.source_alphabet)))
+        return both
 
     @cached_property
     def alignment(self) -> Alignment:

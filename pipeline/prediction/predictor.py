@@ -23,7 +23,7 @@ from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metad
 from pipeline.reranking.counts import fingerprints
 from pipeline.reranking.features import TO_PREDICT, FeatureExtractor, FeatureMatrix
 from pipeline.reranking.reranker import RankedPrediction, Reranker
-from pipeline.runs.folders import run_folder
+from pipeline.runs.folders import before_dev, run_folder
 from pipeline.runs.groups import MAX_SYMBOLS, RerankMetadata, RunGroup
 from pipeline.text import normal_form
 
@@ -290,17 +290,21 @@ def _as_sure_as_the_model(one: Hypothesis) -> RankedPrediction:
     return RankedPrediction(one.text, one.log_probability, min(1.0, math.exp(one.log_probability)))
 
 
-def load_trained(group: RunGroup, instead_of: TrainedModel | None = None) -> TrainedModel:
-    """The model of a run, or of all seeds together; errors and `instead_of` as for `TrainedModel.load`."""
-    return TrainedModel.load(*(run_folder(group.strategy, seed) for seed in group.seeds), instead_of=instead_of)
+def load_trained(group: RunGroup, instead_of: TrainedModel | None = None, held_out: bool = False) -> TrainedModel:
+    """The model of a run, or of all seeds together; errors and `instead_of` as for `TrainedModel.load`.
+
+    held_out: whether it must not have learned dev.
+    """
+    runs = [run_folder(group.strategy, seed) for seed in group.seeds]
+    return TrainedModel.load(*(map(before_dev, runs) if held_out else runs), instead_of=instead_of)
 
 
-def each_model(groups: Iterable[RunGroup]) -> Iterator[tuple[RunGroup, TrainedModel]]:
+def each_model(groups: Iterable[RunGroup], held_out: bool = False) -> Iterator[tuple[RunGroup, TrainedModel]]:
     """Each group with its model, which serves until the next is asked for: one architecture is compiled once."""
     models: dict[int, TrainedModel] = {}
     for group in groups:
         members = len(group.seeds)
-        models[members] = load_trained(group, models.get(members))
+        models[members] = load_trained(group, models.get(members), held_out)
         yield group, models[members]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from pipeline.data.alignment import Alignment, align, same_symbols
+from pipeline.data.alignment import Alignment, same_symbols
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, Alphabet, load_alphabets, save_alphabets
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
@@ -128,12 +128,8 @@ class FeatureExtractor:
 
     def with_dev(self, prepared: Prepared) -> "FeatureExtractor":
         """The same features from the pairs of train and dev together. Symbols that only dev has stay unknown."""
-        examples = [*prepared.train, *prepared.dev]
-        sources = StringStore.of([example.source for example in examples], self.source_alphabet)
-        targets = StringStore.of([example.target for example in examples], self.target_alphabet)
-        same = same_symbols(self.source_alphabet, self.target_alphabet)
-        alignment = align(sources, targets, same, len(self.source_alphabet))
-        return replace(self, **_of_pairs(examples, sources, targets, alignment))
+        both = prepared.with_dev()
+        return replace(self, **_of_pairs(both.train, both.train_sources, both.train_targets, both.alignment))
 
     def save(self, folder: Path) -> None:
         """Write arrays and metadata into a folder; the same features give identical bytes."""

@@ -1,6 +1,7 @@
 """Run folders: where each training is kept, what it depends on, and the metadata of what it spent and reached.
 
     models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
+    models/STRATEGY/SEED/before_dev/  the network before it learned the pairs of dev, with `training.dev_steps`
     models/timings/STRATEGY/SEED/  timings.csv, environment.json, key.txt: what may differ where results are identical
     models/pseudo/STRATEGY/        pairs.tsv, if the strategy learns from predictions of another one
 
@@ -22,6 +23,7 @@ from pipeline.graph import code_digest
 from pipeline.hashing import digest_within, joined
 
 PRETRAIN, PSEUDO = "pretrain", "pseudo"
+BEFORE_DEV = "before_dev"
 MODELS = Path("models")
 HISTORY = "history.csv"  # a row per evaluation on the development data
 TIMINGS = "timings.csv"  # for the same evaluations: seconds, processor and memory
@@ -40,6 +42,11 @@ ACCURACY, ERROR_RATE = "dev_word_accuracy", "dev_character_error_rate"  # greedy
 def run_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
     """The folder with the results of a training."""
     return models / strategy / str(seed)
+
+
+def before_dev(run: Path) -> Path:
+    """The folder with the network of a run folder that did not learn dev, for what is measured or fitted there."""
+    return run / BEFORE_DEV if (run / BEFORE_DEV).exists() else run
 
 
 def timings_folder(strategy: str, seed: int, models: Path = MODELS) -> Path:
@@ -95,7 +102,7 @@ def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bo
 def content_digest(folder: Path) -> str:
     """A digest of all files in a run folder but run.json; raises `UserError` if there is no such folder."""
     try:
-        files = sorted(path for path in folder.iterdir() if path.name != METADATA)
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != METADATA)
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}): run `dvc repro`") from error
     return digest_within(folder, files)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, track
 
 from pipeline.config.params import Params
-from pipeline.runs.folders import PRETRAIN, STEP, Row
+from pipeline.runs.folders import ACCURACY, STEP, Row
+from pipeline.training.strategies import phases_of
 
 T = TypeVar("T")
 
@@ -32,14 +33,15 @@ class Watcher(Progress):
         state = TextColumn("{task.fields[state]}")
         super().__init__(*columns, state, console=Console(stderr=True), disable=not sys.stderr.isatty())
         self._strategy = strategy
-        self._steps = params.pretrain.steps if strategy == PRETRAIN else params.strategies[strategy].total_steps
+        self._steps = sum(phase.steps for phase in phases_of(strategy, params))
         self._bar_of: dict[int, TaskID] = {}
 
     def show(self, seed: int, row: Row) -> None:
         """Show a seed's newest evaluation, a row of history.csv."""
         title, step = f"{self._strategy} {seed}", int(row[STEP])
         losses = [f"{name.removeprefix('loss_')} loss {row[name]:.3f}" for name in row if name.startswith("loss_")]
-        state = "  ".join([*losses, f"dev accuracy {row['dev_word_accuracy']:.1%}"])
+        dev = f"dev accuracy {row[ACCURACY]:.1%}" if ACCURACY in row else "learns dev"
+        state = "  ".join([*losses, dev])
         if self.disable:
             print(f"{title}  {step}/{self._steps}  {state}", flush=True)
         if seed not in self._bar_of:

@@ -18,7 +18,7 @@ from pipeline.matcher.network import MATCHER_FOLDER
 from pipeline.matcher.training import RANK, MatchingData, calibrate, new_training
 from pipeline.model.inference import TrainedModel
 from pipeline.runs.environment import Usage
-from pipeline.runs.folders import COMPUTING, KEY, MODELS, TIMINGS, run_folder
+from pipeline.runs.folders import COMPUTING, KEY, MODELS, TIMINGS, before_dev, run_folder
 from pipeline.runs.groups import RunGroup
 from pipeline.stages import end_on_sigterm
 from pipeline.training.loop import History
@@ -42,7 +42,7 @@ def main() -> None:
     if is_finished(key):
         print("the matcher is finished and kept")
         return
-    predictor = TrainedModel.load(run_folder(strategy, seed))
+    predictor = TrainedModel.load(before_dev(run_folder(strategy, seed)))
     data = MatchingData.collect(prepared, predictor, settings, seed)
     matcher, loop = new_training(settings, prepared, data, seed)
     history, usage = History(loop.progress), Usage()

@@ -23,7 +23,7 @@ def main() -> None:
     features = FeatureExtractor.load(TO_FIT) if params.decoding.order is Order.RERANK else None
     groups = [group for group in (*single_runs(params), *ensembles(params)) if group.strategy == strategy]
     (RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
-    for group, model in each_model(watched(groups, f"rerank {strategy}")):
+    for group, model in each_model(watched(groups, f"rerank {strategy}"), held_out=True):
         reranker = Predictor(model, params.decoding, features).fitted(prepared.dev).reranker
         reranker.save(group.reranker)
         print(summary(group, reranker), flush=True)

@@ -43,8 +43,11 @@ class Trial:
 
     @classmethod
     def of(cls, strategy: str, seed: int, changes: Mapping[str, Any], params: Params) -> Self:
-        """Make a trial from changes to `params`; raises `ConfigError` if they contradict each other."""
-        params = changed(params, changes)
+        """Make a trial from changes to `params`; raises `ConfigError` if they contradict each other.
+
+        Trials are compared on dev: none learns it.
+        """
+        params = changed(params, {"training.dev_steps": 0, **changes})
         relevant = run_parameters(strategy, params)
         return cls(strategy, seed, {name: value for name, value in changes.items() if name in relevant}, params)
 

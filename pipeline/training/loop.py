@@ -107,6 +107,8 @@ class TrainingLoop:
     """One phase of a training; iterate over it once. In the end the model holds the weights with the best score.
 
     Training stops after `phase.steps` steps, or after `settings.patience` evaluations in a row without a better score.
+    A phase that learns dev scores nothing: in the end the model holds its last weights, and `best_weights` are those
+    that the phase began with.
     Iterating raises `UserError` when a loss is no longer a number.
     """
 
@@ -129,7 +131,7 @@ class TrainingLoop:
         self._steps, self._phase, self._streams = steps, phase, streams
         self._settings, self._evaluate, self._section = settings, evaluate, section
         self._variables = [*steps.model.variables, *steps.optimizer.variables]
-        self._best_weights: list[Array] = steps.model.get_weights()
+        self.best_weights: list[Array] = steps.model.get_weights()
 
     def __iter__(self) -> Iterator[Row | None]:
         """Train; gives after each step the row of history.csv about the evaluation that followed it, or None.
@@ -162,14 +164,15 @@ class TrainingLoop:
             evaluation = self._evaluation(rate) if is_due else None
             progress.seconds += time.perf_counter() - started
             yield evaluation
-        self._steps.model.set_weights(self._best_weights)
+        if not phase.with_dev:
+            self._steps.model.set_weights(self.best_weights)
 
     def _evaluation(self, rate: float) -> Row:
-        progress, score = self.progress, self._evaluate()
-        progress.without_progress += 1
+        progress, score = self.progress, Score() if self._phase.with_dev else self._evaluate()
+        progress.without_progress += not self._phase.with_dev
         if score.rank > progress.best.rank:
             progress.best, progress.best_step, progress.without_progress = score, progress.step, 0
-            self._best_weights = self._steps.model.get_weights()
+            self.best_weights = self._steps.model.get_weights()
         losses = {f"loss_{task}": sum(each) / len(each) for task, each in progress.losses.items()}
         norm = float(np.mean(progress.norms))
         progress.losses, progress.norms = {}, []
@@ -177,7 +180,7 @@ class TrainingLoop:
 
     def arrays(self) -> dict[str, Array]:
         """All that `restore` needs besides the progress: weights, optimizer, random states, best weights."""
-        arrays = [*map(np.array, self._variables), *self._best_weights]
+        arrays = [*map(np.array, self._variables), *self.best_weights]
         return {str(place): each for place, each in enumerate(arrays)}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
@@ -185,7 +188,7 @@ class TrainingLoop:
         values = list(arrays.values())
         for variable in self._variables:
             variable.assign(values.pop(0))
-        self._best_weights = values
+        self.best_weights = values
 
 
 def _batches(tasks: Sequence[Task], streams: Mapping[Task, Any], first: int) -> Iterator[tuple[Task, Any]]:

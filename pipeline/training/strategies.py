@@ -24,15 +24,17 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a training: which tasks run, in which order and for how long.
+    """A part of a training: which tasks run, in which order, for how long, and on which pairs.
 
     tasks: one cycle, in order; a task may come several times. counted: the task whose batches are the steps in which
-    `steps`, the learning-rate schedule and the distance between evaluations are measured.
+    `steps`, the learning-rate schedule and the distance between evaluations are measured. with_dev: the pairs of dev
+    are learned as well; nothing is left then to evaluate on, and the last weights count.
     """
 
     tasks: Sequence[Task]
     counted: Task
     steps: int
+    with_dev: bool = False
 
 
 def phases_of(strategy: str, params: Params) -> list[Phase]:
@@ -40,10 +42,11 @@ def phases_of(strategy: str, params: Params) -> list[Phase]:
     if strategy == PRETRAIN:
         return [Phase([Task.AUTOENCODE], Task.AUTOENCODE, params.pretrain.steps)]
     settings = params.strategies[strategy]
-    objective = Task(settings.objective)
+    objective, tasks = Task(settings.objective), [Task(task) for task in settings.tasks]
     phases = [
         Phase([objective], objective, settings.frozen_steps),
-        Phase([Task(task) for task in settings.tasks], Task.PAIRED, settings.steps),
+        Phase(tasks, Task.PAIRED, settings.steps),
         Phase([Task.PAIRED], Task.PAIRED, settings.finetune_steps),
+        Phase(tasks, Task.PAIRED, params.training.dev_steps, with_dev=True),
     ]
     return [phase for phase in phases if phase.steps]

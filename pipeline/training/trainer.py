@@ -6,6 +6,7 @@ on clock and machine goes to the folder of timings.
 """
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,8 +102,10 @@ def run_training(
 
         for number in range(progress.phase, len(phases)):
             steps = TrainingSteps(network, params.training, workers)
-            batches = streams(phases[number], prepared, params, seed, folders.pseudo_file(strategy, models))
-            loop = TrainingLoop(steps, phases[number], batches, params.training, evaluate, progress)
+            phase, pseudo = phases[number], folders.pseudo_file(strategy, models)
+            data = prepared.with_dev() if phase.with_dev else prepared
+            batches = streams(phase, data, params, seed, pseudo)
+            loop = TrainingLoop(steps, phase, batches, params.training, evaluate, progress)
             if checkpoint:
                 loop.restore(checkpoint.arrays)
                 checkpoint = None
@@ -117,8 +120,11 @@ def run_training(
         kept.save(checkpoint_here(), progress.batches)
         try:
             (folder / folders.METADATA).unlink(missing_ok=True)  # until all other files are those of this training
-            save_network(network, folder)
-            save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
+            shutil.rmtree(folder / folders.BEFORE_DEV, ignore_errors=True)
+            _save(network, folder, prepared)
+            if phases[-1].with_dev:
+                network.set_weights(loop.best_weights)
+                _save(network, folder / folders.BEFORE_DEV, prepared)
             history.save(folder, timings)
             metadata = folders.RunMetadata(
                 strategy=strategy,
@@ -140,6 +146,11 @@ def run_training(
                 "checkpoint"
             ) from error
         kept.finish()
+
+
+def _save(network: Network, folder: Path, prepared: Prepared) -> None:
+    save_network(network, folder)
+    save_alphabets(folder, prepared.source_alphabet, prepared.target_alphabet)
 
 
 def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:

@@ -20,6 +20,7 @@ SMALL = {
     "model.units=16",
     "model.projection=8",
     "training.evaluate_every=10",
+    "training.dev_steps=10",
     "matcher.units=8",
     "matcher.evaluate_every=10",
     "evaluate.resamples=200",

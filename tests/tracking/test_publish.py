@@ -112,7 +112,7 @@ def assert_complete(root: Path) -> None:
 
 def test_a_child_holds_its_parameters_curves_scores_data_predictions_and_environment(published: Path) -> None:
     child = children(published)["tandem", 0]
-    assert child.data.params["strategies.tandem.steps"] == "1000"
+    assert child.data.params["strategies.tandem.steps"] == "700"
     assert child.data.params["decoding.order"] == "rerank"
     assert "supervised.steps" not in child.data.params
     assert points(published, child, "dev_word_accuracy") == [(10, 0.5)]
@@ -150,7 +150,7 @@ def test_the_targets_that_supervised_does_not_train_on_serve_its_reranker(publis
 def test_the_parent_holds_the_comparison_with_its_reports_and_the_curve_of_the_matcher(published: Path) -> None:
     assert_complete(published)
     (parent,) = runs(published, "comparison")
-    assert parent.data.params["strategies.supervised.steps"] == "1000"
+    assert parent.data.params["strategies.supervised.steps"] == "700"
     assert parent.data.metrics["tandem_word_accuracy"] == 0.5
     assert parent.data.metrics["tandem_vs_supervised_difference"] == 0.5
     assert parent.data.metrics["matcher_test_roc_auc"] == 0.75

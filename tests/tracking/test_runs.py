@@ -59,7 +59,7 @@ def test_a_run_holds_its_parameters_curves_artifacts_and_tags(project: Path, par
     own = {name: value for name, value in run.data.params.items() if name.startswith("strategies.")}
     assert own == {
         "strategies.tandem.tasks": '["paired", "autoencode", "synthetic"]',
-        "strategies.tandem.steps": "1000",
+        "strategies.tandem.steps": "700",
         "strategies.tandem.start": "scratch",
         "strategies.tandem.frozen_steps": "0",
         "strategies.tandem.objective": "frozen_decoder",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
@@ -14,7 +15,9 @@ from pipeline.config.params import Params, Strategy, load_params
 from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared, write_prepared
-from pipeline.runs.folders import PRETRAIN, RunMetadata, run_folder
+from pipeline.model.inference import TrainedModel
+from pipeline.model.network import WEIGHTS
+from pipeline.runs.folders import ACCURACY, HISTORY, PRETRAIN, RunMetadata, before_dev, run_folder
 from pipeline.training import trainer
 from pipeline.training.batches import Batch
 from pipeline.training.loop import TrainingSteps
@@ -79,13 +82,20 @@ def steps_of(params: Params, paired: int) -> Params:
     return replace(params, strategies=halved)
 
 
-def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone() -> None:
+def test_phases_come_in_the_order_frozen_then_tasks_then_pairs_alone_then_dev() -> None:
     params = own(("paired", "autoencode"), steps=5, frozen_steps=3, finetune_steps=2)
+    params = replace(params, training=replace(params.training, dev_steps=4))
     assert phases_of("mine", params) == [
         Phase([Task.FROZEN_DECODER], Task.FROZEN_DECODER, 3),
         Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 5),
         Phase([Task.PAIRED], Task.PAIRED, 2),
+        Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 4, with_dev=True),
     ]
+
+
+def test_the_autoencoder_learns_no_pairs_of_dev() -> None:
+    params = changed_params(QUICK | {"training.dev_steps": 4})
+    assert [phase.with_dev for phase in phases_of(PRETRAIN, params)] == [False]
 
 
 def test_a_phase_without_steps_is_left_out() -> None:
@@ -104,6 +114,34 @@ def test_a_strategy_of_the_users_own_trains_through_its_phases(prepared: Prepare
     reached = train("mine", own(tasks, steps=3, frozen_steps=2, finetune_steps=4), prepared, models)
     assert (reached.strategy, reached.steps) == ("mine", 2 + 3 + 4)
     assert reached.batches == 2 + (3 * 3 - 1) + 4  # the last cycle ends with its batch of pairs
+
+
+def test_dev_steps_teach_the_pairs_of_dev_and_keep_the_network_of_before(prepared: Prepared, tmp_path: Path) -> None:
+    short = {"strategies.supervised.steps": 60, "training.dev_steps": 0}
+    train("supervised", changed_params(QUICK | short), prepared, tmp_path / "without")
+    reached = train("supervised", changed_params(QUICK | short | {"training.dev_steps": 140}), prepared, tmp_path)
+    without, run = run_folder("supervised", 0, tmp_path / "without"), run_folder("supervised", 0, tmp_path)
+    assert (reached.steps, reached.best_step) == (200, 60)
+    assert before_dev(run) == run / "before_dev"
+    assert (before_dev(run) / WEIGHTS).read_bytes() == (without / WEIGHTS).read_bytes()
+    assert before_dev(without) == without
+    history = pd.read_csv(run / HISTORY)
+    assert history[ACCURACY].notna().tolist() == [True, False]
+    dev = [example.source for example in prepared.dev]
+    right = {
+        folder: sum(
+            row[0].text == example.target
+            for row, example in zip(TrainedModel.load(folder).predict(dev), prepared.dev, strict=True)
+        )
+        for folder in (run, before_dev(run))
+    }
+    assert right[run] > right[before_dev(run)]
+
+
+def test_a_training_without_dev_steps_leaves_no_network_of_before(prepared: Prepared, tmp_path: Path) -> None:
+    for steps in (3, 0):
+        train("supervised", changed_params(QUICK | {"strategies.supervised.steps": 3, "training.dev_steps": steps}), prepared, tmp_path)
+        assert (run_folder("supervised", 0, tmp_path) / "before_dev").exists() == bool(steps)
 
 
 class SeenSteps(TrainingSteps):
