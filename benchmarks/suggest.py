@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     changes = {"decoding.ensemble": True, "seeds": list(range(options.seeds))}
     if options.steps:
-        changes[f"strategies.{options.strategy}.steps"] = options.steps
+        changes |= {f"strategies.{options.strategy}.steps": options.steps, "training.dev_steps": 0}
     params = changed(load_params(), changes)
     results = Results(options.out, options.work / "predictions" / options.out.stem)
     for name in options.corpora:
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="a suite of corpora")
     parser.add_argument("--corpora", nargs="+", required=True)
     parser.add_argument("--strategy", default="augmented")
-    parser.add_argument("--steps", type=count, help="of the strategy; as params.yaml says if it is left out")
+    parser.add_argument("--steps", type=count, help="of the strategy, and none on dev; else as params.yaml says")
     parser.add_argument("--seeds", type=count, default=3)
     parser.add_argument("--sizes", nargs="+", type=count, default=list(SIZES), help="numbers of pairs, ascending")
     parser.add_argument("--folds", type=count, default=1, help="how often the random order is drawn")

@@ -24,6 +24,8 @@ from pipeline.data.inspection import DEV, PAIRS, SOURCES, TARGETS, TEST, Content
 from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
+from pipeline.runs.folders import PRETRAIN
+from pipeline.training.strategies import phases_of
 from pipeline.writing import keep_copy, write_together
 
 RAW = Path("data/raw")
@@ -182,9 +184,9 @@ def _tried(files: Mapping[Path, bytes], params: Params) -> tuple[list[str], list
 
 def _seconds(params: Params, prepared: Prepared) -> float:
     """An estimate of what `dvc repro` takes: trainings, searches, and the rest."""
-    strategies, seeds = params.strategies.values(), len(params.seeds)
-    batches = sum(one.frozen_steps + one.steps * len(one.tasks) + one.finetune_steps for one in strategies)
-    batches += params.pretrain.steps * any(one.is_pretrained for one in strategies)
+    seeds, strategies = len(params.seeds), params.strategies
+    stages = [*strategies, *([PRETRAIN] if any(one.is_pretrained for one in strategies.values()) else [])]
+    batches = sum(phase.steps * len(phase.tasks) for stage in stages for phase in phases_of(stage, params))
     symbols = sum(map(_mean_length, (prepared.train_sources, prepared.train_targets)))
     trained = seeds * batches * params.training.batch_size * symbols * params.model.units / 128
     networks = seeds * (1 + (params.decoding.ensemble and seeds > 1)) * len(strategies)

@@ -34,7 +34,7 @@ class RunResult:
     paired_steps: those on pairs. symbols: of targets trained on, in all steps. reranked: whether the predictions are
     the first by rerank. history: columns step, dev_word_accuracy, ... confidences: the probability, in [0, 1],
     that each prediction is right; None if unknown. orders: bool [items], which items another order of the candidates
-    gets right.
+    gets right; of `ORACLE`, the best of all orders.
     """
 
     strategy: str

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config.params import Order, Params
@@ -15,7 +16,7 @@ from pipeline.data.alphabet import Alphabet, join, split
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
-from pipeline.evaluation.results import REPORTS, RERANKED, EvaluatedRun
+from pipeline.evaluation.results import ORACLE, REPORTS, RERANKED, EvaluatedRun
 from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
@@ -45,8 +46,16 @@ def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Pr
     if starts_pretrained(group.strategy, params):
         spent = trained + [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
     by_order = predictor.predict_in_each_order([example.source for example in prepared.test])
-    first = by_order[params.decoding.order]
-    orders = {order: [one.text for one in by_order[order]] for order in (Order.GREEDY, Order.BEAM) if order in by_order}
+    candidates = by_order[params.decoding.order]
+    first = [row[0] for row in candidates]
+    orders = {
+        order.value: score([row[0].text for row in by_order[order]], prepared)["correct"].to_numpy()
+        for order in (Order.GREEDY, Order.BEAM)
+        if order in by_order
+    }
+    if params.decoding.order is not Order.GREEDY:
+        pairs = zip(candidates, prepared.test, strict=True)
+        orders[ORACLE] = np.array([any(one.text in example.accepted for one in row) for row, example in pairs])
     return _scored(
         group.strategy,
         [one.text for one in first],
@@ -59,7 +68,7 @@ def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Pr
         history=pd.read_csv(run_folder(group.strategy, group.seeds[0]) / HISTORY),
         log_probabilities=[one.log_probability for one in first],
         confidences=[one.confidence for one in first],
-        orders={order.value: score(texts, prepared)["correct"].to_numpy() for order, texts in orders.items()},
+        orders=orders,
     )
 
 

@@ -37,6 +37,7 @@ TABLES = ("curves", "histories", "calibration", "coverage", "confusions", "noise
 TEXT = ("strategy", "target", "written", "before", "after", "source", "result")  # columns that hold no numbers
 
 RERANKED = "dev_rerank_accuracy"  # among the metrics of a run that has a reranker
+ORACLE = "oracle"  # the order of a reranker that never errs
 
 
 def strategies(metrics: Metrics) -> list[str]:

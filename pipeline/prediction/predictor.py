@@ -219,8 +219,8 @@ class Predictor:
             for source, row, aligned in zip(sources, predictions, self.alignments(sources, predictions), strict=True)
         ]
 
-    def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[RankedPrediction]]:
-        """The best prediction for each source, greedily and in every order up to that of `decoding`, its last key.
+    def predict_in_each_order(self, sources: Sequence[str]) -> dict[Order, list[list[RankedPrediction]]]:
+        """All candidates for each source, greedily and in every order up to that of `decoding`, its last key.
 
         The n-best lists are searched once.
         """
@@ -231,7 +231,7 @@ class Predictor:
             for order in dict.fromkeys((Order.BEAM, self.decoding.order)):
                 ranked[order] = self._ranked(different, hypotheses, order)
         places = {source: place for place, source in enumerate(different)}
-        return {order: [rows[places[source]][0] for source in sources] for order, rows in ranked.items()}
+        return {order: [rows[places[source]] for source in sources] for order, rows in ranked.items()}
 
     def fitted(self, examples: Sequence[Example]) -> "Predictor":
         """The same predictor with a reranker fitted on development examples; their sources may repeat.

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.results import BETTER, PAIRS, UNDECIDED, VERDICT, Metrics, focus_of, rows, strategies
+from pipeline.evaluation.results import BETTER, ORACLE, PAIRS, UNDECIDED, VERDICT, Metrics, focus_of, rows, strategies
 from pipeline.text import printable
 
 if TYPE_CHECKING:  # the verdict is quick to import
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the verdict is quick to import
     from pipeline.report.costs import Costs
 
 ABSENT = "–"
+ORDERS = ("greedy", ORACLE)  # whose accuracies stand beside that of the chosen predictions
 NOTHING = "\N{EMPTY SET}"
 BOUGHT = {
     "synthetic": "made-up pairs",
@@ -210,14 +211,17 @@ def table(metrics: Metrics, costs: "Costs | None" = None) -> str:
     """The main table and, below, what each ingredient buys, as markdown. costs: what the clock measured."""
     seconds = costs.seconds if costs else {}
     interval = f"{level(metrics)} interval"
-    header = ["strategy", f"word accuracy, % ({interval})", "greedy, %", f"character error rate, % ({interval})"]
+    header = ["strategy", f"word accuracy, % ({interval})", *(f"{order}, %" for order in ORDERS)]
+    header.append(f"character error rate, % ({interval})")
     header += ["paired steps", "all steps", "symbols trained on", *(["seconds"] if seconds else [])]
     lines = []
     for name, row in rows(metrics).items():
-        greedy = f"{100 * row['by_order']['greedy']['mean']:.1f}" if "greedy" in row["by_order"] else ABSENT
+        by_order = [
+            f"{100 * row['by_order'][order]['mean']:.1f}" if order in row["by_order"] else ABSENT for order in ORDERS
+        ]
         numbers = [row["paired_steps"], row["steps"], row["symbols"], *([seconds.get(name)] if seconds else [])]
         whole = [ABSENT if number is None else f"{number:,.0f}" for number in numbers]
-        lines.append([name, percent(row["word_accuracy"]), greedy, percent(row["character_error_rate"]), *whole])
+        lines.append([name, percent(row["word_accuracy"]), *by_order, percent(row["character_error_rate"]), *whole])
     text = markdown_table(header, lines)
     if not metrics["ingredients"]:
         return text

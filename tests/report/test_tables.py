@@ -76,8 +76,8 @@ def test_the_main_table_shows_per_cent_steps_and_seconds() -> None:
     assert "word accuracy, % (95% interval)" in lines[0]
     assert lines[2].startswith("| supervised |")
     assert " 75.0 (" in lines[3]
-    assert [cell.strip() for cell in lines[2].split("|")[5:9]] == ["10", "20", "0", "–"]
-    assert [cell.strip() for cell in lines[3].split("|")[5:9]] == ["10", "12,000", "0", "62"]
+    assert [cell.strip() for cell in lines[2].split("|")[6:10]] == ["10", "20", "0", "–"]
+    assert [cell.strip() for cell in lines[3].split("|")[6:10]] == ["10", "12,000", "0", "62"]
     assert "seconds" not in table(metrics)
 
 
@@ -140,17 +140,17 @@ def test_a_probability_is_never_certain() -> None:
     assert [probability_text(each) for each in (0.0, 0.25, 0.999, None)] == ["< 0.01", "0.25", "> 0.99", "–"]
 
 
-def test_table_has_controls_first_and_ensembles_last_and_greedy_accuracies_where_they_are_known() -> None:
+def test_table_has_controls_first_and_ensembles_last_and_accuracies_of_other_orders_where_they_are_known() -> None:
     metrics = compared(
-        run("tandem", 0, MOST, orders={"greedy": np.array([True, False] * 50)}),
+        run("tandem", 0, MOST, orders={"greedy": np.array([True, False] * 50), "oracle": np.ones(100, dtype=bool)}),
         ensembles=[run("tandem", 0, [1] * 100)],
         controls=[run("lookup", 0, [0] * 100, steps=0)],
     )
-    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in table(metrics).splitlines()[2:5]]
+    cells = [[cell.strip() for cell in line.split("|")[1:5]] for line in table(metrics).splitlines()[2:5]]
     assert cells == [
-        ["lookup", "0.0 (0.0 to 0.0)", "–"],
-        ["tandem", percent(metrics["tandem"]["word_accuracy"]), "50.0"],
-        ["tandem, ensemble", "100.0 (100.0 to 100.0)", "–"],
+        ["lookup", "0.0 (0.0 to 0.0)", "–", "–"],
+        ["tandem", percent(metrics["tandem"]["word_accuracy"]), "50.0", "100.0"],
+        ["tandem, ensemble", "100.0 (100.0 to 100.0)", "–", "–"],
     ]
 
 

@@ -140,7 +140,12 @@ def test_dev_steps_teach_the_pairs_of_dev_and_keep_the_network_of_before(prepare
 
 def test_a_training_without_dev_steps_leaves_no_network_of_before(prepared: Prepared, tmp_path: Path) -> None:
     for steps in (3, 0):
-        train("supervised", changed_params(QUICK | {"strategies.supervised.steps": 3, "training.dev_steps": steps}), prepared, tmp_path)
+        train(
+            "supervised",
+            changed_params(QUICK | {"strategies.supervised.steps": 3, "training.dev_steps": steps}),
+            prepared,
+            tmp_path,
+        )
         assert (run_folder("supervised", 0, tmp_path) / "before_dev").exists() == bool(steps)
 
 
