@@ -3,7 +3,8 @@
 Seeds and items are crossed: every training of a strategy answers every item. So a difference varies with the items that
 were drawn, with the seeds that were drawn on each side, and with what one training does on one item beyond both. The
 variances of all three are estimated from one table of scores for each side, and give the difference's standard error
-for any number of items and seeds. Which differences are shown together is left to `verdict`.
+for any number of items and seeds. Where strategies were trained on several samples of the pairs, samples are a third
+level (`Estimate.of_samples`). Which differences are shown together is left to `verdict`.
 
 Sources: Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks"; Searle, Casella and
 McCulloch 1992, "Variance components", chapter 4; Welch 1947, "The generalization of 'Student's' problem".
@@ -58,15 +59,16 @@ class Variation:
         by_degrees = (by_side**2 / np.maximum(counts - 1, 1)).sum(axis=0) / np.maximum(of_seeds, tiny)
         return np.sqrt(variance), 1 / (1 / (items - 1) + by_degrees / variance)
 
-    def detectable(self, items: int, seeds: int, level: float, power: float = POWER) -> float:
+    def detectable(self, items: int, seeds: ArrayLike, level: float, power: float = POWER) -> float:
         """The difference, a fraction, that is told from zero at this level with this probability.
 
-        seeds: of every side. The variances are taken for the true ones, and what `seeds` trainings would show of them
-        is drawn `DRAWS` times: a difference is found if it is larger than the noise of its mean and the critical value.
+        seeds: of each side, or one number for every side. The variances are taken for the true ones, and what so many
+        trainings would show of them is drawn `DRAWS` times: a difference is found if it is larger than the noise of its
+        mean and the critical value.
         """
-        rng, counts = np.random.default_rng(0), np.full((len(self.training), 1), seeds)
-        true = (np.maximum(self.training, 0) + self.residual / items)[:, None] / counts
-        shown = true * rng.chisquare(max(seeds - 1, 1), (len(true), DRAWS)) / max(seeds - 1, 1)
+        rng, counts = np.random.default_rng(0), np.broadcast_to(seeds, len(self.training))[:, None]
+        true, free = (np.maximum(self.training, 0) + self.residual / items)[:, None] / counts, np.maximum(counts - 1, 1)
+        shown = true * rng.chisquare(free, (len(true), DRAWS)) / free
         error, degrees = self._standard_error(shown, items, counts)
         noise = rng.standard_normal(DRAWS) * self._standard_error(true, items, counts)[0]
         return float(np.quantile(stdtrit(degrees, (1 + level) / 2) * error - noise, power))
@@ -76,7 +78,8 @@ class Variation:
 class Estimate:
     """A difference of mean accuracies, a fraction, or an array of them [...], with what it is uncertain by.
 
-    items: at least 1. seeds: of each side; 1 if nothing is known of seeds, so that all is said of these trainings.
+    items: at least 1. seeds: of each side, by `of_samples` the number of samples and that of seeds; 1 if nothing is
+    known of seeds, so that all is said of these trainings.
     """
 
     difference: Any
@@ -105,6 +108,25 @@ class Estimate:
         counts = np.reshape(seeds, (-1, *[1] * np.ndim(item)))
         item = np.maximum(item - (residual / counts).sum(axis=0), 0)
         return cls(difference, Variation(item, of_seeds - residual / items, residual), items, seeds)
+
+    @classmethod
+    def of_samples(cls, scores: ArrayLike) -> "Estimate":
+        """Estimate a mean score, for new samples of the pairs to train on, new seeds and new items.
+
+        scores: numbers [..., samples, seeds, items] in [-1, 1], at least two samples: those of a strategy, or less
+        those of its rival with the same samples and seeds. One side is the samples, each with the mean of its seeds,
+        and one what a seed does in all of them: it starts from the same weights, and sees the same unpaired targets.
+        """
+        table = np.asarray(scores, dtype=np.float64)
+        trainings, by_sample = table.mean(axis=-1), cls.of(table.mean(axis=-2))
+        samples, seeds = trainings.shape[-2:]
+        of_seeds = np.zeros(np.shape(by_sample.difference))
+        if seeds > 1:
+            of_seeds = trainings.mean(axis=-2).var(axis=-1, ddof=1) - _residual(trainings) / samples
+        known = by_sample.variation
+        training = np.stack([known.training[0], np.maximum(of_seeds, 0)])
+        residual = np.stack([known.residual[0], np.zeros_like(of_seeds)])
+        return cls(by_sample.difference, Variation(known.item, training, residual), by_sample.items, (samples, seeds))
 
     def __neg__(self) -> "Estimate":
         return Estimate(-self.difference, self.variation, self.items, self.seeds)
