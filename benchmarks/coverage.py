@@ -9,8 +9,8 @@ difference, and how often strategies that are equally good are told apart, for t
 - two levels: the bootstrap that draws seeds and, crossed with them, items, as it comes
 - variances: `pipeline.evaluation.variation`, as in the report
 
-With `--samples` the strategies are trained with three seeds on several samples of the pairs, and both vary by a chosen
-number of points; half of the variance of seeds is the same in all samples. `one sample` is what the first alone shows.
+With `--samples` the strategies are trained with three seeds on each of several samples of the pairs, and both vary by a
+chosen number of points. `one sample` is the method `variances` with the first sample alone.
 """
 
 from collections.abc import Sequence
@@ -70,10 +70,9 @@ class Truth:
             of_seeds, of_samples = spread / slope, self.sample_spread / slope
             mean = stats.norm.ppf(self.accuracy + shift) * np.sqrt(fixed**2 + of_seeds**2 + of_samples**2)
             own = effect(OWN, *same, 1, self.items)
-            seeds = effect(of_seeds, *same, self.seeds, 1)
+            seeds = effect(of_seeds, *several, self.seeds, 1)
             if several:
                 own = own + effect(OWN, *several, 1, self.items) + effect(of_samples, *several, 1, 1)
-                seeds = (seeds + effect(of_seeds, *several, self.seeds, 1)) / np.sqrt(2)
             chance = effect(CHANCE, *several, self.seeds, self.items)
             sides.append((items + own + seeds + chance + mean > 0).astype(np.float32))
         return sides[0], sides[1]

@@ -10,7 +10,7 @@ Sources: Bouthillier et al. 2021, "Accounting for variance in machine learning b
 McCulloch 1992, "Variance components", chapter 4; Welch 1947, "The generalization of 'Student's' problem".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ POWER, DRAWS = 0.8, 10_000
 # The variance is at least that of a test in which so many answers of a training differ: four items that all agree by
 # chance are no proof, and a sign test needs six.
 DIFFERING = 4
+CAUTION = 1.15  # with samples, of which there are few, and one number for both sides
 
 Array = NDArray[np.float64]
 
@@ -31,12 +32,14 @@ class Variation:
 
     item: of an item's difference, the same for all seeds. training: of the accuracy of a training, by its seed; as an
     estimate it may be below zero. residual: of an answer, beyond item and training. With a single seed on a side the
-    last two are zero, because nothing is known of them.
+    last two are zero, because nothing is known of them. caution: at least 1, by which the share of the variance that
+    seeds cause is overstated.
     """
 
     item: Any
     training: Any
     residual: Any
+    caution: float = 1.0
 
     def standard_error(self, items: int, seeds: ArrayLike, new: int = 0) -> tuple[Array, Array]:
         """The standard error of the difference with so many items and seeds, and its degrees of freedom.
@@ -57,7 +60,7 @@ class Variation:
         of_seeds, tiny = by_side.sum(axis=0), np.finfo(float).tiny
         variance = np.maximum(self.item / items + of_seeds, DIFFERING / counts.min() / items / items)
         by_degrees = (by_side**2 / np.maximum(counts - 1, 1)).sum(axis=0) / np.maximum(of_seeds, tiny)
-        return np.sqrt(variance), 1 / (1 / (items - 1) + by_degrees / variance)
+        return np.sqrt(variance), 1 / (1 / (items - 1) + by_degrees / np.maximum(variance / self.caution, of_seeds))
 
     def detectable(self, items: int, seeds: ArrayLike, level: float, power: float = POWER) -> float:
         """The difference, a fraction, that is told from zero at this level with this probability.
@@ -78,8 +81,8 @@ class Variation:
 class Estimate:
     """A difference of mean accuracies, a fraction, or an array of them [...], with what it is uncertain by.
 
-    items: at least 1. seeds: of each side, by `of_samples` the number of samples and that of seeds; 1 if nothing is
-    known of seeds, so that all is said of these trainings.
+    items: at least 1. seeds: of each side, in their place the number of samples by `of_samples`; 1 if nothing is known
+    of seeds, so that all is said of these trainings.
     """
 
     difference: Any
@@ -114,19 +117,11 @@ class Estimate:
         """Estimate a mean score, for new samples of the pairs to train on, new seeds and new items.
 
         scores: numbers [..., samples, seeds, items] in [-1, 1], at least two samples: those of a strategy, or less
-        those of its rival with the same samples and seeds. One side is the samples, each with the mean of its seeds,
-        and one what a seed does in all of them: it starts from the same weights, and sees the same unpaired targets.
+        those of its rival. No seed draws the same on two samples, so each sample counts as one training, whose scores
+        are the mean of its seeds.
         """
-        table = np.asarray(scores, dtype=np.float64)
-        trainings, by_sample = table.mean(axis=-1), cls.of(table.mean(axis=-2))
-        samples, seeds = trainings.shape[-2:]
-        of_seeds = np.zeros(np.shape(by_sample.difference))
-        if seeds > 1:
-            of_seeds = trainings.mean(axis=-2).var(axis=-1, ddof=1) - _residual(trainings) / samples
-        known = by_sample.variation
-        training = np.stack([known.training[0], np.maximum(of_seeds, 0)])
-        residual = np.stack([known.residual[0], np.zeros_like(of_seeds)])
-        return cls(by_sample.difference, Variation(known.item, training, residual), by_sample.items, (samples, seeds))
+        estimate = cls.of(np.asarray(scores, dtype=np.float64).mean(axis=-2))
+        return replace(estimate, variation=replace(estimate.variation, caution=CAUTION))
 
     def __neg__(self) -> "Estimate":
         return Estimate(-self.difference, self.variation, self.items, self.seeds)

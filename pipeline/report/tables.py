@@ -30,6 +30,10 @@ BOUGHT = {
     "reranker_unlisted": "the reranker, where it is not",
     "ensemble": "the ensemble (of these trainings)",
 }
+EQUAL_SECONDS = (
+    "In equal seconds: points of greedy accuracy on dev when the cheaper training ended. They have no interval, and "
+    "the dearer training is cut off before its learning rate has fallen, which counts against it."
+)
 
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
 # What looks like an address would become a link.
@@ -256,7 +260,8 @@ def table(metrics: Metrics, costs: "Costs | None" = None) -> str:
         ]
         for row in metrics["ingredients"]
     ]
-    return f"{text}\n{markdown_table(header, bought, left=2)}"
+    note = f"\n{EQUAL_SECONDS}\n" if seconds else ""
+    return f"{text}\n{markdown_table(header, bought, left=2)}{note}"
 
 
 def in_equal_seconds(row: Mapping[str, Any], costs: "Costs") -> str:

@@ -166,7 +166,7 @@ def test_every_part_is_there_and_linked_in_its_order(whole: str) -> None:
 
 def test_what_several_samples_show_stands_below_the_verdict_and_in_the_summary() -> None:
     results, sentence = several(("supervised", "tandem"), ["a"] * 30), "On 30 test items, 3 samples of 100 pairs, <so>."
-    text = " ".join(shown(results, samples=sentence)[1].text.split())
+    text = " ".join("".join(shown(results, samples=sentence)[1].text).split())
     assert text.index("On 30 test items and 2 seeds, ") < text.index(sentence) < text.index("Results")
     assert "3 samples of 100 pairs, &lt;so&gt;." in comparison(evaluation(results).metrics, samples=sentence)
 
