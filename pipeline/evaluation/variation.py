@@ -21,7 +21,9 @@ POWER, DRAWS = 0.8, 10_000
 # The variance is at least that of a test in which so many answers of a training differ: four items that all agree by
 # chance are no proof, and a sign test needs six.
 DIFFERING = 4
-CAUTION = 1.15  # with samples, of which there are few, and one number for both sides
+# Both sides have the same few samples. Where these cause nearly all of the variance, three would give up to 6% false
+# positives if their share of it were not overstated (`benchmarks.coverage`).
+CAUTION = 1.15
 
 Array = NDArray[np.float64]
 

@@ -135,7 +135,8 @@ def verdict(metrics: Metrics) -> str:
     seeds = " to ".join(str(count) for count in sorted({metrics[name]["seeds"] for name in names}))
     items, samples = f"{metrics[focus]['items']:,}", metrics[VERDICT].get("samples")
     of_samples = f", {samples} samples of {metrics[VERDICT]['pairs']:,} pairs" if samples else ""
-    opening = f"On {items} test item{'s' * (items != '1')}{of_samples} and {seeds} seed{'s' * (seeds != '1')}"
+    of_each = " of each" if samples else ""
+    opening = f"On {items} test item{'s' * (items != '1')}{of_samples} and {seeds} seed{'s' * (seeds != '1')}{of_each}"
     if not (differences := metrics[VERDICT]["differences"]):
         return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
     clauses: list[str] = []

@@ -96,7 +96,9 @@ def test_a_queue_of_samples_becomes_a_verdict_beside_sizes_with_one_sample(proje
     assert (counts[700], counts[2000]) == (1, 3)
     assert rows[(rows["strategy"] == "tandem, ensemble") & (rows["pairs"] == 2000)]["word_accuracy"].item() == 1
     sentence = verdict(over[2000])
-    assert sentence.startswith("On 9 test items, 3 samples of 2,000 pairs and 2 seeds, tandem beats two_stage by ")
+    assert sentence.startswith(
+        "On 9 test items, 3 samples of 2,000 pairs and 2 seeds of each, tandem beats two_stage by "
+    )
     assert "it is better on a new sample with probability 0.9" in sentence
     assert "2,000 (3 samples)" in sizes_table(rows)
     (project / "reports/predictions/two_stage-1.tsv").unlink()
