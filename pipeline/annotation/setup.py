@@ -124,6 +124,8 @@ def _changes(contents: Mapping[str, Content], most: int) -> dict[str, Any]:
         "data.source_symbols": pairs.kinds[0].value,
         "data.target_symbols": pairs.kinds[1].value,
         "prepare.pairs": None,
+        "prepare.resamples": 1,
+        "prepare.sample": 0,
         "prepare.targets": None,
         "prepare.sources": None,
         "prepare.max_symbols": most,

@@ -1,5 +1,6 @@
 """Commands about what was trained: comparisons, sweeps, MLflow and its registry."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,9 @@ def compare(
         return
     if better or than:
         raise UserError("--better and --than are for several comparisons: name their folders or runs")
+    from pipeline.config.params import load_params
     from pipeline.report.costs import Costs
-    from pipeline.report.tables import how_to_read, table, verdict
+    from pipeline.report.tables import how_to_read, of_samples, table, verdict
 
     metrics = load_metrics()
     try:
@@ -40,6 +42,9 @@ def compare(
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{EVALUATION / METRICS} is not a comparison by this version: run `dvc repro`") from error
     print(text)
+    with contextlib.suppress(UserError):  # whatever params.yaml says now, the comparison stands
+        if samples := of_samples(load_params()):
+            print(f"\n{printable(samples)}")
 
 
 def plan(
@@ -55,24 +60,29 @@ def plan(
 
 
 def sizes() -> None:
-    """How many pairs are needed? The accuracies of all DVC experiments that differ in prepare.pairs alone."""
+    """How many pairs are needed? All DVC experiments that differ in prepare.pairs or prepare.sample alone."""
     from pipeline.config.params import load_params
-    from pipeline.evaluation.sizes import SIZES_FOLDER, collect, save
+    from pipeline.evaluation.experiments import collect
+    from pipeline.evaluation.sizes import SIZES_FOLDER, save
     from pipeline.report.figures import accuracy_by_pairs
     from pipeline.report.figures import save as save_figure
-    from pipeline.report.tables import sizes_table
+    from pipeline.report.tables import sizes_table, verdict
 
-    rows, params = collect(), load_params()
-    if rows["pairs"].nunique() < 2:
+    (rows, over_samples), params = collect(), load_params()
+    if rows["pairs"].nunique() < 2 and not over_samples:
         raise UserError(
-            "there are no comparisons with different numbers of pairs: "
-            "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000` and `dvc exp run --run-all`"
+            "there are no comparisons with different numbers or samples of pairs: "
+            "run `dvc exp run --queue -S prepare.pairs=100,250,500,1000`, or "
+            "`dvc exp run --queue -S prepare.resamples=3 -S prepare.sample=0,1,2`, and `dvc exp run --run-all`"
         )
-    save(rows, params)
+    save(rows, over_samples, params)
     plot = SIZES_FOLDER / "sizes.png"
     figure = accuracy_by_pairs(rows, list(params.strategies), params.evaluate.confidence)
     save_figure(figure, plot, "Words right in the test set by pairs to learn from")
-    print(f"{sizes_table(rows)}\nThe same as a plot: {plot}. To add it to the report: `dvc repro report`")
+    print(sizes_table(rows))
+    for metrics in over_samples.values():
+        print(f"{printable(verdict(metrics))}\n")
+    print(f"The same as a plot: {plot}. To add it to the report: `dvc repro report`")
 
 
 def sweep(

@@ -90,6 +90,13 @@ even_in_both_directions = unless(lambda units, given: given["bidirectional"] and
 even_in_lstm = unless(lambda units, given: given["encoder"] == "lstm" and units % 2, EVEN)
 has_paired = unless(lambda tasks, _: "paired" not in tasks, "must contain 'paired' at least once")
 pretrained = unless(lambda steps, given: steps and given["start"] != "pretrained", "needs `start: pretrained`")
+several_samples = unless(
+    lambda resamples, given: resamples > 1 and given["pairs"] is None,
+    "must be 1 with prepare.pairs: null, which takes all pairs",
+)
+one_of_samples = unless(
+    lambda sample, given: sample >= (given["resamples"] or sample + 1), "must be below prepare.resamples"
+)
 has_vector = unless(
     lambda aim, given: aim == "embedding" and given["bridge"] != "vector",
     "needs model.bridge: vector",
@@ -130,6 +137,8 @@ class Prepare:
     """`prepare`: how much of the data is used, and how it is split."""
 
     pairs: Count | None
+    resamples: Annotated[int, Field(ge=1, le=1000), several_samples]
+    sample: Annotated[CountOrZero, one_of_samples]
     dev: Count
     test: Count
     targets: Count | None

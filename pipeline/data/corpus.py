@@ -53,7 +53,7 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
     """Read, clean, split and sample the data of params.yaml; raises `UserError` if that is not possible.
 
     Samples are nested: the pairs and targets of a smaller `prepare.pairs` or `prepare.targets` are among those of a
-    larger one, and neither changes the other, dev or test.
+    larger one, and neither changes the other, dev or test. Another `prepare.sample` changes the pairs alone.
     """
     rejected: list[Rejected] | None = [] if prepare.on_bad_row == "skip" else None
     targets: PackedStrings | None
@@ -74,7 +74,12 @@ def read_corpus(data: Data, prepare: Prepare) -> Corpus:
         notes = look_at_rows(files, targets or (), data)
         splits = _splits(files, listed_targets, data, prepare)
     if prepare.pairs is not None:
-        seed = [prepare.seed, PAIRS_STREAM]
+        if prepare.resamples > 1 and prepare.pairs == len(splits["train"]):
+            raise UserError(
+                f"prepare.resamples is {prepare.resamples}, but each sample would be all {prepare.pairs:,} training "
+                "pairs: lower prepare.pairs, best to a small part of them, or set prepare.resamples: 1"
+            )
+        seed = [prepare.seed, PAIRS_STREAM, prepare.sample]
         drawn = _drawn(len(splits["train"]), prepare.pairs, seed, "prepare.pairs", "training pairs")
         splits["train"] = list(compress(splits["train"], drawn))
     if targets is None:

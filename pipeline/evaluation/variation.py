@@ -3,13 +3,14 @@
 Seeds and items are crossed: every training of a strategy answers every item. So a difference varies with the items that
 were drawn, with the seeds that were drawn on each side, and with what one training does on one item beyond both. The
 variances of all three are estimated from one table of scores for each side, and give the difference's standard error
-for any number of items and seeds. Which differences are shown together is left to `verdict`.
+for any number of items and seeds. Where strategies were trained on several samples of the pairs, samples are a third
+level (`Estimate.of_samples`). Which differences are shown together is left to `verdict`.
 
 Sources: Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks"; Searle, Casella and
 McCulloch 1992, "Variance components", chapter 4; Welch 1947, "The generalization of 'Student's' problem".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ POWER, DRAWS = 0.8, 10_000
 # The variance is at least that of a test in which so many answers of a training differ: four items that all agree by
 # chance are no proof, and a sign test needs six.
 DIFFERING = 4
+# Both sides have the same few samples. Where these cause nearly all of the variance, three would give up to 6% false
+# positives if their share of it were not overstated (`benchmarks.coverage`).
+CAUTION = 1.15
 
 Array = NDArray[np.float64]
 
@@ -30,12 +34,14 @@ class Variation:
 
     item: of an item's difference, the same for all seeds. training: of the accuracy of a training, by its seed; as an
     estimate it may be below zero. residual: of an answer, beyond item and training. With a single seed on a side the
-    last two are zero, because nothing is known of them.
+    last two are zero, because nothing is known of them. caution: at least 1, by which the share of the variance that
+    seeds cause is overstated.
     """
 
     item: Any
     training: Any
     residual: Any
+    caution: float = 1.0
 
     def standard_error(self, items: int, seeds: ArrayLike, new: int = 0) -> tuple[Array, Array]:
         """The standard error of the difference with so many items and seeds, and its degrees of freedom.
@@ -56,17 +62,18 @@ class Variation:
         of_seeds, tiny = by_side.sum(axis=0), np.finfo(float).tiny
         variance = np.maximum(self.item / items + of_seeds, DIFFERING / counts.min() / items / items)
         by_degrees = (by_side**2 / np.maximum(counts - 1, 1)).sum(axis=0) / np.maximum(of_seeds, tiny)
-        return np.sqrt(variance), 1 / (1 / (items - 1) + by_degrees / variance)
+        return np.sqrt(variance), 1 / (1 / (items - 1) + by_degrees / np.maximum(variance / self.caution, of_seeds))
 
-    def detectable(self, items: int, seeds: int, level: float, power: float = POWER) -> float:
+    def detectable(self, items: int, seeds: ArrayLike, level: float, power: float = POWER) -> float:
         """The difference, a fraction, that is told from zero at this level with this probability.
 
-        seeds: of every side. The variances are taken for the true ones, and what `seeds` trainings would show of them
-        is drawn `DRAWS` times: a difference is found if it is larger than the noise of its mean and the critical value.
+        seeds: of each side, or one number for every side. The variances are taken for the true ones, and what so many
+        trainings would show of them is drawn `DRAWS` times: a difference is found if it is larger than the noise of its
+        mean and the critical value.
         """
-        rng, counts = np.random.default_rng(0), np.full((len(self.training), 1), seeds)
-        true = (np.maximum(self.training, 0) + self.residual / items)[:, None] / counts
-        shown = true * rng.chisquare(max(seeds - 1, 1), (len(true), DRAWS)) / max(seeds - 1, 1)
+        rng, counts = np.random.default_rng(0), np.broadcast_to(seeds, len(self.training))[:, None]
+        true, free = (np.maximum(self.training, 0) + self.residual / items)[:, None] / counts, np.maximum(counts - 1, 1)
+        shown = true * rng.chisquare(free, (len(true), DRAWS)) / free
         error, degrees = self._standard_error(shown, items, counts)
         noise = rng.standard_normal(DRAWS) * self._standard_error(true, items, counts)[0]
         return float(np.quantile(stdtrit(degrees, (1 + level) / 2) * error - noise, power))
@@ -76,7 +83,8 @@ class Variation:
 class Estimate:
     """A difference of mean accuracies, a fraction, or an array of them [...], with what it is uncertain by.
 
-    items: at least 1. seeds: of each side; 1 if nothing is known of seeds, so that all is said of these trainings.
+    items: at least 1. seeds: of each side, in their place the number of samples by `of_samples`; 1 if nothing is known
+    of seeds, so that all is said of these trainings.
     """
 
     difference: Any
@@ -105,6 +113,17 @@ class Estimate:
         counts = np.reshape(seeds, (-1, *[1] * np.ndim(item)))
         item = np.maximum(item - (residual / counts).sum(axis=0), 0)
         return cls(difference, Variation(item, of_seeds - residual / items, residual), items, seeds)
+
+    @classmethod
+    def of_samples(cls, scores: ArrayLike) -> "Estimate":
+        """Estimate a mean score, for new samples of the pairs to train on, new seeds and new items.
+
+        scores: numbers [..., samples, seeds, items] in [-1, 1], at least two samples: those of a strategy, or less
+        those of its rival. No seed draws the same on two samples, so each sample counts as one training, whose scores
+        are the mean of its seeds.
+        """
+        estimate = cls.of(np.asarray(scores, dtype=np.float64).mean(axis=-2))
+        return replace(estimate, variation=replace(estimate.variation, caution=CAUTION))
 
     def __neg__(self) -> "Estimate":
         return Estimate(-self.difference, self.variation, self.items, self.seeds)

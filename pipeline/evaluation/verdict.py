@@ -46,7 +46,7 @@ def family(estimates: Sequence[Estimate], confidence: float) -> list[dict[str, A
         ends = {"difference": difference, "low": low, "high": high, "level": level}
         judged = {"p_value": p_value, "p_adjusted": p_adjusted, "answer": answer(difference, p_adjusted, confidence)}
         known = {"probability": float(one.probability) if one.knows_seeds else None}
-        known |= {"detectable": one.variation.detectable(one.items, min(one.seeds), level) if one.items > 1 else None}
+        known |= {"detectable": one.variation.detectable(one.items, one.seeds, level) if one.items > 1 else None}
         rows.append(ends | judged | known)
     return rows
 

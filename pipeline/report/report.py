@@ -17,7 +17,7 @@ class Report:
     """What is shown: the results, and what lies beside them.
 
     pairs, targets, dev: numbers of training pairs, unpaired targets and development pairs. sizes: as returned by
-    `sizes.saved`.
+    `sizes.saved`. samples: what several samples of the pairs show, as returned by `tables.of_samples`.
     """
 
     results: EvaluationResults
@@ -26,6 +26,7 @@ class Report:
     targets: int
     dev: int
     sizes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    samples: str = ""
 
     @property
     def metrics(self) -> Metrics:
@@ -44,13 +45,19 @@ class Report:
 
     @property
     def by_pairs(self) -> pd.DataFrame:
-        """Accuracy of each strategy by number of pairs, those of this comparison included."""
-        now = accuracy_table(self.metrics).assign(pairs=self.pairs)
+        """Accuracy of each strategy by number of pairs, those of this comparison included.
+
+        Several samples of as many pairs stand in place of this comparison.
+        """
+        now = accuracy_table(self.metrics).assign(pairs=self.pairs, samples=1)
         now = now[now["strategy"].isin(self.strategies)]
         if self.sizes.empty:
             return now
-        others = self.sizes[self.sizes["strategy"].isin(self.strategies) & (self.sizes["pairs"] != self.pairs)]
-        return pd.concat([others, now], ignore_index=True) if len(others) else now
+        sizes = self.sizes[self.sizes["strategy"].isin(self.strategies)]
+        here = sizes["pairs"] == self.pairs
+        if (sizes["samples"][here] > 1).any():
+            return sizes
+        return pd.concat([sizes[~here], now], ignore_index=True) if len(sizes[~here]) else now
 
 
 # The title of each figure, and how it is drawn.

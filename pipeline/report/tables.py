@@ -15,6 +15,7 @@ from pipeline.text import printable
 if TYPE_CHECKING:  # the verdict is quick to import
     import pandas as pd
 
+    from pipeline.config.params import Params
     from pipeline.report.costs import Costs
 
 ABSENT = "–"
@@ -30,6 +31,10 @@ BOUGHT = {
     "reranker_unlisted": "the reranker, where it is not",
     "ensemble": "the ensemble (of these trainings)",
 }
+EQUAL_SECONDS = (
+    "In equal seconds: points of greedy accuracy on dev when the cheaper training ended. They have no interval, and "
+    "the dearer training is cut off before its learning rate has fallen, which counts against it."
+)
 
 # An underscore inside a word is literal in markdown, and `two_stage` is to stay readable on a terminal.
 # What looks like an address would become a link.
@@ -124,18 +129,22 @@ def verdict(metrics: Metrics) -> str:
     """The result of the comparison in one sentence, the same wherever it stands.
 
     It has the differences of metrics.json's section `verdict` with intervals, p-values and the probability that a
-    further training gives the same order; what the test can find at all; and differences in budget.
+    further training gives the same order; what the test can find at all; and differences in budget. metrics: also what
+    `experiments.over_samples` made of several samples of the pairs; the probability is then that of a further sample.
     """
     names, focus = strategies(metrics), focus_of(metrics)
     seeds = " to ".join(str(count) for count in sorted({metrics[name]["seeds"] for name in names}))
-    items = f"{metrics[focus]['items']:,}"
-    opening = f"On {items} test item{'s' * (items != '1')} and {seeds} seed{'s' * (seeds != '1')}"
+    items, samples = f"{metrics[focus]['items']:,}", metrics[VERDICT].get("samples")
+    of_samples = f", {samples} samples of {metrics[VERDICT]['pairs']:,} pairs" if samples else ""
+    of_each = " of each" if samples else ""
+    opening = f"On {items} test item{'s' * (items != '1')}{of_samples} and {seeds} seed{'s' * (seeds != '1')}{of_each}"
     if not (differences := metrics[VERDICT]["differences"]):
         return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
     clauses: list[str] = []
+    again = "it is better on a new sample" if samples else "a new training is better"
     for row in differences:
         also = " has the highest accuracy and" if clauses and row["name"] != differences[0]["name"] else ""
-        clauses.append(f"{row['name']}{also} {_against(row, len(differences))}")
+        clauses.append(f"{row['name']}{also} {_against(row, len(differences), again)}")
     clauses.append(_power(differences))
     if any(row["probability"] is None for row in differences):
         clauses.append("of other seeds nothing is known")
@@ -152,15 +161,33 @@ def answers(metrics: Metrics) -> dict[frozenset[str], str]:
     return {frozenset((row["name"], row["other"])): row["answer"] for row in shown}
 
 
-def _against(row: Mapping[str, Any], shown: int) -> str:
-    """What a row of `verdict.family` says, after the name of its strategy. shown: differences in the family."""
+def of_samples(params: "Params") -> str:
+    """What several samples of the pairs show, and how to get those that lack; nothing if one sample is all."""
+    from pipeline.evaluation.sizes import saved_samples
+
+    known, prepare = saved_samples(params), params.prepare
+    sentences = [verdict(known)] if known else []
+    if (known[VERDICT]["samples"] if known else 1) < prepare.resamples:
+        others = ",".join(str(sample) for sample in range(prepare.resamples) if sample != prepare.sample)
+        sentences.append(
+            f"This is sample {prepare.sample} of {prepare.resamples} (prepare.resamples). To compare on all, run "
+            f"`dvc exp run --queue -S prepare.sample={others}`, `dvc exp run --run-all`, `tandem sizes`, `dvc repro`."
+        )
+    return " ".join(sentences)
+
+
+def _against(row: Mapping[str, Any], shown: int, again: str) -> str:
+    """What a row of `verdict.family` says, after the name of its strategy.
+
+    shown: differences in the family. again: what has the probability of the row.
+    """
     certainty = [f"{share(row['level'])} interval {points(row['low'])} to {points(row['high'])}"]
     p_value = p_value_text(row["p_value"])
     certainty.append(f"p {p_value if p_value.startswith('≤') else '= ' + p_value}")
     if shown > 1:
         certainty.append(f"corrected {p_value_text(row['p_adjusted'])}")
     if row["probability"] is not None:
-        certainty.append(f"a new training is better with probability {probability_text(row['probability'])}")
+        certainty.append(f"{again} with probability {probability_text(row['probability'])}")
     text = ", ".join(certainty)
     if row["answer"] == UNDECIDED:
         return f"cannot be told apart from {row['other']} ({points(row['difference'])} points, {text})"
@@ -238,7 +265,8 @@ def table(metrics: Metrics, costs: "Costs | None" = None) -> str:
         ]
         for row in metrics["ingredients"]
     ]
-    return f"{text}\n{markdown_table(header, bought, left=2)}"
+    note = f"\n{EQUAL_SECONDS}\n" if seconds else ""
+    return f"{text}\n{markdown_table(header, bought, left=2)}{note}"
 
 
 def in_equal_seconds(row: Mapping[str, Any], costs: "Costs") -> str:
@@ -248,16 +276,21 @@ def in_equal_seconds(row: Mapping[str, Any], costs: "Costs") -> str:
 
 
 def sizes_table(rows: "pd.DataFrame") -> str:
-    """A markdown table of accuracies: a row for each strategy, a column for each number of pairs."""
+    """A markdown table of accuracies: a row for each strategy, a column for each number of pairs.
+
+    rows: as by `experiments.collect`. With several samples of a size, their number stands beside it.
+    """
+    counts: dict[Any, int] = dict(zip(rows["pairs"], rows["samples"], strict=True))
     intervals: Any = rows.rename(columns={"word_accuracy": "mean"}).to_dict("records")
     texts = rows.assign(text=list(map(percent, intervals)))
     cells = texts.pivot_table(index="strategy", columns="pairs", values="text", aggfunc="first")
     lines = [[name, *cells.fillna(ABSENT).loc[name]] for name in rows["strategy"].unique()]
-    return markdown_table(["word accuracy, %, by pairs", *(f"{size:,}" for size in cells)], lines)
+    heads = [f"{size:,}" + f" ({counts[size]} samples)" * (counts[size] > 1) for size in cells]
+    return markdown_table(["word accuracy, %, by pairs", *heads], lines)
 
 
-def comparison(metrics: Metrics, costs: "Costs | None" = None) -> str:
-    """comparison.md: the verdict and the tables."""
+def comparison(metrics: Metrics, costs: "Costs | None" = None, samples: str = "") -> str:
+    """comparison.md: the verdict and the tables. samples: as from `of_samples`."""
     names = strategies(metrics)
     lengths = {
         f"{length_range(bucket)} ({bucket['items']:,} items)": {
@@ -275,7 +308,9 @@ def comparison(metrics: Metrics, costs: "Costs | None" = None) -> str:
     known = [[name, f"{100 * error:.1f}"] for name, error in errors.items() if error is not None]
     calibration = markdown_table(["strategy", "expected calibration error, points"], known)
     sections = [
-        f"# Comparison\n\n{escape(verdict(metrics))}\n\n{listed_share(metrics)}\n",
+        f"# Comparison\n\n{escape(verdict(metrics))}\n",
+        *([f"{escape(samples)}\n"] if samples else []),
+        f"{listed_share(metrics)}\n",
         table(metrics, costs),
         f"{how_to_read(metrics)}\n",
         f"## By whether the target is listed\n\n{by_list}",

@@ -107,7 +107,7 @@ def _complete(comparison: Comparison, manifest: Manifest, children: Sequence[Exi
         group = RunGroup(strategy, (seed,))
         shown[group], accuracies[group] = child, run.dev_accuracy
     comparison.log_data(sets)
-    _fill_parent(comparison, manifest.reports)
+    _fill_parent(comparison, params, manifest.reports)
     if comparison.connection.is_open:
         publish_models(params, shown, accuracies)
     if comparison.connection.is_open:
@@ -140,11 +140,11 @@ def _fill(child: Child, run: EvaluatedRun, params: Params) -> None:
         child.log_artifact(environment)
 
 
-def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
+def _fill_parent(comparison: Comparison, params: Params, reports: Sequence[Path]) -> None:
     """Add to the parent run the numbers of the comparison, the curve of the matcher and all reports."""
     import pandas as pd
 
-    from pipeline.report.tables import escape, table, verdict
+    from pipeline.report.tables import escape, of_samples, table, verdict
 
     metrics = results.load_metrics()
     shown: dict[str, Any] = {"matcher": json.loads((REPORTS / "matcher.json").read_text(encoding="utf-8"))}
@@ -166,7 +166,8 @@ def _fill_parent(comparison: Comparison, reports: Sequence[Path]) -> None:
         comparison.log_artifact(report, folder.as_posix() if folder.name else None)
     if comparison.run_id:  # the UI shows the description, its first lines unless asked for more
         page = f"{comparison.connection.page_of(comparison.run_id)}/artifacts/index.html"
-        description = f"[Report]({page}): {escape(verdict(metrics))}\n\n{table(metrics)}"
+        sentences = [verdict(metrics), *filter(None, [of_samples(params)])]
+        description = f"[Report]({page}): {escape(' '.join(sentences))}\n\n{table(metrics)}"
         comparison.set_tags({"mlflow.note.content": description})
 
 

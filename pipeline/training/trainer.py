@@ -104,7 +104,7 @@ def run_training(
             steps = TrainingSteps(network, params.training, workers)
             phase, pseudo = phases[number], folders.pseudo_file(strategy, models)
             data = prepared.with_dev() if phase.with_dev else prepared
-            batches = streams(phase, data, params, seed, pseudo)
+            batches = streams(phase, data, params, seed_of_all(seed, params), pseudo)
             loop = TrainingLoop(steps, phase, batches, params.training, evaluate, progress)
             if checkpoint:
                 loop.restore(checkpoint.arrays)
@@ -156,12 +156,20 @@ def _save(network: Network, folder: Path, prepared: Prepared) -> None:
 def start(strategy: str, params: Params, prepared: Prepared, seed: int, models: Path = MODELS) -> Network:
     """The network that a strategy starts from: the pretrained one of `seed`, or a new one, equal for all strategies.
 
-    From here on, all randomness follows from `seed`.
+    From here on, all randomness follows from `seed`, and from the sample of the pairs.
     """
-    network = new_network(params.model, prepared, seed)
+    network = new_network(params.model, prepared, seed_of_all(seed, params))
     if folders.starts_pretrained(strategy, params):
         return load_network(folders.run_folder(folders.PRETRAIN, seed, models), network)
     return network
+
+
+def seed_of_all(seed: int, params: Params) -> int:
+    """The seed of weights and batches: `seed`, on a further sample of the pairs another one, below 2**31.
+
+    So no two samples share a draw, and what differs between them is all that differs between new trainings.
+    """
+    return (seed + 1_000_003 * params.prepare.sample) % 2**31
 
 
 def new_network(model: Model, prepared: Prepared, seed: int) -> Network:

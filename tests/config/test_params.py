@@ -197,6 +197,14 @@ def test_an_old_name_beside_the_new_ones_is_named_with_all_other_problems() -> N
         ("decoding.order", "best", "decoding.order is 'best', but must be 'greedy', 'beam' or 'rerank'"),
         ("prepare.pairs", 0, "prepare.pairs is 0, but must be a whole number of at least 1 and at most 1,000,"),
         ("prepare.pairs", "all", "and at most 1,000,000,000,000 or null"),
+        ("prepare.resamples", 0, "prepare.resamples is 0, but must be a whole number of at least 1 and at most 1,000"),
+        ("prepare.sample", 1, "prepare.sample is 1, but must be below prepare.resamples"),
+        ("prepare.sample", -1, "prepare.sample is -1, but must be a whole number of at least 0"),
+        (
+            "prepare",
+            {**shipped_params()["prepare"], "pairs": None, "resamples": 2},
+            "prepare.resamples is 2, but must be 1 with prepare.pairs: null, which takes all pairs",
+        ),
         ("prepare.hold_out_targets", "no", "prepare.hold_out_targets is 'no', but must be true or false"),
         ("data.pairs", 3, "data.pairs is 3, but must be the path of a file or null"),
         ("data.pairs", "data/raw/x.tsv", "data.pairs is 'data/raw/x.tsv', but must be null with data.source: cmudict"),
@@ -283,8 +291,8 @@ def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp
     seeds: [1, 1]
     data: {source: cmudict, pairs: data/raw/x.tsv, targets: null, sources: null, dev: null, test: null,
       rows: words, source_symbols: spaces, target_symbols: words}
-    prepare: {pairs: 1, dev: 0, dev: 2, test: 1, targets: null, sources: null, hold_out_targets: true,
-      on_bad_row: skip, strict: false, max_symbols: .nan, seed: 0}
+    prepare: {pairs: 1, resamples: 1, sample: 1, dev: 0, dev: 2, test: 1, targets: null, sources: null,
+      hold_out_targets: true, on_bad_row: skip, strict: false, max_symbols: .nan, seed: 0}
     model: {cell: rnn, decoder: repeat, bridge: attention, tie_weights: true, bidirectional: true, units: 7,
       layers: !!python/name:os.system 1, projection: 4, embedding: 4, drpout: 0.1}
     noise: &noise {kind: none, rate: 0.0}
@@ -308,6 +316,7 @@ def test_every_kind_of_problem_in_one_file_is_reported_at_once_with_its_line(tmp
         "line 2: data.pairs is 'data/raw/x.tsv', but must be null with data.source: cmudict",
         "line 3: data.target_symbols is 'words', but must be 'characters' or 'spaces'",
         "line 4: prepare.dev appears twice, first in line 4",
+        "line 4: prepare.sample is 1, but must be below prepare.resamples",
         "line 5: prepare.max_symbols is nan, but must be a whole number",
         "line 6: model.bridge is 'attention', but must be 'vector'",
         "line 6: model.cell is 'rnn'",

@@ -39,8 +39,8 @@ def notes(
     kinds: dict[str, Any] = {"source_symbols": symbols, "target_symbols": symbols}
     data = Data("files", **paths, targets=Path("data/raw/targets.txt"), rows=rows, **kinds)
     prepare = Prepare(
-        pairs=None, dev=10, test=10, targets=None, sources=None, hold_out_targets=False, on_bad_row="skip",
-        strict=False, max_symbols=60, seed=0,
+        pairs=None, resamples=1, sample=0, dev=10, test=10, targets=None, sources=None, hold_out_targets=False,
+        on_bad_row="skip", strict=False, max_symbols=60, seed=0,
     )  # fmt: skip
     corpus = read_corpus(data, prepare)
     write_prepared(Path("prepared"), corpus, symbols, symbols)

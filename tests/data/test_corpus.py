@@ -17,6 +17,7 @@ from pipeline.config.params import Data, Prepare
 from pipeline.data import raw as raw_files
 from pipeline.data.cmudict import find_cmudict, read_cmudict
 from pipeline.data.corpus import (
+    PAIRS_STREAM,
     Corpus,
     Rejected,
     draw,
@@ -35,7 +36,7 @@ CHARACTERS, SPACES = Symbols.CHARACTERS, Symbols.SPACES
 
 def prepare(**changes: Any) -> Prepare:
     values: dict[str, Any] = {
-        "pairs": None, "dev": 2, "test": 2, "targets": None, "hold_out_targets": True,
+        "pairs": None, "resamples": 1, "sample": 0, "dev": 2, "test": 2, "targets": None, "hold_out_targets": True,
         "sources": None, "on_bad_row": "error", "strict": False, "max_symbols": 20, "seed": 0,
     }  # fmt: skip
     return Prepare(**values | changes)
@@ -396,6 +397,22 @@ def test_fewer_pairs_are_a_part_of_more_pairs_in_file_order_and_change_nothing_e
     assert few.test == every.test
 
 
+def test_other_samples_of_the_pairs_are_nested_as_well_and_change_nothing_else(raw: Path) -> None:
+    pairs = [f"{letter} {letter.lower()}" for letter in map(chr, range(ord("A"), ord("Z") + 1))]
+    data = files(raw, pairs, list("uvwxyz"))
+    first, second, third = (read_corpus(data, prepare(pairs=11, resamples=3, sample=sample)) for sample in range(3))
+    smaller = read_corpus(data, prepare(pairs=5, resamples=3, sample=1))
+    assert first == read_corpus(data, prepare(pairs=11))  # to begin with, it is the sample of always
+    assert len({tuple(corpus.train) for corpus in (first, second, third)}) == 3
+    assert set(smaller.train) < set(second.train)
+    assert all(replace(corpus, train=()) == replace(first, train=()) for corpus in (second, third))
+
+
+def test_the_first_sample_stays_what_it_was_before_there_were_others() -> None:
+    drawn = [np.random.default_rng(seed).permutation(9).tolist() for seed in ([3, PAIRS_STREAM], [3, PAIRS_STREAM, 0])]
+    assert drawn[0] == drawn[1]
+
+
 def test_targets_are_sampled_in_order_and_repeated_ones_stay(raw: Path) -> None:
     listed = list("uvwxyzuvwxyz")
     data = files(raw, TEN_PAIRS, listed)
@@ -468,6 +485,12 @@ def test_skipped_rows_of_all_files_are_counted(raw: Path) -> None:
         (TEN_PAIRS, ["x"], {"dev": 5, "test": 5}, "too few pairs: 10"),
         (["A a", "B b"] * 5, ["x"], {}, "too few different targets: 2"),
         (TEN_PAIRS, ["x"], {"pairs": 7}, "prepare.pairs is 7, but there are 6 training pairs"),
+        (
+            TEN_PAIRS,
+            ["x"],
+            {"pairs": 6, "resamples": 2},
+            "is 2, but each sample would be all 6 training pairs",
+        ),
         (TEN_PAIRS, ["x"], {"targets": 2}, "prepare.targets is 2, but there are 1 unpaired targets"),
     ],
 )

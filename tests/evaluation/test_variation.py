@@ -1,5 +1,7 @@
 """Differences for new items and new seeds, where the truth is known: coverage, false positives, power."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from pipeline.evaluation.variation import Estimate, Variation
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")
 
-TESTS = 6_000
+TESTS, SAMPLED = 6_000, 2_000
 SPREADS = [0.0, 0.02, 0.08]  # with 200 items, whose difference has a standard error of some 2 points: none to most
 
 
@@ -29,6 +31,28 @@ def test_equal_strategies_are_told_apart_in_at_most_one_of_twenty_tests(seeds: i
 def test_it_holds_for_small_tests_and_where_the_seeds_of_one_strategy_alone_vary() -> None:
     for truth in (Truth(50, 3, (0.0, 0.0), 0.1, 0.8), Truth(200, 3, (0.03, 0.0), 0.06), Truth(100, 5, (0.03, 0.0))):
         assert 0.93 <= covered(truth, TESTS, np.random.default_rng(2)) <= 0.972
+
+
+@pytest.mark.parametrize("samples", [3, 5, 10])
+@pytest.mark.parametrize(("spread", "seeds"), [(0.0, 0.02), (0.02, 0.02), (0.05, 0.0)])
+def test_intervals_over_samples_hold_for_new_samples_seeds_and_items(samples: int, spread: float, seeds: float) -> None:
+    truth = Truth(100, 3, (seeds, seeds), 0.06, samples=samples, sample_spread=spread)
+    assert 0.93 <= covered(truth, SAMPLED, np.random.default_rng(0)) <= 0.975
+    same = replace(truth, difference=0.0)
+    assert 1 - covered(same, SAMPLED, np.random.default_rng(1)) <= 0.06
+
+
+def test_one_sample_says_nothing_of_others() -> None:
+    truth = Truth(100, 3, (0.0, 0.0), samples=3, sample_spread=0.05)
+    assert 1 - covered(truth, SAMPLED, np.random.default_rng(1), only_first=True) > 0.15
+
+
+def test_each_sample_counts_as_one_training_that_is_the_mean_of_its_seeds() -> None:
+    scores = np.random.default_rng(3).integers(-1, 2, (4, 3, 100))
+    found, known = Estimate.of_samples(scores), Estimate.of(scores.mean(axis=1))
+    assert (found.difference, found.seeds) == (known.difference, (4,))
+    assert found.variation.training == known.variation.training
+    assert found.p_value > known.p_value  # by caution
 
 
 @pytest.mark.parametrize("levels", [1, 2])

@@ -223,7 +223,8 @@ class Targets:
             kinds[options >> 1 & 1], kinds[options >> 2 & 1],
         )  # fmt: skip
         settings = Prepare(
-            pairs=None, dev=1, test=1, targets=None, sources=None, hold_out_targets=bool(options & 8),
+            pairs=None, resamples=1, sample=0, dev=1, test=1, targets=None, sources=None,
+            hold_out_targets=bool(options & 8),
             on_bad_row="skip" if options & 16 else "error", strict=False, max_symbols=20, seed=0,
         )  # fmt: skip
         with chdir(self.folder):

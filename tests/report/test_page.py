@@ -12,8 +12,10 @@ import pytest
 from pipeline.evaluation.comparison import RunResult, compare
 from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.results import AttentionMap
+from pipeline.evaluation.sizes import BY_PAIRS
 from pipeline.report.page import page
-from tests.support.made_up import HALF, MOST, SHIPPED, report, rewrites, run, several
+from pipeline.report.tables import comparison
+from tests.support.made_up import HALF, MOST, SHIPPED, evaluation, report, rewrites, run, several
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")
 
@@ -94,8 +96,8 @@ def maps(*sources: str) -> list[AttentionMap]:
 
 
 def sizes(pairs: int) -> pd.DataFrame:
-    rows = [(name, pairs, 0.3, 0.2, 0.4) for name in (*STRATEGIES, "tandem, ensemble")]
-    return pd.DataFrame(rows, columns=["strategy", "pairs", "word_accuracy", "low", "high"])
+    rows = [(name, pairs, 1, 0.3, 0.2, 0.4) for name in (*STRATEGIES, "tandem, ensemble")]
+    return pd.DataFrame(rows, columns=BY_PAIRS)
 
 
 def shown(results: list[RunResult], **changes: Any) -> tuple[str, Document]:
@@ -160,6 +162,21 @@ def test_the_page_says_its_language_title_and_what_each_drawing_shows(whole: str
 def test_every_part_is_there_and_linked_in_its_order(whole: str) -> None:
     assert re.findall(r'<section id="(.*?)">', whole) == PARTS
     assert re.findall(r'<a href="#(.*?)">', whole) == PARTS
+
+
+def test_what_several_samples_show_stands_below_the_verdict_and_in_the_summary() -> None:
+    results, sentence = several(("supervised", "tandem"), ["a"] * 30), "On 30 test items, 3 samples of 100 pairs, <so>."
+    text = " ".join("".join(shown(results, samples=sentence)[1].text).split())
+    assert text.index("On 30 test items and 2 seeds, ") < text.index(sentence) < text.index("Results")
+    assert "3 samples of 100 pairs, &lt;so&gt;." in comparison(evaluation(results).metrics, samples=sentence)
+
+
+def test_several_samples_take_the_place_of_the_comparison_among_sizes() -> None:
+    rows = [("tandem", 50, 1, 0.2, 0.1, 0.3), ("tandem", 100, 3, 0.5, 0.4, 0.6)]
+    sizes = pd.DataFrame(rows, columns=BY_PAIRS)
+    made = report(several(("tandem",), ["a"] * 30), pairs=100, sizes=sizes)
+    assert made.by_pairs["word_accuracy"].tolist() == [0.2, 0.5]
+    assert report(several(("tandem",), ["a"] * 30), pairs=50, sizes=sizes).by_pairs["pairs"].tolist() == [100, 50]
 
 
 def test_the_verdict_comes_first_then_the_numbers_of_every_strategy(whole: str) -> None:

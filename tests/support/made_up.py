@@ -93,7 +93,7 @@ def evaluation(results: Sequence[RunResult], metrics: Metrics | None = None, **c
 def report(results: Sequence[RunResult], metrics: Metrics | None = None, **changes: Any) -> Report:
     """A report of 100 pairs; `changes` are values of the report or of the results in it."""
     values: dict[str, Any] = {"pairs": 100, "targets": 1000, "dev": 50}
-    values |= {name: changes.pop(name) for name in ("pairs", "sizes", "costs") if name in changes}
+    values |= {name: changes.pop(name) for name in ("pairs", "sizes", "costs", "samples") if name in changes}
     found = evaluation(results, metrics, **changes)
     seconds = {name: 10.0 + place for place, name in enumerate(strategies(found.metrics))}
     curves = {name: [([5.0, last], [0.1, 0.2])] for name, last in seconds.items()}

@@ -174,6 +174,29 @@ def test_the_same_number_of_steps_of_a_phase_sees_the_same_pairs_in_every_strate
     assert all(each == pairs for each in seen.values())
 
 
+def test_on_a_further_sample_of_the_pairs_a_seed_draws_other_weights_and_batches(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "TrainingSteps", SeenSteps)
+    seen, weights = [], []
+    for sample in (0, 1):
+        params = steps_of(changed_params(QUICK | {"prepare.resamples": 2, "prepare.sample": sample}), 5)
+        SeenSteps.seen = []
+        train("supervised", params, prepared, tmp_path)  # on the same pairs
+        seen.append(SeenSteps.seen)
+        weights.append(trainer.start("supervised", params, prepared, 0).decoder.get_weights()[0])
+    assert set(seen[0]).isdisjoint(seen[1])
+    assert not np.array_equal(*weights)
+
+
+def test_seeds_of_samples_are_all_different_and_those_of_the_first_as_they_are() -> None:
+    samples = [changed_params({"prepare.resamples": 1000, "prepare.sample": sample}) for sample in (0, 1, 999)]
+    drawn = [trainer.seed_of_all(seed, params) for params in samples for seed in range(1000)]
+    assert drawn[:1000] == list(range(1000))
+    assert len(set(drawn)) == len(drawn)
+    assert max(drawn) < 2**31
+
+
 def test_a_batch_counts_the_symbols_of_its_targets_without_padding() -> None:
     ids = np.array([[4, 5, 2], [4, 2, 0]], dtype=np.int32)
     assert Batch(ids, ids).symbols == 5
