@@ -23,6 +23,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
 from pipeline.prediction.inputs import sources_in
+from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.requests import Prediction, Service, defaults
 from pipeline.runs.groups import RerankMetadata
 
@@ -39,8 +40,6 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
-        from pipeline.prediction.predictor import Predictor  # here, because saving a model takes no tensorflow
-
         self._service = Service(Predictor.load(Path(context.artifacts[BUNDLE])))
 
     # With this type hint MLflow passes on whatever it is given. With list[str] its server would refuse DataFrames, and

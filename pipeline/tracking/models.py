@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
+from pipeline.model.inference import TrainedModel
 from pipeline.prediction.bundle import write_bundle
+from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.requests import Service
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RunGroup
@@ -48,15 +50,13 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
         register(children[best], params, model, Reranker.load(best.reranker), accuracies[best])
 
 
-def load_model(uri: str) -> Service:
+def load_model(uri: str, kind: type[TrainedModel] = TrainedModel) -> Service:
     """Load the model in a folder, or at any address that MLflow knows; raises `UserError` if that is no model.
 
     The modules of this package read its data; no code of its folder is run.
     """
-    from pipeline.prediction.predictor import Predictor  # tensorflow, which logging models does without
-
     with model_bundle(uri) as bundle:
-        return Service(Predictor.load(bundle))
+        return Service(Predictor.load(bundle, kind=kind))
 
 
 @contextmanager
