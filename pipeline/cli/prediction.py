@@ -124,9 +124,10 @@ def match(
     top: Annotated[int, typer.Option(min=1, help="Targets per source.")] = 5,
 ) -> None:
     """Write a TSV of source, rank, target, similarity and unknown symbols: the most likely counterparts in a list."""
-    from pipeline.prediction.sources import from_arguments, targets_among, unknown_symbols, usable
+    from pipeline.prediction.sources import among_file, from_arguments, targets_among, unknown_symbols, usable
 
     given = usable(from_arguments(sources))
+    among_file(among)
     from pipeline.matcher.network import MATCHER_FOLDER, Index, Matcher
 
     matcher = Matcher.load(MATCHER_FOLDER)

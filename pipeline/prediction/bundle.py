@@ -16,6 +16,7 @@ from pipeline.reranking.features import TO_PREDICT
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 
+BUNDLE = "bundle"  # the one artifact of a model in MLflow
 NETWORKS, FEATURES, RERANKER = "networks", "features", "reranker.json"  # in the folder of a bundle
 NETWORK_FILES = (ARCHITECTURE, WEIGHTS, SOURCE_ALPHABET, TARGET_ALPHABET)
 

@@ -22,12 +22,11 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
+from pipeline.prediction.bundle import BUNDLE
 from pipeline.prediction.inputs import sources_in
 from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.requests import Prediction, Service, defaults
 from pipeline.runs.groups import RerankMetadata
-
-BUNDLE = "bundle"  # the one artifact
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
 PACKAGES = ("mlflow-skinny", "joblib", "keras", "numpy", "pandas", "pydantic", "RapidFuzz", "ruamel.yaml", "tensorflow")

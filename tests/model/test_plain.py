@@ -56,10 +56,10 @@ def test_every_architecture_writes_and_scores_what_it_does_in_tensorflow(
                 rows, expected = plain.predict(SOURCES, beam_width), model.predict(SOURCES, beam_width)
                 assert [[one.text for one in row] for row in rows] == [[one.text for one in row] for row in expected]
                 for row, other in zip(rows, expected, strict=True):
-                    scores = [one.log_probability for one in other]
-                    assert [one.log_probability for one in row] == pytest.approx(scores, abs=1e-5)
-            scores = model.log_probabilities(SOURCES, TARGETS)
-            np.testing.assert_allclose(plain.log_probabilities(SOURCES, TARGETS), scores, atol=1e-5)
+                    ours, theirs = ([one.log_probability for one in each] for each in (row, other))
+                    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+            given = SOURCES, TARGETS
+            np.testing.assert_allclose(plain.log_probabilities(*given), model.log_probabilities(*given), atol=1e-5)
     finally:
         tf.config.run_functions_eagerly(False)
 
