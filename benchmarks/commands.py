@@ -1,5 +1,6 @@
 """Commands run as a user runs them, each in a process of its own: their seconds and memory, and servers."""
 
+import json
 import os
 import shutil
 import socket
@@ -13,8 +14,10 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.request import urlopen
+from unittest.mock import patch
+from urllib.request import Request, urlopen
 
+import psutil
 from pydantic import TypeAdapter
 
 from benchmarks.throughput import words
@@ -25,6 +28,13 @@ BYTES = 1 if sys.platform == "darwin" else 1024  # the unit of `ru_maxrss`
 PAIRS = 5000  # of stage `prepare` on many targets
 RAW = Path("data/raw")
 COPIED = ("dvc.yaml", ".dvcignore", RAW, Path("data/sizes"), "pipeline")
+SOURCE = "F AO R K"
+STARTS: dict[str, tuple[int, list[str]]] = {  # exit code and arguments of Python
+    "import": (0, ["-c", "import pipeline.model.backend"]),
+    "predict": (0, ["-m", "pipeline.cli", "predict", SOURCE]),
+    "help": (0, ["-m", "pipeline.cli", "--help"]),
+    "usage_error": (2, ["-m", "pipeline.cli", "predict", "--order", "none"]),
+}
 START_SECONDS = 600  # until a server answers
 
 
@@ -37,8 +47,8 @@ class Cost:
     peak_bytes: int
 
 
-def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Cost:
-    """Run a command in a folder; returns its cost, raises `UserError` with its output if it fails.
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, code: int = 0) -> Cost:
+    """Run a command in a folder; returns its cost, raises `UserError` with its output for another exit code.
 
     Variables that name a tracking server or another project are left out of its environment.
     """
@@ -52,7 +62,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | N
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        if process.returncode != code:
             text = Path(log.name).read_text(encoding="utf-8", errors="replace")
             raise UserError(f"{' '.join(command)} failed with exit code {process.returncode}:\n{text[-2000:]}")
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * BYTES)
@@ -84,15 +94,51 @@ def _answers(address: str) -> bool:
     return True
 
 
+def start_costs(project: Path, rounds: int, against: Path | None) -> dict[str, list[float]]:
+    """Processor seconds of `STARTS` in a finished project, in turn after a first round that does not count.
+
+    `serve` is until the server answers, its second and tenth request are in seconds by the clock. against: a finished
+    project with code of another version, whose `predict` and `serve` take part as `other_predict`, `other_serve`.
+    """
+    places = {"": (project, Path(__file__).parents[1])} | ({"other_": (against, against)} if against else {})
+    measured: list[dict[str, float]] = []
+    for _ in range(rounds + 1):
+        costs: dict[str, float] = {}
+        for other, (folder, modules) in places.items():
+            with patch.dict(os.environ, {"PYTHONPATH": str(modules.absolute())}):
+                for name, (code, command) in STARTS.items():
+                    if not other or name == "predict":
+                        costs[other + name] = run([sys.executable, *command], folder, code=code).cpu_seconds
+                costs |= {other + name: seconds for name, seconds in _serve_costs(folder).items()}
+        measured.append(costs)
+    return {name: [costs[name] for costs in measured[1:]] for name in measured[0]}
+
+
+def _serve_costs(project: Path) -> dict[str, float]:
+    with served("serve", ping="/ping", folder=project) as (port, process):
+        costs = {"serve": sum(psutil.Process(process).cpu_times()[:2])}
+        body = json.dumps({"inputs": [SOURCE]}).encode()
+        address = f"http://127.0.0.1:{port}/invocations"
+        for number in range(1, 11):
+            started = time.perf_counter()
+            urlopen(Request(address, body, {"Content-Type": "application/json"})).close()
+            costs[f"request_{number}"] = time.perf_counter() - started
+    return {name: costs[name] for name in ("serve", "request_2", "request_10")}
+
+
 def prepare_costs(params: Params, sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Run stage `prepare` on so many synthetic targets each, dev and test targets held out; returns what each cost."""
     costs = []
     for size in sizes:
         with TemporaryDirectory() as folder:
-            write_project(Path(folder), params, size)
-            cost = run([sys.executable, "-m", "pipeline.stages.prepare"], Path(folder))
-        costs.append({"targets": size, **asdict(cost)})
+            costs.append({"targets": size, **asdict(prepare(Path(folder), params, size))})
     return costs
+
+
+def prepare(project: Path, params: Params, targets: int) -> Cost:
+    """Write a project with so many synthetic targets and run its stage `prepare`."""
+    write_project(project, params, targets)
+    return run([sys.executable, "-m", "pipeline.stages.prepare"], project)
 
 
 def write_project(project: Path, params: Params, targets: int) -> None:
@@ -121,7 +167,7 @@ def write_project(project: Path, params: Params, targets: int) -> None:
 
 
 def repro_costs(project: Path, params: Params) -> dict[str, float]:
-    """Seconds of `dvc repro` in a copy of `project` without results, and of another one with nothing to do."""
+    """Cost of `dvc repro` in a copy of `project` without results, and seconds of another one with nothing to do."""
     with TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in COPIED:
@@ -133,8 +179,8 @@ def repro_costs(project: Path, params: Params) -> dict[str, float]:
                 shutil.copy(source, target)
         _write_params(copy, params)
         run(["dvc", "init", "--no-scm", "--quiet"], copy)
-        total, nothing = (run(["dvc", "repro"], copy, {"PYTHONPATH": folder}).seconds for _ in range(2))
-    return {"total_seconds": total, "nothing_seconds": nothing}
+        total, nothing = (run(["dvc", "repro"], copy, {"PYTHONPATH": folder}) for _ in range(2))
+    return {"total_seconds": total.seconds, "cpu_seconds": total.cpu_seconds, "nothing_seconds": nothing.seconds}
 
 
 def _write_params(project: Path, params: Params) -> None:

@@ -115,9 +115,14 @@ def training(params: Params, folder: Path, steps: int) -> DoRound:
         for _ in islice(endless, steps):
             pass
         seconds = time.perf_counter() - started
-        batches = batches_of(prepared, params, range(first, loop.progress.batches))
+        last = loop.progress.batches
+        batches = batches_of(prepared, params, range(first, last))
         operations = operations_of(params.model, network.sizes.target_symbols, batches)
-        return Round({"symbols": loop.progress.symbols - symbols, "operations": operations}, seconds)
+        started = time.perf_counter()
+        list(batches_of(prepared, params, range(last + ENDLESS, 2 * last - first + ENDLESS)))  # that nothing has read
+        reading = time.perf_counter() - started
+        symbols = loop.progress.symbols - symbols
+        return Round({"symbols": symbols, "operations": operations, "reading_seconds": reading}, seconds)
 
     do_round()
     return do_round

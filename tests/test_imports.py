@@ -66,3 +66,32 @@ def test_what_neither_trains_nor_predicts_is_quick_to_import(module: str) -> Non
     program = f"import sys, pipeline.{module}; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["predict", "x", "--order", "best"],
+        ["predict", "x", "--model", "nowhere"],
+        ["serve", "--model", "nowhere"],
+        ["match", "x", "--among", "nowhere"],
+        ["suggest", "--among", "nowhere"],
+        ["add", "nowhere"],
+        ["sweep", "--space", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_errors_of_usage_import_nothing_slow(arguments: list[str]) -> None:
+    code = f"""if True:
+        import sys
+        from pipeline.cli import main
+        sys.argv = ["tandem", *{arguments!r}]
+        try:
+            main()
+        finally:
+            print(sorted({{"tensorflow", "keras", "mlflow", "ray", "pandas", "scipy"}} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if arguments == ["--help"] else 2), done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

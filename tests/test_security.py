@@ -19,9 +19,9 @@ from pipeline.config.options import Symbols
 from pipeline.config.params import changed, load_params
 from pipeline.data.alphabet import Alphabet
 from pipeline.errors import UserError
+from pipeline.prediction.bundle import BUNDLE
 from pipeline.report.page import page
 from pipeline.report.tables import comparison, escape
-from pipeline.tracking.flavor import BUNDLE
 from pipeline.tracking.models import load_model
 from pipeline.tracking.publish import publish
 from tests.conftest import PROJECT, Call

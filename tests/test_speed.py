@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from benchmarks import commands, keras_rival, predict_start, speed, workload
+from benchmarks import commands, keras_rival, speed, workload
 from benchmarks.throughput import words
 from benchmarks.timing import Round
 from benchmarks.workload import (
@@ -269,16 +268,24 @@ def measured() -> dict[str, Any]:
     }
     peak = [Round({"operations": 1e10}, 1.0, others=1.5), Round({"operations": 2e10}, 1.0)]
     costs = [{"targets": size, "seconds": size / 100, "cpu_seconds": 1.25, "peak_bytes": 2**29} for size in (100, 1000)]
+    requests = {"request_2": [0.2, 0.2, 0.2], "request_10": [0.2, 0.1, 0.2]}
     done = {"targets": 1000, "sources": 10, "index_seconds": 2.0, "search_seconds": 0.5}
-    return {
-        "machine": {"cores": 2, "processor": "a processor", "versions": {"python": "3.11"}},
-        "rounds": 2,
+    cases: dict[str, Any] = {
         "training": [{**case, "rounds": {**speeds, "peak": peak}}],
         "decoding": [{**case, "beam": 5, "rounds": speeds}],
         "prepare": costs,
         "matcher": [{"rounds": {"ours": [Round(done, 2.5)]}}],
         "noise": [{"rounds": {"ours": rounds(100.0, 300.0)}}],
-        "repro": [{"total_seconds": 12.0, "nothing_seconds": 2.25}],
+        "bulk": [{"rounds": {"ours": rounds(1.0, 1.0, reading_seconds=0.02)}}],
+        "starts": [{"import": [4.0, 4.0, 5.0], "predict": [1.0, 2.0, 5.0], "serve": [8.0, 8.0, 8.0], **requests}],
+        "repro": [{"total_seconds": 12.0, "cpu_seconds": 20.0, "nothing_seconds": 2.25}],
+    }
+    return {
+        "machine": {"cores": 2, "processor": "a processor", "versions": {"python": "3.11"}},
+        "rounds": 2,
+        "cases": {"": cases, "avx2.": {"training": cases["training"]}},
+        **speed.figures(cases),
+        **{f"avx2.{name}": value for name, value in speed.figures({"training": cases["training"]}).items()},
     }
 
 
@@ -292,7 +299,26 @@ def test_the_report_shows_medians_and_shares() -> None:
     assert "takes 2.0 seconds to embed 1,000 targets and 50.0 milliseconds to search them for a source" in whole
     assert "rewrites 200 strings per second and core" in whole
     assert "`dvc repro` took 12.0 seconds, and 2.2 with nothing to do" in whole
-    assert "During 1 of 14 rounds other processes needed the same cores" in whole
+    assert "During 2 of 22 rounds other processes needed the same cores" in whole
+
+
+def test_figures_have_names_that_do_not_change() -> None:
+    found = speed.figures(measured()["cases"][""])
+    assert found["training.128.one_core.vs_keras"] == 400
+    assert found["training.128.one_core.share_of_peak"] == 0.3
+    assert found["decoding.128.beam.one_core.vs_torch"] == 2.5
+    assert (found["predict.cpu_seconds"], found["predict.vs_import"]) == (2.0, 0.5)
+    assert (found["serve.vs_import"], found["serve.second_vs_tenth"]) == (2.0, 1.0)
+    assert (found["repro.seconds"], found["repro.cpu_seconds"]) == (12.0, 20.0)
+
+
+def test_the_report_shows_goals_and_says_which_figures_fall_short_of_them() -> None:
+    lines = [" ".join(line.split()) for line in speed.report(measured()).splitlines()]
+    assert "| training.128.one_core.vs_keras | 400.00 | at least 3.3 | met |" in lines
+    assert "| avx2.training.128.one_core.vs_keras | 400.00 | at least 3.3 | met |" in lines
+    assert "| predict.vs_import | 0.50 | at most 1.4 | met |" in lines
+    assert "| serve.vs_import | 2.00 | at most 1.6 | falls short |" in lines
+    assert "| training.bulk.reading_share | 0.02 | at most 0.03 | met |" in lines
 
 
 def test_parts_are_measured_alone_and_every_round_is_written(
@@ -302,13 +328,7 @@ def test_parts_are_measured_alone_and_every_round_is_written(
     small = {"prepare.pairs": 300, "prepare.dev": 50, "prepare.test": 60, "prepare.targets": 100}
     Path("params.yaml").write_bytes(TypeAdapter(Params).dump_json(changed_params(small)))
     speed.main(["--only", "noise", "--rounds", "2", "--out", "new/speed.json"])
-    (noise,) = json.loads(Path("new/speed.json").read_text())["noise"]
-    assert [one["done"] for one in noise["rounds"]["ours"]] == [{"strings": 100}] * 2
+    for cases in json.loads(Path("new/speed.json").read_text())["cases"].values():
+        (noise,) = cases["noise"]
+        assert [one["done"] for one in noise["rounds"]["ours"]] == [{"strings": 100}] * 2
     assert "Medians of 2 rounds" in capsys.readouterr().out
-
-
-def test_the_start_of_predict_is_compared_without_the_import() -> None:
-    medians = pd.Series({predict_start.OURS: 5.0, predict_start.IMPORT: 4.0, predict_start.THEIRS: 8.0})
-    text = predict_start.report(medians)
-    assert "| tandem predict, the other version |              8.00 |               4.00 |" in text
-    assert "this version takes 0.25 times the processor time of the other" in text

@@ -7,15 +7,17 @@ two columns, source and target, is a sheet too: each of its rows counts.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.annotation.suggest import Suggestion
 from pipeline.config.params import Params
 from pipeline.data.inspection import read_content
 from pipeline.data.raw import clean_cells
 from pipeline.data.tables import Table, read_table
 from pipeline.errors import UserError
 from pipeline.text import cell, composed
+
+if TYPE_CHECKING:  # it predicts, which reading a sheet does without
+    from pipeline.annotation.suggest import Suggestion
 
 SOURCE, TARGET, OK, PREDICTION = "source", "target", "ok", "prediction"
 SHOWN = 10  # rows that cannot be used
@@ -29,7 +31,7 @@ class Correction(NamedTuple):
     target: str
 
 
-def sheet_of(suggestions: Sequence[Suggestion]) -> str:
+def sheet_of(suggestions: Sequence["Suggestion"]) -> str:
     """The sheet for suggestions, all of them yet to be annotated."""
     most = max((len(one.predictions) for one in suggestions), default=1)
     further = [f"{PREDICTION} {rank}" for rank in range(2, most + 1)]

@@ -65,8 +65,10 @@ def suggest(
     strategy: Annotated[str | None, option("A trained strategy.", "the best on dev.")] = None,
 ) -> None:
     """Write a sheet (TSV) of the sources whose annotation would teach most, filled in with predictions to correct."""
+    from pipeline.prediction.sources import among_file
     from pipeline.runs.groups import RunGroup
 
+    among_file(among)
     group = RunGroup.choose(strategy, ensemble=True)
     if output and output.exists():
         raise UserError(f"{output} exists, and may have corrections in it: name another --output")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.prediction.predictor import PredictionOptions, Predictor
     from pipeline.runs.groups import RunGroup
 
-FEW = 16  # sources: their search takes less time than compiling it
+FEW = 64  # sources: NumPy has their predictions before tensorflow is imported
 
 INPUT = (
     "File with a source per line (also .gz, .bz2, .xz), TSV or Parquet file, or a pattern in quotes, "
@@ -105,12 +105,13 @@ def predict(
     from pipeline.prediction.sources import from_arguments, from_input, unknown_symbols, usable
 
     given = usable(from_arguments(sources) if sources else from_input(input_file, column))
-    predictor = dataclasses.replace(_predictor(strategy, seed, ensemble, model, order), known=_known(no_known))
+    predictor = _predictor(strategy, seed, ensemble, model, order, few=len(given) <= FEW)
+    predictor = dataclasses.replace(predictor, known=_known(no_known))
     options = predictor.options(order, beam_width, n_best, **shown)
     given = usable(given, predictor.length_fault)
     rows = [source.text.strip() for source in given]
     unknown = unknown_symbols(given, predictor.model.source_alphabet)
-    ranked = predictor.predict(rows, options, compiled=len(rows) > FEW)
+    ranked = predictor.predict(rows, options)
     lists = [[(one.text, one.log_probability, one.confidence) for one in predictions] for predictions in ranked]
     alignments = predictor.alignment_texts(rows, ranked) if alignment else None
     _print_ranked(("prediction", "log_probability", "confidence"), rows, lists, unknown, alignments)
@@ -123,9 +124,10 @@ def match(
     top: Annotated[int, typer.Option(min=1, help="Targets per source.")] = 5,
 ) -> None:
     """Write a TSV of source, rank, target, similarity and unknown symbols: the most likely counterparts in a list."""
-    from pipeline.prediction.sources import from_arguments, targets_among, unknown_symbols, usable
+    from pipeline.prediction.sources import among_file, from_arguments, targets_among, unknown_symbols, usable
 
     given = usable(from_arguments(sources))
+    among_file(among)
     from pipeline.matcher.network import MATCHER_FOLDER, Index, Matcher
 
     matcher = Matcher.load(MATCHER_FOLDER)
@@ -185,18 +187,23 @@ def _one_choice(strategy: str | None, seed: int | None, ensemble: bool, model: s
 
 
 def _predictor(
-    strategy: str | None, seed: int | None, ensemble: bool, model: str | None, order: Order | None
+    strategy: str | None, seed: int | None, ensemble: bool, model: str | None, order: Order | None, few: bool = False
 ) -> "Predictor":
-    if model:
-        from pipeline.tracking.models import load_model
-
-        return load_model(model).predictor
+    """The predictor of the options. few: whether it is for at most `FEW` sources."""
     from pipeline.runs.groups import RunGroup
 
-    group = RunGroup.choose(strategy, seed, ensemble)
-    from pipeline.prediction.predictor import Predictor
+    group = None if model else RunGroup.choose(strategy, seed, ensemble)
+    from pipeline.model.inference import TrainedModel
+    from pipeline.model.plain import PlainModel
 
-    return Predictor.of_runs(group, order)
+    kind = PlainModel if few else TrainedModel
+    if group is None:
+        from pipeline.tracking.models import load_model
+
+        return load_model(str(model), kind).predictor
+    from pipeline.prediction.predictor import Predictor, load_trained
+
+    return Predictor.of_runs(group, order, load_trained(group, kind=kind))
 
 
 @contextmanager

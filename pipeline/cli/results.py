@@ -95,12 +95,16 @@ def sweep(
     from pipeline.stages import end_on_sigterm
     from pipeline.tracking.client import project_root
 
+    params = load_params()
+    from pipeline.sweeps.space import read_space
+
+    read_space(space, params)  # a mistake in it does not wait for the import of Ray
     try:
         from pipeline.sweeps import sweep as sweeps
     except ImportError as error:
         raise UserError(f"tandem sweep needs Ray ({error}): python -m pip install '.[cluster]'") from error
     end_on_sigterm()
-    print(sweeps.sweep(space, load_params(), project_root(), address, PARAMS if apply else None))
+    print(sweeps.sweep(space, params, project_root(), address, PARAMS if apply else None))
 
 
 def publish() -> None:

@@ -13,8 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.config.options import Rows, Symbols
 from pipeline.config.params import Data, Prepare
@@ -181,6 +179,9 @@ def by_source(rows: Sequence[Example], listed: Mapping[str, Sequence[str]]) -> l
 
 def linked_examples(examples: Sequence[Example]) -> Integers:
     """A number for each example, int [n], the same for examples that share a target, also through others."""
+    from scipy.sparse import coo_array  # here: what only looks at files does not wait for it
+    from scipy.sparse.csgraph import connected_components
+
     targets: dict[str, int] = {}
     pairs = ((row, one) for row, example in enumerate(examples) for one in (example.target, *example.also))
     links: Integers = np.array([(row, targets.setdefault(one, len(targets))) for row, one in pairs])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pipeline.data.alphabet import Alphabet, load_alphabets
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
-from pipeline.model.network import Network, load_network
-from pipeline.model.search import beam_search, decode, forced_scoring, greedy_search, log_probabilities
+
+if TYPE_CHECKING:  # tensorflow, which `plain` does without
+    from pipeline.model.network import Network
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Hypothesis:
 class TrainedModel:
     """The predictor of a run, or those of several whose probabilities are averaged, and the alphabets they share."""
 
-    networks: tuple[Network, ...]
+    networks: tuple["Network", ...]
     source_alphabet: Alphabet
     target_alphabet: Alphabet
     _compiled: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -42,7 +43,7 @@ class TrainedModel:
         alphabets = [load_alphabets(folder) for folder in folders]
         sizes = tuple(map(len, alphabets[0]))
         old = instead_of.networks if instead_of and len(instead_of.networks) == len(folders) else [None] * len(folders)
-        networks = tuple(load_network(folder, into) for folder, into in zip(folders, old, strict=True))
+        networks = tuple(cls._load_network(folder, into) for folder, into in zip(folders, old, strict=True))
         for folder, pair, network in zip(folders, alphabets, networks, strict=True):
             if pair != alphabets[0]:
                 raise UserError(f"{folder} and {folders[0]} have different alphabets: were they trained on other data?")
@@ -59,16 +60,14 @@ class TrainedModel:
         if not sources:
             return []
         different = list(dict.fromkeys(sources))
-        longest = self.networks[0].sizes.longest_output
-        search = self._once(beam_search, longest, beam_width) if beam_width > 1 else self._once(greedy_search, longest)
-        written = decode(search, StringStore.of(different, self.source_alphabet))
+        ids_of, scores_of = self._search(StringStore.of(different, self.source_alphabet), beam_width)
         by_source = {
             source: [
                 Hypothesis(self.target_alphabet.decode(row.tolist()), float(score))
                 for row, score in zip(ids, scores, strict=True)
                 if score > -float("inf")
             ]
-            for source, ids, scores in zip(different, written.ids, written.log_probabilities, strict=True)
+            for source, ids, scores in zip(different, ids_of, scores_of, strict=True)
         }
         return [by_source[source] for source in sources]
 
@@ -77,11 +76,27 @@ class TrainedModel:
 
         sources: in normal form.
         """
-        return log_probabilities(
-            self._once(forced_scoring),
-            StringStore.of(sources, self.source_alphabet),
-            StringStore.of(targets, self.target_alphabet),
-        )
+        return self._score(StringStore.of(sources, self.source_alphabet), StringStore.of(targets, self.target_alphabet))
+
+    @staticmethod
+    def _load_network(folder: Path, into: "Network | None") -> "Network":
+        from pipeline.model.network import load_network
+
+        return load_network(folder, into)
+
+    def _search(self, sources: StringStore, beam_width: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """What a search writes for N sources: ids int32 [N, K, T], log probabilities float32 [N, K]."""
+        from pipeline.model.search import beam_search, decode, greedy_search
+
+        longest = self.networks[0].sizes.longest_output
+        search = self._once(beam_search, longest, beam_width) if beam_width > 1 else self._once(greedy_search, longest)
+        written = decode(search, sources)
+        return written.ids, written.log_probabilities
+
+    def _score(self, sources: StringStore, targets: StringStore) -> NDArray[np.float32]:
+        from pipeline.model.search import forced_scoring, log_probabilities
+
+        return log_probabilities(self._once(forced_scoring), sources, targets)
 
     def _once(self, compile_models: Callable[..., Any], *settings: int) -> Any:
         if (compile_models, settings) not in self._compiled:

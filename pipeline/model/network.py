@@ -5,10 +5,8 @@ object, so a step on either moves it. How the weights are trained is left to `tr
 them to `search`.
 """
 
-import hashlib
 import json
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,26 +17,14 @@ from pydantic import TypeAdapter
 from pipeline.config.params import Bridge, DecoderKind, Model
 from pipeline.data.alphabet import PADDING, START
 from pipeline.errors import UserError
-from pipeline.hashing import file_digest
 from pipeline.model.backend import keras, tf
+from pipeline.model.files import UNREADABLE, WEIGHTS, Sizes, read_architecture, write_architecture
 from pipeline.model.layers import Attention, Dropout, RecurrentStack, States, TiedDense
 from pipeline.model.monotonic import Reader, closed
 
-WEIGHTS = "network.weights.h5"
-ARCHITECTURE = "network.json"
-DIGEST = "sha256"  # of architecture and weights, so that a changed bit is recognised as damage
 ROOM = 2**18  # bytes that a file of weights takes at most besides them
 
 Encoded = dict[str, tf.Tensor]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What the data fixes: source and target symbols with the special ones (V), and the longest output in symbols."""
-
-    source_symbols: int
-    target_symbols: int
-    longest_output: int
 
 
 class Encoder(keras.Model):
@@ -245,9 +231,7 @@ def save_network(network: Network, folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     network.save_weights(folder / WEIGHTS)
-    config = network.get_config()
-    content = {**config, DIGEST: _digest(config, folder / WEIGHTS)}
-    (folder / ARCHITECTURE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_architecture(folder, network.get_config())
 
 
 def load_network(folder: Path, into: Network | None = None) -> Network:
@@ -257,15 +241,9 @@ def load_network(folder: Path, into: Network | None = None) -> Network:
     whatever was compiled for it still serves.
     """
     try:
-        config = json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8"))
-        if config.pop(DIGEST, None) != _digest(config, folder / WEIGHTS):
-            raise ValueError("it is damaged, or from an earlier version: its content is not what this one writes")
+        config = read_architecture(folder)
         network = into if into is not None and into.get_config() == config else Network.from_config(config)
         network.load_weights(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{folder} holds no trained network ({error}): run `dvc repro`") from error
     return network
-
-
-def _digest(config: dict[str, Any], weights: Path) -> str:
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode() + bytes.fromhex(file_digest(weights))).hexdigest()

@@ -1,9 +1,8 @@
 """Decoding: from source ids to the most likely target ids, greedily or with a beam, compiled and batched."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -50,19 +49,6 @@ def decode(search: Search, sources: StringStore) -> Hypotheses:
     width = max(ids.shape[2] for ids, _ in batches)
     padded = [np.pad(ids, ((0, 0), (0, 0), (0, width - ids.shape[2]))) for ids, _ in batches]
     return Hypotheses(np.concatenate(padded)[places], np.concatenate([scores for _, scores in batches])[places])
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Run searches and scorings step by step in Python: for a few strings it takes less time than compiling them.
-
-    Log probabilities may differ in their last digits.
-    """
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 def greedy_search(members: Sequence[Joined], longest: int) -> Search:

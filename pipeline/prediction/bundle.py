@@ -10,13 +10,15 @@ from pipeline.config.params import Decoding, Order, load_params
 from pipeline.data.alphabet import SOURCE_ALPHABET, TARGET_ALPHABET, load_alphabets
 from pipeline.errors import UserError
 from pipeline.hashing import digest_within
+from pipeline.model.files import ARCHITECTURE, WEIGHTS
 from pipeline.prediction.alignments import Aligner
 from pipeline.reranking.features import TO_PREDICT
 from pipeline.runs.folders import RunMetadata, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup
 
+BUNDLE = "bundle"  # the one artifact of a model in MLflow
 NETWORKS, FEATURES, RERANKER = "networks", "features", "reranker.json"  # in the folder of a bundle
-NETWORK_FILES = ("network.json", "network.weights.h5", SOURCE_ALPHABET, TARGET_ALPHABET)
+NETWORK_FILES = (ARCHITECTURE, WEIGHTS, SOURCE_ALPHABET, TARGET_ALPHABET)
 
 # For runs without a reranker.
 BEAM = Decoding(order=Order.BEAM, beam_width=8, neighbours=0, ensemble=False, seed=0)

@@ -1,11 +1,11 @@
 """Sources in the forms in which MLflow's clients send them: strings, or a table whose one column they are."""
 
+import sys
 from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pipeline.errors import UserError
 from pipeline.text import shown
@@ -19,7 +19,7 @@ def sources_in(data: Any) -> list[str]:
     A table is a DataFrame, `{column: [strings]}`, `[{column: string}, ...]` or `[[string], ...]`. Raises `UserError`
     for several columns, and for anything but strings in the one.
     """
-    if isinstance(data, pd.DataFrame):
+    if _is_of_pandas(data, "DataFrame"):
         if data.shape == (0, 0):  # of no records
             return []
         check_columns(data.columns)
@@ -64,6 +64,12 @@ def _only_column(data: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Lists and strings in place of arrays, which MLflow's own server makes of them, of Series and of tuples."""
-    if isinstance(value, np.ndarray | pd.Series):
+    if isinstance(value, np.ndarray) or _is_of_pandas(value, "Series"):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value
+
+
+def _is_of_pandas(data: Any, kind: str) -> bool:
+    """Whether data are a DataFrame or a Series; without importing pandas, which whoever made them has done."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(data, getattr(pandas, kind))

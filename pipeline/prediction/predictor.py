@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import attrgetter
@@ -17,7 +16,6 @@ from pipeline.data.examples import Example
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
-from pipeline.model.search import uncompiled
 from pipeline.prediction.alignments import EDITS, Aligner, Pieces, as_text
 from pipeline.prediction.bundle import FEATURES, NETWORKS, RERANKER, group_metadata
 from pipeline.reranking.counts import fingerprints
@@ -122,12 +120,15 @@ class Predictor:
         return cls._of(model or load_trained(group), metadata, features or TO_PREDICT, group.reranker)
 
     @classmethod
-    def load(cls, folder: Path, order: Order | None = None) -> "Predictor":
-        """The predictor in a bundle, which is not needed any more afterwards; `order` and errors as for `of_runs`."""
+    def load(cls, folder: Path, order: Order | None = None, kind: type[TrainedModel] = TrainedModel) -> "Predictor":
+        """The predictor in a bundle, which is not needed any more afterwards; `order` and errors as for `of_runs`.
+
+        kind: of its model.
+        """
         metadata = RerankMetadata.load(folder)
         if not metadata.networks:
             raise UserError(f"{folder} holds no network")
-        model = TrainedModel.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
+        model = kind.load(*(folder / NETWORKS / str(seed) for seed in metadata.seeds))
         decoding = replace(metadata.decoding, order=PredictionOptions.resolve(metadata.decoding, order).order)
         predictor = cls._of(model, replace(metadata, decoding=decoding), folder / FEATURES, folder / RERANKER)
         if not (folder / EDITS).exists():  # as in bundles of older versions
@@ -159,21 +160,17 @@ class Predictor:
         """The different symbols of each source that training never saw."""
         return [self.model.source_alphabet.unknown_in(normal_form(source)) for source in sources]
 
-    def predict(
-        self, sources: Sequence[str], options: PredictionOptions | None = None, compiled: bool = True
-    ) -> list[list[RankedPrediction]]:
+    def predict(self, sources: Sequence[str], options: PredictionOptions | None = None) -> list[list[RankedPrediction]]:
         """Up to `n_best` different predictions for each source, the best first.
 
         sources: what `text.fault_of` and `length_fault` find no fault with; they are brought to normal form.
-        compiled: False is quicker for a process that predicts a few sources and ends.
         """
         options = options or self.options()
         if not sources:
             return []
         normalized = [normal_form(source) for source in sources]
         different = list(dict.fromkeys(normalized))
-        with nullcontext() if compiled else uncompiled():
-            ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
+        ranked = self._ranked(different, self.model.predict(different, options.beam_width), options.order)
         by_source = dict(zip(different, ranked, strict=True))
         return [
             options.trusted(source, self._known_first(normal, by_source[normal])[: options.n_best])
@@ -290,13 +287,18 @@ def _as_sure_as_the_model(one: Hypothesis) -> RankedPrediction:
     return RankedPrediction(one.text, one.log_probability, min(1.0, math.exp(one.log_probability)))
 
 
-def load_trained(group: RunGroup, instead_of: TrainedModel | None = None, held_out: bool = False) -> TrainedModel:
+def load_trained(
+    group: RunGroup,
+    instead_of: TrainedModel | None = None,
+    held_out: bool = False,
+    kind: type[TrainedModel] = TrainedModel,
+) -> TrainedModel:
     """The model of a run, or of all seeds together; errors and `instead_of` as for `TrainedModel.load`.
 
     held_out: whether it must not have learned dev.
     """
     runs = [run_folder(group.strategy, seed) for seed in group.seeds]
-    return TrainedModel.load(*(map(before_dev, runs) if held_out else runs), instead_of=instead_of)
+    return kind.load(*(map(before_dev, runs) if held_out else runs), instead_of=instead_of)
 
 
 def each_model(groups: Iterable[RunGroup], held_out: bool = False) -> Iterator[tuple[RunGroup, TrainedModel]]:

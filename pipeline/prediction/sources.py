@@ -79,15 +79,21 @@ def unknown_symbols(given: Sequence[GivenSource], alphabet: Alphabet) -> list[st
     return unknown
 
 
+def among_file(path: Path) -> Path:
+    """The file of --among; `-` is standard input. Raises `UserError` if it does not exist."""
+    file = STANDARD_INPUT if path == Path("-") else path
+    if not file.exists():
+        raise UserError(f"--among {path} does not exist: correct it")
+    return file
+
+
 def targets_among(path: Path, kind: Symbols) -> list[str]:
     """The targets to choose from in a file, one a line; `-` is standard input. A warning names those left out.
 
     Raises `UserError` if there is none, or the file cannot be read.
     """
     rejected: list[Rejected] = []
-    file = STANDARD_INPUT if path == Path("-") else path
-    if not file.exists():
-        raise UserError(f"--among {path} does not exist: correct it")
+    file = among_file(path)
     rows = [target for (target,) in read_rows(file, {"target": kind}, LONGEST_LINE, rejected)]
     targets = [row for row in rows if len(row) <= MOST_SYMBOLS or len(split(row, kind)) <= MOST_SYMBOLS]
     bad = [row for row in rejected if row.text.strip()]

@@ -15,8 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
-
 from pipeline.config.edit import yaml_text
 from pipeline.config.params import Params, changed, flatten
 from pipeline.data.cmudict import find_cmudict
@@ -135,6 +133,8 @@ class Place:
 
 def save_stop(rows: Sequence[Row], folder: Path) -> None:
     """Write the evaluations of a trial that was stopped early."""
+    import pandas as pd  # here: a mistake in the file of a sweep is reported without it
+
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / STOPPED_CSV, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode())
 

@@ -22,11 +22,11 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from pipeline.errors import UserError
+from pipeline.prediction.bundle import BUNDLE
 from pipeline.prediction.inputs import sources_in
+from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.requests import Prediction, Service, defaults
 from pipeline.runs.groups import RerankMetadata
-
-BUNDLE = "bundle"  # the one artifact
 
 # What the modules of a saved model import. mlflow-skinny is MLflow without its own store and user interface.
 PACKAGES = ("mlflow-skinny", "joblib", "keras", "numpy", "pandas", "pydantic", "RapidFuzz", "ruamel.yaml", "tensorflow")
@@ -39,8 +39,6 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle among the model's artifacts."""
-        from pipeline.prediction.predictor import Predictor  # here, because saving a model takes no tensorflow
-
         self._service = Service(Predictor.load(Path(context.artifacts[BUNDLE])))
 
     # With this type hint MLflow passes on whatever it is given. With list[str] its server would refuse DataFrames, and

@@ -10,14 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from ruamel.yaml import YAML
+
 from pipeline.config.params import Params
 from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError
-from pipeline.prediction.bundle import write_bundle
+from pipeline.model.inference import TrainedModel
+from pipeline.prediction.bundle import BUNDLE, write_bundle
+from pipeline.prediction.predictor import Predictor
 from pipeline.prediction.requests import Service
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RunGroup
-from pipeline.tracking.client import import_mlflow, reason_of, use_project_store
+from pipeline.tracking.client import reason_of, use_project_store
 from pipeline.tracking.registry import project_tags, register
 from pipeline.tracking.runs import Run
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:  # importing MLflow takes a second, and may fail like any othe
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
+MLMODEL = "MLmodel"  # the file that MLflow knows a model by
 MODEL = "model"  # the name of each: runs:/RUN_ID/model
 REACHED = ("dev_", "test_")  # metrics of a run that its model shows as well
 
@@ -48,15 +53,13 @@ def publish_models(params: Params, children: Mapping[RunGroup, Run], accuracies:
         register(children[best], params, model, Reranker.load(best.reranker), accuracies[best])
 
 
-def load_model(uri: str) -> Service:
+def load_model(uri: str, kind: type[TrainedModel] = TrainedModel) -> Service:
     """Load the model in a folder, or at any address that MLflow knows; raises `UserError` if that is no model.
 
     The modules of this package read its data; no code of its folder is run.
     """
-    from pipeline.prediction.predictor import Predictor  # tensorflow, which logging models does without
-
     with model_bundle(uri) as bundle:
-        return Service(Predictor.load(bundle))
+        return Service(Predictor.load(bundle, kind=kind))
 
 
 @contextmanager
@@ -64,17 +67,17 @@ def model_bundle(uri: str) -> Iterator[Path]:
     """Find the bundle of a model; raises as `load_model` does."""
     with TemporaryDirectory() as place:
         try:
-            import_mlflow()
-            import mlflow
-
-            from pipeline.tracking.flavor import BUNDLE
-
             folder = Path(uri)
             if not folder.is_dir():
+                if ":" not in uri:
+                    raise ValueError("it is neither a folder nor an address such as models:/NAME@ALIAS")
                 use_project_store()
+                import mlflow
+
                 folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
-            flavor = mlflow.models.Model.load(folder).flavors["python_function"]
-            bundle = folder / flavor["artifacts"][BUNDLE]["path"]
+            # Not read by MLflow, whose import takes three times as long as a prediction.
+            card = YAML(typ="safe", pure=True).load(folder / MLMODEL)
+            bundle = folder / card["flavors"]["python_function"]["artifacts"][BUNDLE]["path"]
             if not bundle.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(f"its {BUNDLE} lies outside of it")
         except Exception as error:

@@ -21,14 +21,14 @@ from pipeline.data.prepared import PREPARED, Prepared, write_prepared
 from pipeline.data.store import StringStore
 from pipeline.errors import UserError
 from pipeline.model.inference import TrainedModel
-from pipeline.prediction.bundle import write_bundle
+from pipeline.prediction.bundle import BUNDLE, write_bundle
 from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import RunMetadata, load_history, run_folder
 from pipeline.runs.groups import RERANKERS, RerankMetadata
 from pipeline.stages.prepare import summarise
 from pipeline.text import check_sources
-from pipeline.tracking.flavor import BUNDLE, ServedModel
+from pipeline.tracking.flavor import ServedModel
 from tests.conftest import PROJECT
 from tests.support.nasty import BAD_FILES, BAD_ROWS, BAD_SOURCES, TEXTS
 from tests.support.small_project import RUNS, make_project

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.params import Order
 from pipeline.errors import UserError
-from pipeline.model.network import ARCHITECTURE, WEIGHTS
+from pipeline.model.files import ARCHITECTURE, WEIGHTS
 from pipeline.prediction.bundle import NETWORK_FILES, write_bundle
 from pipeline.prediction.predictor import Predictor
 from pipeline.reranking.features import FILES

@@ -14,7 +14,7 @@ from pipeline.model.inference import TrainedModel
 from pipeline.prediction.predictor import PredictionOptions, Predictor
 from pipeline.reranking.features import FeatureExtractor
 from tests.conftest import PROJECT
-from tests.support.small_project import RUNS, make_project
+from tests.support.small_project import make_project
 from tests.support.untrained import SOURCES, save_untrained, swapped_words
 
 RERANK = Decoding(order=Order.RERANK, beam_width=3, neighbours=4, ensemble=False, seed=0)
@@ -92,13 +92,6 @@ def test_predictions_in_each_order_are_those_of_each_order(predictor: Predictor,
     assert all(len(row) >= RERANK.beam_width for row in ranked[order]) or order is Order.GREEDY
 
 
-def test_without_compiling_predictions_are_the_same_but_for_rounding(predictor: Predictor) -> None:
-    rows, compiled = predictor.predict(SOURCES, compiled=False), predictor.predict(SOURCES)
-    assert [[one.text for one in row] for row in rows] == [[one.text for one in row] for row in compiled]
-    for row, other in zip(rows, compiled, strict=True):
-        assert [one.log_probability for one in row] == pytest.approx([one.log_probability for one in other], abs=1e-5)
-
-
 def test_what_is_listed_is_known_only_where_no_targets_were_held_out(prepared: Prepared, predictor: Predictor) -> None:
     (listed, *_) = sorted(prepared.among_unpaired(example.target for example in prepared.train))
     assert predictor.listed([listed, f"{listed}abcabc", f"{listed}\N{CAT FACE}"]) == [True, False, False]
@@ -110,16 +103,23 @@ def test_no_sources_have_no_predictions(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 
 
-def test_predicting_imports_neither_what_fits_nor_what_draws_nor_what_tracks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--ensemble", "--alignment"], ["--order", "greedy"]])
+def test_a_few_sources_are_predicted_without_importing_tensorflow_or_what_fits_draws_or_tracks(
+    tmp_path: Path, options: list[str]
+) -> None:
     make_project(tmp_path)
     code = f"""if True:
         import sys
         sys.path.insert(0, {str(PROJECT)!r})
-        from pipeline.prediction.predictor import Predictor
-        from pipeline.runs.groups import RunGroup
-        Predictor.of_runs(RunGroup("tandem", {RUNS[-1].seeds})).predict(["F AO"])
-        unwanted = "sklearn", "scipy.optimize", "pandas", "matplotlib", "mlflow"
-        print([name for name in unwanted if name in sys.modules])
+        from pipeline.cli import main
+        sys.argv = ["tandem", "predict", "F AO", "K", *{options!r}]
+        try:
+            main()
+        finally:
+            unwanted = "tensorflow", "keras", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "mlflow"
+            print([name for name in unwanted if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True, text=True)
-    assert done.stdout == "[]\n"
+    *predictions, unwanted = done.stdout.splitlines()
+    assert len(predictions) == 3
+    assert unwanted == "[]"
