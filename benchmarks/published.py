@@ -2,10 +2,11 @@
 
 `python -m benchmarks.published --data DIR --corpora C... --sizes N... [--folds K] [--strategies S...] --out FILE.csv`.
 DIR holds suite.yaml (see `benchmarks.suite`), published.csv, and a folder for each corpus. Early stopping and reranker
-see dev; word accuracy is over all rows of dev and test, each right with its own target.
+see dev, and in its last steps a strategy learns it (`training.dev_steps`); word accuracy is over all rows of dev and
+test, each right with its own target.
 
-Strategies are `single` (what `tandem predict` uses: strategy tandem, one network and its reranker), `best` (the same
-with all seeds together), those of params.yaml, the controls identity and lookup, and the variants of
+Strategies are `single` (one network and its reranker, of the strategy that docs/results.md recommends for such data),
+`best` (five such networks together), those of params.yaml, the controls identity and lookup, and the variants of
 `benchmarks.variants`. The last one is compared with the best published system; several are also shown one below the
 other, each with its difference to the one above. With `--dev-tokens same` a strategy sees only as many lines of dev as
 it trains on, and its rows are of a strategy of its own, `single@dev=same`.
