@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.config.params import Strategy
 from pipeline.evaluation.metrics import Resampling, expected_calibration_error, reliability_curve
-from pipeline.evaluation.results import Metrics, ensemble_title, ranked
+from pipeline.evaluation.results import WITHOUT_LIST, Metrics, ensemble_title, ranked
 from pipeline.evaluation.variation import Estimate
 from pipeline.evaluation.verdict import as_json, family
 
 BUCKETS = 5  # of source lengths
 INGREDIENTS = ("synthetic", "autoencode", "pretrained", "pseudo")
-RERANKER, LISTED, UNLISTED, ENSEMBLE = "reranker", "reranker_listed", "reranker_unlisted", "ensemble"
+RERANKER, LISTED, UNLISTED = "reranker", "reranker_listed", "reranker_unlisted"
+LIST, ENSEMBLE = "list", "ensemble"
 
 Bought = tuple[str, str, str, Estimate]  # an ingredient, what has it, the same without it, and their difference
 
@@ -34,7 +35,7 @@ class RunResult:
     paired_steps: those on pairs. symbols: of targets trained on, in all steps. reranked: whether the predictions are
     the first by rerank. history: columns step, dev_word_accuracy, ... confidences: the probability, in [0, 1],
     that each prediction is right; None if unknown. orders: bool [items], which items another order of the candidates
-    gets right; of `ORACLE`, the best of all orders.
+    gets right, as `evaluate.evaluate` has them.
     """
 
     strategy: str
@@ -174,7 +175,7 @@ def of_training(settings: Mapping[str, Strategy], estimates: Mapping[tuple[str, 
 def of_decoding(
     runs: Sequence[RunResult], ensembles: Iterable[RunResult], is_listed: NDArray[np.bool_]
 ) -> Iterator[Bought]:
-    """What reranker and ensemble add to one strategy, and the reranker to items whose target is listed or is not.
+    """What reranker, list and ensemble add to one strategy, and the reranker to items whose target is listed or not.
 
     The same trainings are compared with and without, so their seeds are paired. An ensemble exists once: its difference
     to the mean of its members speaks of these trainings alone.
@@ -186,6 +187,9 @@ def of_decoding(
         for ingredient, chosen in ((LISTED, is_listed), (UNLISTED, ~is_listed)):
             if chosen.any() and not chosen.all():
                 yield ingredient, name, f"{name} by beam", Estimate.of(gains[:, chosen])
+    if all(WITHOUT_LIST in run.orders for run in runs):
+        gains = correct - np.stack([run.orders[WITHOUT_LIST] for run in runs])
+        yield LIST, name, f"{name} without it", Estimate.of(gains)
     for result in ensembles:
         if result.strategy == name:
             gains = result.scores["correct"].to_numpy() - correct.mean(axis=0, keepdims=True)

@@ -16,8 +16,9 @@ from pipeline.data.alphabet import Alphabet, join, split
 from pipeline.data.examples import Example
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation.comparison import RunResult, calibration_error
-from pipeline.evaluation.results import ORACLE, REPORTS, RERANKED, EvaluatedRun
-from pipeline.prediction.predictor import Predictor
+from pipeline.evaluation.results import ORACLE, REPORTS, RERANKED, WITHOUT_LIST, EvaluatedRun
+from pipeline.prediction.predictor import Predictor, load_trained
+from pipeline.reranking.features import TO_FIT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
 from pipeline.runs.groups import RunGroup
@@ -40,8 +41,14 @@ def lookup(
     return [best.get(source, copy) for source, copy in zip(sources, copies, strict=True)]
 
 
-def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Prepared) -> RunResult:
-    """Decode and score the test set with a run or an ensemble, and add up the steps that it took."""
+def evaluate(
+    group: RunGroup, predictor: Predictor, params: Params, prepared: Prepared, without_list: bool = False
+) -> RunResult:
+    """Decode and score the test set with a run or an ensemble, and add up the steps that it took.
+
+    Its orders are greedy, beam and `ORACLE`, where candidates are searched, and if asked for, where there is a list to
+    do without, `WITHOUT_LIST`.
+    """
     spent = trained = group.run_metadata(prepared.digest)
     if starts_pretrained(group.strategy, params):
         spent = trained + [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
@@ -56,6 +63,9 @@ def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Pr
     if params.decoding.order is not Order.GREEDY:
         pairs = zip(candidates, prepared.test, strict=True)
         orders[ORACLE] = np.array([any(one.text in example.accepted for one in row) for row, example in pairs])
+    if without_list and predictor.features is not None and predictor.features.neighbourhood is not None:
+        again = _without_list(group, predictor, prepared).predict([example.source for example in prepared.test])
+        orders[WITHOUT_LIST] = score([row[0].text for row in again], prepared)["correct"].to_numpy()
     return _scored(
         group.strategy,
         [one.text for one in first],
@@ -70,6 +80,14 @@ def evaluate(group: RunGroup, predictor: Predictor, params: Params, prepared: Pr
         confidences=[one.confidence for one in first],
         orders=orders,
     )
+
+
+def _without_list(group: RunGroup, predictor: Predictor, prepared: Prepared) -> Predictor:
+    """The same predictor with a reranker that was fitted without the list. The language model still learned it."""
+    to_fit, to_predict = FeatureExtractor.load(TO_FIT), predictor.features
+    held_out = replace(predictor, model=load_trained(group, held_out=True), features=to_fit.without_list())
+    reranker = held_out.fitted(prepared.dev).reranker
+    return replace(predictor, features=to_predict and to_predict.without_list(), reranker=reranker)
 
 
 def evaluate_controls(prepared: Prepared) -> list[RunResult]:

@@ -37,7 +37,8 @@ TABLES = ("curves", "histories", "calibration", "coverage", "confusions", "noise
 TEXT = ("strategy", "target", "written", "before", "after", "source", "result")  # columns that hold no numbers
 
 RERANKED = "dev_rerank_accuracy"  # among the metrics of a run that has a reranker
-ORACLE = "oracle"  # the order of a reranker that never errs
+# Further orders of the candidates: by a reranker that never errs, and by one that does without the list.
+ORACLE, WITHOUT_LIST = "oracle", "without_list"
 
 
 def strategies(metrics: Metrics) -> list[str]:

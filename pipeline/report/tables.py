@@ -29,6 +29,7 @@ BOUGHT = {
     "reranker": "the reranker",
     "reranker_listed": "the reranker, where the target is listed",
     "reranker_unlisted": "the reranker, where it is not",
+    "list": "the list, to the reranker",
     "ensemble": "the ensemble (of these trainings)",
 }
 EQUAL_SECONDS = (

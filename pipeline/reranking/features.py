@@ -131,6 +131,10 @@ class FeatureExtractor:
         both = prepared.with_dev()
         return replace(self, **_of_pairs(both.train, both.train_sources, both.train_targets, both.alignment))
 
+    def without_list(self) -> "FeatureExtractor":
+        """The same features that do not ask which targets are listed, and add no candidate that is listed alone."""
+        return replace(self, listed=Counts.of(np.zeros(0, np.uint64)), neighbourhood=None)
+
     def save(self, folder: Path) -> None:
         """Write arrays and metadata into a folder; the same features give identical bytes."""
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,12 @@ from pipeline.config.params import load_params
 from pipeline.data.prepared import PREPARED, Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.evaluation.attention import attention_maps, sources_to_map
-from pipeline.evaluation.comparison import calibration_table, compare, curves_table, histories_table
+from pipeline.evaluation.comparison import calibration_table, compare, curves_table, focus_and_rivals, histories_table
 from pipeline.evaluation.coverage import coverage_table
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
 from pipeline.evaluation.metrics import Resampling
 from pipeline.evaluation.mistakes import confusions, examples
-from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns, EvaluationResults, focus_of
+from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns, EvaluationResults
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
 from pipeline.stages import watched
@@ -30,8 +30,9 @@ def main() -> None:
         if RerankMetadata.load(RERANKERS / strategy) != RerankMetadata.of(strategy, params, prepared.digest):
             raise UserError(f"{RERANKERS / strategy} was made with other data or parameters: run `dvc repro`")
     groups = [*single_runs(params), *ensembles(params)]
+    focus = focus_and_rivals(list(params.strategies), params.strategies)["focus"]
     results = {
-        group: evaluate(group, predictor, params, prepared)
+        group: evaluate(group, predictor, params, prepared, group.strategy == focus and not group.is_ensemble)
         for group, predictor in each_predictor(watched(groups, "evaluate"))
     }
     runs = [result for group, result in results.items() if not group.is_ensemble]
@@ -46,7 +47,6 @@ def main() -> None:
         ensembles=[result for group, result in results.items() if group.is_ensemble],
         controls=evaluate_controls(prepared),
     )
-    focus = focus_of(metrics)
     won_and_lost = examples(runs, focus)
     sources = [example.source for example in prepared.test]
     mapped = sources_to_map(won_and_lost, sources, prepared.source_alphabet.kind)

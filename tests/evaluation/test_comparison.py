@@ -72,6 +72,13 @@ def test_reranker_and_ensemble_are_what_they_add_to_the_same_trainings() -> None
     }
 
 
+def test_the_list_is_what_it_adds_to_the_reranker_of_the_same_trainings() -> None:
+    orders = {"without_list": np.array(HALF, dtype=bool)}
+    metrics = compared(*(run("tandem", seed, MOST, reranked=True, orders=orders) for seed in (0, 1)))
+    (row,) = metrics["ingredients"]
+    assert (row["ingredient"], row["without"], row["difference"]) == ("list", "tandem without it", 0.25)
+
+
 def test_without_a_reranker_it_buys_nothing() -> None:
     runs = [run("tandem", seed, MOST, orders={"beam": np.array(MOST, dtype=bool)}) for seed in (0, 1)]
     assert compared(*runs)["ingredients"] == []

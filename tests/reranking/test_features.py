@@ -71,6 +71,14 @@ def test_a_held_out_list_says_nothing_of_its_members(prepared: Prepared) -> None
     assert extractor.further_candidates(["hus"], [n_best("huus")], 8) == [["haus"]]  # from the pairs
 
 
+def test_features_without_the_list_are_those_of_a_held_out_one(prepared: Prepared) -> None:
+    without = FeatureExtractor.learn(prepared, held_out=False).without_list()
+    held_out = FeatureExtractor.learn(prepared, held_out=True)
+    assert features(without, "vnd", n_best("und", "haus")) == features(held_out, "vnd", n_best("und", "haus"))
+    given = ["vns"], [n_best("und")], 1
+    assert without.further_candidates(*given) == held_out.further_candidates(*given)
+
+
 def test_other_sources_in_the_call_change_nothing(prepared: Prepared) -> None:
     extractor = FeatureExtractor.learn(prepared, held_out=False)
     lists = [n_best("und", "unt"), n_best("haus"), n_best("maus", "uhr", "x?")]
