@@ -66,7 +66,7 @@ def ran(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], env=seen, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("module", ["model.backend", "prediction.predictor", "matcher.training", "training.trainer"])
+@pytest.mark.parametrize("module", ["model.backend", "model.network", "matcher.training", "training.trainer"])
 def test_a_process_asks_tensorflow_to_hide_all_gpus(module: str) -> None:
     assert ran("-c", ASKED, f"pipeline.{module}").stdout == "[([], 'GPU')]\n"
 

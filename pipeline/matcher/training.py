@@ -154,7 +154,7 @@ def matcher_loop(
 ) -> TrainingLoop:
     """The loop that trains `matcher` until `evaluate`, its mean reciprocal rank on dev, rises no more."""
     shared = {name: getattr(settings, name) for name in ("batch_size", "learning_rate", "evaluate_every", "patience")}
-    shared |= {"warmup": WARMUP, "decay": config.Decay.COSINE, "clip_norm": CLIP_NORM, "l2": 0.0}
+    shared |= {"warmup": WARMUP, "decay": config.Decay.COSINE, "clip_norm": CLIP_NORM, "l2": 0.0, "dev_steps": 0}
     schedule = config.Training(device=config.Device.CPU, threads=1, workers=1, **shared)
 
     def score() -> Score:

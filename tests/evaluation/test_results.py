@@ -71,7 +71,7 @@ def test_parameters_that_show_in_the_data_or_nowhere_may_differ(project: Path) -
 
 def test_other_parameters_are_refused_by_name(project: Path) -> None:
     params = changed(load_params(), {"strategies.tandem.steps": 7})
-    with pytest.raises(UserError, match=r"strategies\.tandem\.steps: 1000, but params\.yaml says 7: run `dvc repro`"):
+    with pytest.raises(UserError, match=r"strategies\.tandem\.steps: 700, but params\.yaml says 7: run `dvc repro`"):
         EvaluatedRuns.load(EVALUATION).check(decisive_parameters(params), Prepared.open().digest)
 
 
