@@ -88,7 +88,7 @@ def test_mlflow_holds_one_parent_and_one_child_for_each_strategy_and_seed(clone:
     assert {"tandem_ensemble_word_accuracy", "tandem_greedy_accuracy", "lookup_word_accuracy"} <= set(
         parent.data.metrics
     )
-    assert parent.data.tags["mlflow.note.content"].startswith("On 60 test items and 2 seeds, tandem ")
+    assert "): On 60 test items and 2 seeds, tandem " in parent.data.tags["mlflow.note.content"].splitlines()[0]
     reports = {"index.html", "metrics.json", "calibration.png", "noise.png", "predictions"}
     assert reports <= artifacts(clone, parent)
 
