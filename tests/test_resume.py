@@ -22,6 +22,7 @@ from pipeline.runs.folders import (
     PRETRAIN,
     TIMINGS,
     RunMetadata,
+    content_digest,
     is_finished,
     load_history,
     run_folder,
@@ -199,6 +200,21 @@ def test_other_data_seeds_strategies_and_first_weights_have_other_checkpoints(tm
         weights.write_bytes(content)
         keys.add(training_key("two_stage", params, "data", 0, tmp_path))
     assert len(keys) == 6
+
+
+def test_a_missing_run_folder_has_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere cannot be read"):
+        content_digest(tmp_path / "nowhere")
+
+
+def test_the_network_before_dev_is_part_of_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "before_dev").mkdir()
+    (tmp_path / WEIGHTS).write_bytes(b"after")
+    digests = set()
+    for content in (b"before", b"another"):
+        (tmp_path / "before_dev" / WEIGHTS).write_bytes(content)
+        digests.add(content_digest(tmp_path))
+    assert len(digests) == 2
 
 
 def test_nothing_of_a_run_folder_depends_on_the_clock(prepared: Prepared, whole: Path, tmp_path: Path) -> None:

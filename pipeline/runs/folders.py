@@ -1,7 +1,7 @@
 """Run folders: where each training is kept, what it depends on, and the metadata of what it spent and reached.
 
     models/STRATEGY/SEED/          network, alphabets, history.csv, run.json: identical bytes for identical trainings
-    models/STRATEGY/SEED/before_dev/  the network before it learned the pairs of dev, with `training.dev_steps`
+        before_dev/                the network before it learned the pairs of dev, with `training.dev_steps`
     models/timings/STRATEGY/SEED/  timings.csv, environment.json, key.txt: what may differ where results are identical
     models/pseudo/STRATEGY/        pairs.tsv, if the strategy learns from predictions of another one
 
@@ -102,7 +102,8 @@ def is_finished(strategy: str, seed: int, key: str, models: Path = MODELS) -> bo
 def content_digest(folder: Path) -> str:
     """A digest of all files in a run folder but run.json; raises `UserError` if there is no such folder."""
     try:
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != METADATA)
+        paths = [path for place in {folder, before_dev(folder)} for path in place.iterdir()]
+        files = sorted(path for path in paths if path.is_file() and path.name != METADATA)
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({error.strerror}): run `dvc repro`") from error
     return digest_within(folder, files)
