@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -67,7 +67,10 @@ def write_prepared(folder: Path, corpus: "Corpus", source_kind: Symbols, target_
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data of data/prepared, memory-mapped or read when first needed."""
+    """The data of data/prepared, memory-mapped or read when first needed.
+
+    includes_dev: whether the pairs of dev are among the training pairs, as by `with_dev`.
+    """
 
     folder: Path
     source_alphabet: Alphabet
@@ -75,6 +78,7 @@ class Prepared:
     train_sources: StringStore  # row i of these two is train pair i
     train_targets: StringStore
     targets: StringStore  # unpaired
+    includes_dev: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         sides = (self.source_alphabet, self.target_alphabet, self.target_alphabet)
@@ -102,7 +106,8 @@ class Prepared:
     @cached_property
     def train(self) -> tuple[Example, ...]:
         """The training pairs."""
-        return read_examples(self.folder / TRAIN)
+        pairs = read_examples(self.folder / TRAIN)
+        return (*pairs, *self.dev) if self.includes_dev else pairs
 
     @cached_property
     def dev(self) -> tuple[Example, ...]:
@@ -148,14 +153,14 @@ class Prepared:
         train = (*self.train, *self.dev)
         sources = StringStore.of([example.source for example in train], self.source_alphabet)
         targets = StringStore.of([example.target for example in train], self.target_alphabet)
-        same = same_symbols(self.source_alphabet, self.target_alphabet)
-        both = replace(self, train_sources=sources, train_targets=targets)
-        vars(both).update(train=train, alignment=align(sources, targets, same, len(self.source_alphabet)))
-        return both
+        return replace(self, train_sources=sources, train_targets=targets, includes_dev=True)
 
     @cached_property
     def alignment(self) -> Alignment:
-        """The alignment of the training pairs, with the edits learned from them."""
+        """The alignment of the training pairs, with the edits learned from them; the folder has that without dev."""
+        if self.includes_dev:
+            same = same_symbols(self.source_alphabet, self.target_alphabet)
+            return align(self.train_sources, self.train_targets, same, len(self.source_alphabet))
         shape = len(self.source_alphabet), len(self.target_alphabet)
         with _reading(self.folder / ALIGNMENT):
             return Alignment.load(self.folder / ALIGNMENT, self.train_sources, self.train_targets, shape)

@@ -138,6 +138,22 @@ def test_dev_steps_teach_the_pairs_of_dev_and_keep_the_network_of_before(prepare
     assert right[run] > right[before_dev(run)]
 
 
+def test_prepared_data_with_dev_are_those_whose_pairs_were_all_to_train_on(prepared: Prepared, tmp_path: Path) -> None:
+    pairs, dev = [*prepared.train, *prepared.dev], list(prepared.dev)
+    targets = [prepared.target_alphabet.decode(row.tolist()) for row in prepared.targets.padded(np.arange(150))]
+    corpus = Corpus(pairs, dev, list(prepared.test), targets, 0, None, "made up")
+    write_prepared(tmp_path, corpus, Symbols.CHARACTERS, Symbols.CHARACTERS)
+    wanted, both = Prepared.open(tmp_path), prepared.with_dev()
+    assert (both.train, both.dev) == (wanted.train, wanted.dev)
+    for ours, theirs in ((both.train_sources, wanted.train_sources), (both.train_targets, wanted.train_targets)):
+        assert ours.ids.tolist() == theirs.ids.tolist()
+        assert ours.offsets.tolist() == theirs.offsets.tolist()
+    both.alignment.save(tmp_path / "ours.npz")
+    wanted.alignment.save(tmp_path / "theirs.npz")
+    assert (tmp_path / "ours.npz").read_bytes() == (tmp_path / "theirs.npz").read_bytes()
+    assert prepared.train != both.train
+
+
 def test_a_training_without_dev_steps_leaves_no_network_of_before(prepared: Prepared, tmp_path: Path) -> None:
     for steps in (3, 0):
         train(
