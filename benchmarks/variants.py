@@ -122,9 +122,8 @@ def predictors(params: Params, prepared: Prepared, runs: Sequence[Path]) -> tupl
     """What run folders together predict dev with, and what all else, with features that know the pairs of dev."""
     reranks = params.decoding.order is Order.RERANK
     features = FeatureExtractor.learn(prepared, held_out=not prepared.has_list) if reranks else None
-    fitted = Predictor(TrainedModel.load(*map(folders.before_dev, runs)), params.decoding, features).fitted(
-        prepared.dev
-    )
+    before_dev = TrainedModel.load(*map(folders.before_dev, runs))
+    fitted = Predictor(before_dev, params.decoding, features).fitted(prepared.dev)
     return fitted, replace(fitted, model=TrainedModel.load(*runs), features=features and features.with_dev(prepared))
 
 

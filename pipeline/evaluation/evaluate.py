@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.config.params import Order, Params
 from pipeline.data import scoring
@@ -19,7 +20,7 @@ from pipeline.evaluation.comparison import RunResult, calibration_error
 from pipeline.evaluation.results import ORACLE, REPORTS, RERANKED, WITHOUT_LIST, EvaluatedRun
 from pipeline.prediction.predictor import Predictor, load_trained
 from pipeline.reranking.features import TO_FIT, FeatureExtractor
-from pipeline.reranking.reranker import Reranker
+from pipeline.reranking.reranker import RankedPrediction, Reranker
 from pipeline.runs.folders import HISTORY, PRETRAIN, RunMetadata, run_folder, starts_pretrained
 from pipeline.runs.groups import RunGroup
 
@@ -52,20 +53,18 @@ def evaluate(
     spent = trained = group.run_metadata(prepared.digest)
     if starts_pretrained(group.strategy, params):
         spent = trained + [RunMetadata.load(run_folder(PRETRAIN, seed)) for seed in group.seeds]
-    by_order = predictor.predict_in_each_order([example.source for example in prepared.test])
+    sources = [example.source for example in prepared.test]
+    by_order = predictor.predict_in_each_order(sources)
     candidates = by_order[params.decoding.order]
     first = [row[0] for row in candidates]
     orders = {
-        order.value: score([row[0].text for row in by_order[order]], prepared)["correct"].to_numpy()
-        for order in (Order.GREEDY, Order.BEAM)
-        if order in by_order
+        order.value: _right(by_order[order], prepared) for order in (Order.GREEDY, Order.BEAM) if order in by_order
     }
     if params.decoding.order is not Order.GREEDY:
         pairs = zip(candidates, prepared.test, strict=True)
         orders[ORACLE] = np.array([any(one.text in example.accepted for one in row) for row, example in pairs])
     if without_list and predictor.features is not None and predictor.features.neighbourhood is not None:
-        again = _without_list(group, predictor, prepared).predict([example.source for example in prepared.test])
-        orders[WITHOUT_LIST] = score([row[0].text for row in again], prepared)["correct"].to_numpy()
+        orders[WITHOUT_LIST] = _right(_without_list(group, predictor, prepared).predict(sources), prepared)
     return _scored(
         group.strategy,
         [one.text for one in first],
@@ -80,6 +79,12 @@ def evaluate(
         confidences=[one.confidence for one in first],
         orders=orders,
     )
+
+
+def _right(ranked: Sequence[Sequence[RankedPrediction]], prepared: Prepared) -> NDArray[np.bool_]:
+    """Which test items the first prediction gets right."""
+    right: NDArray[np.bool_] = score([row[0].text for row in ranked], prepared)["correct"].to_numpy()
+    return right
 
 
 def _without_list(group: RunGroup, predictor: Predictor, prepared: Prepared) -> Predictor:

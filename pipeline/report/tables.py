@@ -136,9 +136,9 @@ def verdict(metrics: Metrics) -> str:
     names, focus = strategies(metrics), focus_of(metrics)
     seeds = " to ".join(str(count) for count in sorted({metrics[name]["seeds"] for name in names}))
     items, samples = f"{metrics[focus]['items']:,}", metrics[VERDICT].get("samples")
-    of_samples = f", {samples} samples of {metrics[VERDICT]['pairs']:,} pairs" if samples else ""
+    on_samples = f", {samples} samples of {metrics[VERDICT]['pairs']:,} pairs" if samples else ""
     of_each = " of each" if samples else ""
-    opening = f"On {items} test item{'s' * (items != '1')}{of_samples} and {seeds} seed{'s' * (seeds != '1')}{of_each}"
+    opening = f"On {items} test item{'s' * (items != '1')}{on_samples} and {seeds} seed{'s' * (seeds != '1')}{of_each}"
     if not (differences := metrics[VERDICT]["differences"]):
         return f"{opening}, {focus} gets {percent(metrics[focus]['word_accuracy'])} % right; no other was trained."
     clauses: list[str] = []
