@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.config.params import load_params
 from pipeline.errors import UserError
 from pipeline.evaluation.experiments import Sample, collect, over_samples
 from pipeline.evaluation.sizes import BY_PAIRS, save, saved, saved_samples
@@ -41,6 +42,8 @@ pathlib.Path("reports/evaluation/metrics.json").write_text(json.dumps(metrics))
 pathlib.Path("reports/prepare.json").write_text(json.dumps({"pairs": pairs}))
 """
 
+STEPS = load_params(PROJECT / "params.yaml").strategies["tandem"].steps
+
 DVC_YAML = """
 stages:
   evaluate:
@@ -66,16 +69,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_queue_of_sizes_becomes_one_table(project: Path) -> None:
-    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=100,250", "-S", "strategies.tandem.steps=1000")
-    run(
-        project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=500", "-S", "strategies.tandem.steps=3000"
-    )  # no match
+    steps, other_steps = (f"strategies.tandem.steps={STEPS * times}" for times in (1, 3))
+    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=100,250", "-S", steps)
+    run(project, "dvc", "exp", "run", "--queue", "-S", "prepare.pairs=500", "-S", other_steps)  # no match
     run(project, "dvc", "exp", "run", "--run-all")
     run(project, "dvc", "repro")
     found, over = collect(project)
     rows = found[found["strategy"] == "tandem"]
     assert rows["pairs"].tolist() == [100, 250, 2000]
-    assert rows["word_accuracy"].tolist() == pytest.approx([0.011, 0.026, 0.201])
+    assert rows["word_accuracy"].tolist() == pytest.approx([pairs / 10000 + STEPS / 1e6 for pairs in (100, 250, 2000)])
     assert set(found["strategy"]) == {"tandem", "two_stage", "tandem, ensemble"}
     assert (set(found["samples"]), over) == ({1}, {})
     first, _, second, _, third = sizes_table(found).splitlines()
