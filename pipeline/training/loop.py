@@ -46,6 +46,11 @@ class Steps:
         self.optimizer.build(model.trainable_variables)
         self.compiled: dict[Task, Callable[..., Any]] = {}
 
+    def start_phase(self) -> None:
+        """Begin with an optimizer that has seen nothing; the steps stay compiled."""
+        for variable in self.optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+
     def __call__(self, task: Task, inputs: Any, aims: Any, rate: float) -> tuple[float, float]:
         """Train on the two arrays of a batch at a learning rate -> loss and gradient norm before clipping."""
         loss, norm = self.compiled[task](inputs, aims, rate)

@@ -87,7 +87,7 @@ def run_training(
     checkpoints = checkpoints if workers.is_chief else None
     with Checkpoints(checkpoints, key, f"{strategy} {seed}", params.checkpoints.seconds) as kept:
         network = start(strategy, params, prepared, seed, models)
-        phases = phases_of(strategy, params)
+        phases, steps = phases_of(strategy, params), TrainingSteps(network, params.training, workers)
         evaluate, usage = _of_chief(DevEvaluation(network, prepared, phases[0].counted), workers), Usage()
         history, checkpoint = History(), _agreed(kept.newest(), key, workers)
         if checkpoint:
@@ -101,7 +101,7 @@ def run_training(
             return Checkpoint(TypeAdapter(History).dump_python(history, mode="json"), loop.arrays())
 
         for number in range(progress.phase, len(phases)):
-            steps = TrainingSteps(network, params.training, workers)
+            steps.start_phase()
             phase, pseudo = phases[number], folders.pseudo_file(strategy, models)
             data = prepared.with_dev() if phase.with_dev else prepared
             batches = streams(phase, data, params, seed_of_all(seed, params), pseudo)
