@@ -59,7 +59,7 @@ def test_a_repro_in_another_place_adds_nothing(clone: Path) -> None:
 def test_a_parameter_of_prepare_that_changes_no_data_makes_no_other_comparison(clone: Path) -> None:
     before = state(clone)
     output = run(clone, "dvc", "exp", "run", "--set-param=prepare.max_symbols=59")
-    assert ran(output) == {"prepare", "report", "publish"}  # the report says what other sizes with these parameters show
+    assert ran(output) == {"prepare", "report", "publish"}  # the report shows sizes with these parameters
     assert state(clone) == before
     run(clone, "git", "checkout", "--quiet", "--", ".")
 
