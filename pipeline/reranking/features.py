@@ -36,6 +36,7 @@ FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, ARRAYS)
 DIGEST = "sha256"  # of metadata and files
 
 POOL = 200_000  # targets among which neighbours are searched
+NEAR, NEAR_BEST = 2, 4  # edits between a listed target and one of the candidates, and the best of them
 MODEL_RANGE, CHANNEL_RANGE = 15.0, 30.0  # nats below the best of a list; what lies deeper is all the same
 FEATURES = (
     "log_probability", "log_probability_per_symbol",  # of the network
@@ -185,15 +186,15 @@ class FeatureExtractor:
         """Candidates that the search did not write, to be scored by the network as well.
 
         The targets that the pairs give this very source; the source itself, where it is listed; and of the listed
-        targets at most two edits from the best candidate the `count` by which the channel most likely gives the source.
+        targets at most `NEAR` edits from some candidate and `NEAR_BEST` from the best, the `count` by which the channel
+        most likely gives the source.
         """
         lists = {source: row for source, row in zip(sources, n_best, strict=True) if row}
         further = {source: list(self.targets_of_source.get(source, ())) for source in lists}
         if self.neighbourhood is not None:
             different = list(lists)
             listed = self.listed[fingerprints(StringStore.of(different, self.target_alphabet))] > 0
-            best = StringStore.of([lists[source][0].text for source in different], self.target_alphabet)
-            likely = self._likeliest(different, self.neighbourhood, best, count)
+            likely = self._likeliest(different, self.neighbourhood, list(lists.values()), count)
             for source, is_listed, rows in zip(different, listed, likely, strict=True):
                 further[source] += [source] if is_listed else []
                 further[source] += map(self.target_alphabet.decode, self.neighbourhood.store.padded(rows).tolist())
@@ -254,10 +255,12 @@ class FeatureExtractor:
         return np.array([Levenshtein.distance(source, target) for source, target in pairs], dtype=np.float64)
 
     def _likeliest(
-        self, sources: Sequence[str], listed: Neighbourhood, best: StringStore, count: int
+        self, sources: Sequence[str], listed: Neighbourhood, n_best: NBest, count: int
     ) -> Iterator[Integers]:
-        """For each source the `count` rows near its best candidate by which the channel most likely gives it."""
-        near = listed.near(best)
+        """For each source the `count` rows near its candidates by which the channel most likely gives it."""
+        candidates = StringStore.of([one.text for row in n_best for one in row], self.target_alphabet)
+        offsets = np.cumsum([0, *map(len, n_best)])
+        near = listed.near(candidates, offsets, NEAR, NEAR_BEST)
         sizes = [len(rows) for rows in near]
         source_ids = StringStore.of(sources, self.source_alphabet).take(np.repeat(np.arange(len(near)), sizes))
         targets = listed.store.take(np.concatenate([*near, np.zeros(0, dtype=np.int64)]))

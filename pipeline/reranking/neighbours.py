@@ -1,14 +1,17 @@
-"""Which strings of a list are a few edits from a given one."""
+"""Which strings of a list are a few edits from given ones."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from pipeline.data.store import Rows, StringStore
+from pipeline.data.store import Integers, Rows, StringStore
 
 CELLS_AT_ONCE = 2**25
 FIRST = 0x10000  # code point that stands for id 0; the surrogates lie below
@@ -32,24 +35,37 @@ class Neighbourhood:
     def _strings(self) -> list[str]:
         return comparable(self.store)
 
-    def near(self, queries: StringStore, edits: int = 2) -> list[Rows]:
-        """For each query the rows at a distance of at most `edits` symbols, itself included."""
-        strings = comparable(queries)
-        near: list[Rows] = [np.zeros(0, dtype=np.int64)] * len(strings)
-        listed_lengths, lengths = np.diff(self.store.offsets), np.diff(queries.offsets)
+    def near(self, queries: StringStore, offsets: Integers, edits: int, from_first: int) -> list[Rows]:
+        """For each group of queries the rows at most `edits` symbols from one, and `from_first` from its first one.
+
+        Group i has the queries `offsets[i]` to `offsets[i + 1]`, at least one. Only its first one is compared with the
+        whole list: with all of them it would take several times as long.
+        """
+        strings, starts = comparable(queries), offsets.tolist()
+        near: list[Rows] = [np.zeros(0, dtype=np.int64)] * (len(starts) - 1)
+        for i, rows in self._near_one([strings[start] for start in starts[:-1]], from_first):
+            group, listed = strings[starts[i] : starts[i + 1]], [self._strings[row] for row in rows.tolist()]
+            near[i] = rows[(_distances(group, listed, edits) <= edits).any(axis=0)]
+        return near
+
+    def _near_one(self, strings: Sequence[str], edits: int) -> Iterator[tuple[int, Rows]]:
+        """The place of each string, in any order, and the rows at most so many edits from it, if there may be any."""
+        listed_lengths, lengths = np.diff(self.store.offsets), np.array(list(map(len, strings)), dtype=np.int64)
         for length in np.unique(lengths):
             start, end = np.searchsorted(listed_lengths, [length - edits, length + edits + 1])
             if start == end:
                 continue
             wanted = np.flatnonzero(lengths == length)
             for some in np.array_split(wanted, 1 + len(wanted) * (end - start) // CELLS_AT_ONCE):
-                asked, listed = [strings[i] for i in some], self._strings[start:end]
-                distances = process.cdist(
-                    asked, listed, scorer=Levenshtein.distance, score_cutoff=edits, dtype=np.uint8, workers=-1
-                )
-                for i, row in zip(some, distances, strict=True):
-                    near[i] = start + np.flatnonzero(row <= edits)
-        return near
+                distances = _distances([strings[i] for i in some], self._strings[start:end], edits, workers=-1)
+                for i, row in zip(some.tolist(), distances, strict=True):
+                    yield i, start + np.flatnonzero(row <= edits)
+
+
+def _distances(strings: Sequence[str], others: Sequence[str], most: int, workers: int = 1) -> NDArray[np.uint8]:
+    """Edits between each of N and each of M, uint8 [N, M]; more than `most` are `most` + 1."""
+    options: Any = {"score_cutoff": most, "dtype": np.uint8, "workers": workers}
+    return process.cdist(strings, others, scorer=Levenshtein.distance, **options)
 
 
 def comparable(strings: StringStore) -> list[str]:

@@ -114,6 +114,13 @@ def test_further_candidates_come_from_pairs_identity_and_the_list(prepared: Prep
     assert found[1][:2] == ["haus", "hus"]  # the pair, then the source
 
 
+def test_listed_targets_near_any_candidate_are_candidates(prepared: Prepared) -> None:
+    extractor = FeatureExtractor.learn(prepared, held_out=False)
+    for first, near in (("und", True), ("mnopqrst", False)):  # not those that are far from the best
+        [found] = extractor.further_candidates(["vns"], [n_best(first, "mauus")], 8)
+        assert ("maus" in found) is near
+
+
 def test_of_the_neighbours_those_by_which_the_channel_gives_the_source(prepared: Prepared) -> None:
     [found] = FeatureExtractor.learn(prepared, held_out=False).further_candidates(["vns"], [n_best("und")], count=1)
     assert found == ["uns"]

@@ -19,28 +19,36 @@ def strings(found: Neighbourhood) -> list[str]:
     return [ABC.decode(ids) for ids in found.store.padded(np.arange(len(found.store)))]
 
 
-def near(listed: list[str], queries: list[str], edits: int = 2) -> list[list[str]]:
+def near(listed: list[str], groups: list[list[str]], edits: int = 1, from_first: int = 3) -> list[list[str]]:
     found = Neighbourhood.of(StringStore.of(listed, ABC), 100)
-    return [[strings(found)[row] for row in rows] for rows in found.near(StringStore.of(queries, ABC), edits)]
+    queries = StringStore.of([query for group in groups for query in group], ABC)
+    rows_of_groups = found.near(queries, np.cumsum([0, *map(len, groups)]), edits, from_first)
+    return [[strings(found)[row] for row in rows] for rows in rows_of_groups]
 
 
-@given(st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, unique=True), st.lists(st.text("abc"), min_size=1))
-def test_all_strings_within_the_distance_and_no_others(listed: list[str], queries: list[str]) -> None:
-    for query, found in zip(queries, near(listed, queries), strict=True):
-        assert sorted(found) == sorted(string for string in listed if Levenshtein.distance(query, string) <= 2)
+@given(
+    st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, unique=True),
+    st.lists(st.lists(st.text("abc"), min_size=1), min_size=1),
+)
+def test_all_strings_within_the_distances_and_no_others(listed: list[str], groups: list[list[str]]) -> None:
+    for group, found in zip(groups, near(listed, groups), strict=True):
+        near_first = [string for string in listed if Levenshtein.distance(group[0], string) <= 3]
+        assert sorted(found) == sorted(
+            string for string in near_first if any(Levenshtein.distance(query, string) <= 1 for query in group)
+        )
 
 
 def test_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed, queries = ["a", "ab", "abc", "cab", "bbbb"], ["ab", "ba", "cc", "b"] * 3
-    whole = near(listed, queries)
+    listed, groups = ["a", "ab", "abc", "cab", "bbbb"], [["ab", "ba"], ["cc", "b"], ["b"]] * 3
+    whole = near(listed, groups)
     monkeypatch.setattr(neighbours, "CELLS_AT_ONCE", 5)
-    assert near(listed, queries) == whole
+    assert near(listed, groups) == whole
 
 
 def test_symbols_of_several_characters_count_as_one() -> None:
     phonemes = Alphabet(Symbols.SPACES, ("AA", "AE", "B"))
     store = StringStore.of(["B AA", "B AE B AE"], phonemes)
-    [rows] = Neighbourhood.of(store, 10).near(StringStore.of(["B AE"], phonemes), edits=1)
+    [rows] = Neighbourhood.of(store, 10).near(StringStore.of(["B AE"], phonemes), np.array([0, 1]), 1, 1)
     assert rows.tolist() == [0]
 
 
