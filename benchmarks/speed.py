@@ -125,6 +125,34 @@ def _training_table(cases: Cases) -> str:
     return markdown_table(header, rows)
 
 
+def _measure_kernels(setting: Setting) -> Cases:
+    from benchmarks import workload
+
+    cases = []
+    for units in UNITS:
+        work = partial(workload.kernels, setting.with_units(units), setting.prepared, STEPS[units])
+        rounds = in_turn({"ours": work, "peak": workload.peak}, setting.rounds, 1)
+        cases.append({"units": units, "rounds": rounds})
+    return cases
+
+
+def _kernels_table(cases: Cases) -> str:
+    from benchmarks import workload
+
+    rows = []
+    for case in cases:
+        ours, peak = case["rounds"]["ours"], _rate(case["rounds"]["peak"], "operations")
+        kinds = (*workload.KERNELS, workload.OTHER_KERNELS)
+        spent = {kind: median(1000 * one.done[kind] / one.done["batches"] for one in ours) for kind in kinds}
+        whole = median(1000 * one.seconds / one.done["batches"] for one in ours)
+        at_peak = median(1000 * one.done["operations"] / peak / one.done["batches"] for one in ours)
+        started = median(one.done["kernels"] / one.done["batches"] for one in ours)
+        numbers = [whole, *spent.values(), whole - sum(spent.values()), at_peak]
+        rows.append([f"{case['units']} units", *(f"{number:.2f}" for number in numbers), f"{started:,.0f}"])
+    header = ["milliseconds per batch, profiled", "all", *workload.KERNELS, workload.OTHER_KERNELS, "between kernels"]
+    return markdown_table([*header, "the products at peak", "kernels"], rows)
+
+
 def _measure_decoding(setting: Setting) -> Cases:
     from benchmarks import keras_rival, torch_rival, workload
 
@@ -245,6 +273,7 @@ def _repro_line(cases: Cases) -> str:
 
 PARTS: dict[str, tuple[Callable[[Setting], Cases], Callable[[Cases], str]]] = {
     "training": (_measure_training, _training_table),
+    "kernels": (_measure_kernels, _kernels_table),
     "decoding": (_measure_decoding, _decoding_table),
     "prepare": (_measure_preparing, _preparing_table),
     "matcher": (_measure_matcher, _matcher_line),
@@ -318,7 +347,7 @@ def report(measured: Mapping[str, Any]) -> str:
     for name, cases in measured["cases"].items():
         parts += ["With AVX2 alone:\n"] * bool(name)
         parts += [text(cases[part]) for part, (_, text) in PARTS.items() if part in cases]
-    parts.append(goals_table(measured))
+    parts += [table] if (table := goals_table(measured)) else []
     machine = measured["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     others = [  # cores that other processes used, beyond those that were free
@@ -361,7 +390,7 @@ def figures(cases: Mapping[str, Cases]) -> dict[str, float]:
 
 
 def goals_table(measured: Mapping[str, Any]) -> str:
-    """Each measured figure that has a goal, beside it."""
+    """Each measured figure that has a goal, beside it; nothing if none has."""
     rows = []
     for name in (f"{before}{name}" for name in (*AT_LEAST, *AT_MOST) for before in INSTRUCTIONS):
         if name in measured:
@@ -369,7 +398,7 @@ def goals_table(measured: Mapping[str, Any]) -> str:
             least, most = AT_LEAST.get(plain, value), AT_MOST.get(plain, value)
             goal = f"at least {least:g}" if plain in AT_LEAST else f"at most {most:g}"
             rows.append([name, f"{value:.2f}", goal, "met" if least <= value <= most else "falls short"])
-    return markdown_table(["figure", "measured", "goal", "result"], rows)
+    return markdown_table(["figure", "measured", "goal", "result"], rows) if rows else ""
 
 
 def _share_of_peak(rounds: Rounds) -> float:

@@ -5,12 +5,14 @@ operations; not Adam, gates, softmax and dropout, nor the products of a first st
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,12 @@ from pipeline.training.trainer import new_network
 TASKS = (Task.PAIRED, Task.AUTOENCODE)  # of a cycle
 ENDLESS = 10**9  # steps
 SEED = 0
+KERNELS = {
+    "products": ("MatMul", "BatchMatMulV2", "FusedMatMul"),
+    "copies": ("Split", "SplitV", "ConcatV2", "GatherV2", "Slice", "StridedSlice", "Transpose", "Pack", "Pad", "Tile",
+               "TensorListStack", "TensorListGetItem", "TensorListSetItem", "TensorListFromTensor"),
+}  # fmt: skip
+OTHER_KERNELS = "element by element"
 PEAK_SIZE, PEAK_PRODUCTS = 2048, 16  # rows and columns of the matrices; products in a round
 # The trainable weights of each part as Keras orders them: the table of symbols (the decoder's is encoder B's too), the
 # kernel, recurrent kernel and bias of every direction, and the decoder's attention and output.
@@ -125,6 +133,36 @@ def training(params: Params, folder: Path, steps: int) -> DoRound:
         return Round({"symbols": symbols, "operations": operations, "reading_seconds": reading}, seconds)
 
     do_round()
+    return do_round
+
+
+def kernels(params: Params, folder: Path, steps: int) -> DoRound:
+    """Rounds of the same training under tensorflow's profiler: seconds in each kind of kernel, and how many started.
+
+    What a round takes besides is between kernels: their start, the loop in Python, making batches.
+    """
+    from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
+
+    do_steps = training(params, folder, steps)
+
+    def do_round() -> Round:
+        with TemporaryDirectory() as folder:
+            tf.profiler.experimental.start(folder)
+            round_ = do_steps()
+            tf.profiler.experimental.stop()
+            (file,) = Path(folder).rglob("*.xplane.pb")
+            space = XSpace.FromString(file.read_bytes())
+        done = {**dict.fromkeys((*KERNELS, OTHER_KERNELS), 0.0), **round_.done, "batches": 2.0 * steps, "kernels": 0.0}
+        for plane in space.planes:
+            for event in (event for line in plane.lines for event in line.events):
+                name = plane.event_metadata[event.metadata_id].name
+                # A kernel is called "node:operation"; other events are "Class::method", "what runs: node" and the like.
+                if found := re.fullmatch(r"[^:]+:(?:_Mkl)?(?:Native)?(\w+)", name):
+                    kind = next((kind for kind, names in KERNELS.items() if found[1] in names), OTHER_KERNELS)
+                    done[kind] += event.duration_ps / 1e12
+                    done["kernels"] += 1
+        return replace(round_, done=done)
+
     return do_round
 
 

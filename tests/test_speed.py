@@ -182,6 +182,14 @@ def test_a_round_of_our_training_is_of_the_batches_that_all_get(params: Params, 
     assert done["operations"] == operations_of(params.model, len(prepared.target_alphabet), used)
 
 
+def test_kernels_of_a_step_are_timed_by_kind(params: Params, prepared: Prepared) -> None:
+    found = workload.kernels(params, prepared.folder, 2)()
+    kinds = [found.done[kind] for kind in (*workload.KERNELS, workload.OTHER_KERNELS)]
+    assert min(kinds) > 0
+    assert sum(kinds) < found.seconds
+    assert (found.done["batches"], found.done["kernels"] > 4 * 100) == (4, True)
+
+
 @pytest.mark.slow
 def test_every_competitor_trains_and_decodes_as_it_is_asked_to(
     params: Params, prepared: Prepared, tmp_path: Path
@@ -267,11 +275,14 @@ def measured() -> dict[str, Any]:
         "keras": rounds(10.0, 10.0),
     }
     peak = [Round({"operations": 1e10}, 1.0, others=1.5), Round({"operations": 2e10}, 1.0)]
+    spent = {"products": 0.01, "copies": 0.02, workload.OTHER_KERNELS: 0.03, "operations": 3e8}
+    kernels = [Round({**spent, "batches": 2.0, "kernels": 2000.0}, 0.08)]
     costs = [{"targets": size, "seconds": size / 100, "cpu_seconds": 1.25, "peak_bytes": 2**29} for size in (100, 1000)]
     requests = {"request_2": [0.2, 0.2, 0.2], "request_10": [0.2, 0.1, 0.2]}
     done = {"targets": 1000, "sources": 10, "index_seconds": 2.0, "search_seconds": 0.5}
     cases: dict[str, Any] = {
         "training": [{**case, "rounds": {**speeds, "peak": peak}}],
+        "kernels": [{"units": 128, "rounds": {"ours": kernels, "peak": peak}}],
         "decoding": [{**case, "beam": 5, "rounds": speeds}],
         "prepare": costs,
         "matcher": [{"rounds": {"ours": [Round(done, 2.5)]}}],
@@ -294,6 +305,7 @@ def test_the_report_shows_medians_and_shares() -> None:
     # 4,000 symbols a second; 3 and 2 times PyTorch, 300 and 500 times the loop; 30% of the peak.
     assert "| 128 units | 1 | 4,000 | 2.50 (2.00 to 3.00) | 400 (300 to 500) | 30 |" in lines
     assert "| beam 5, 128 units | 1 | 4,000 | 2.50 (2.00 to 3.00) | 400 (300 to 500) |" in lines
+    assert "| 128 units | 40.00 | 5.00 | 10.00 | 15.00 | 10.00 | 10.00 | 1,000 |" in lines
     assert "| 1,000 | 10.0 | 1.2 | 0.50 |" in lines
     whole = " ".join(lines)
     assert "takes 2.0 seconds to embed 1,000 targets and 50.0 milliseconds to search them for a source" in whole
