@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -131,21 +131,24 @@ def prepare_costs(params: Params, sizes: Sequence[int]) -> list[dict[str, Any]]:
     costs = []
     for size in sizes:
         with TemporaryDirectory() as folder:
-            costs.append({"targets": size, **asdict(prepare(Path(folder), params, size))})
+            costs.append({"targets": size, **asdict(prepare(Path(folder), params, words(size, seed=0)))})
     return costs
 
 
-def prepare(project: Path, params: Params, targets: int) -> Cost:
-    """Write a project with so many synthetic targets and run its stage `prepare`."""
+def prepare(project: Path, params: Params, targets: Iterable[bytes]) -> Cost:
+    """Write a project as `write_project` does, and run its stage `prepare`."""
     write_project(project, params, targets)
     return run([sys.executable, "-m", "pipeline.stages.prepare"], project)
 
 
-def write_project(project: Path, params: Params, targets: int) -> None:
-    """Write a project folder with pairs and targets in files; the list of targets has those of all pairs."""
+def write_project(project: Path, params: Params, targets: Iterable[bytes]) -> None:
+    """Write a project folder with pairs and targets in files; the list of targets has those of all pairs.
+
+    targets: pieces of text, in which each target is closed by a line feed.
+    """
     (project / RAW).mkdir(parents=True)
     with (project / RAW / "targets.txt").open("w+b") as file:
-        file.writelines(words(targets, seed=0))
+        file.writelines(targets)
         file.seek(0)
         rows = [word.rstrip(b"\n") for word in islice(file, PAIRS)]
     old_spelling = [row.replace(b"sh", b"sch").replace(b"y", b"ie").replace(b"k", b"ck") for row in rows]

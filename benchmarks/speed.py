@@ -228,9 +228,10 @@ def _noise_line(cases: Cases) -> str:
 def _measure_bulk(setting: Setting) -> Cases:
     from benchmarks import workload
     from benchmarks.commands import prepare
+    from benchmarks.throughput import words
 
     with TemporaryDirectory() as folder:
-        prepare(Path(folder), setting.params, BULK_TARGETS)
+        prepare(Path(folder), setting.params, words(BULK_TARGETS, seed=0))
         work = partial(workload.training, setting.with_units(UNITS[0]), Path(folder) / PREPARED, STEPS[UNITS[0]])
         return [{"rounds": in_turn({"ours": work}, setting.rounds, 1)}]
 

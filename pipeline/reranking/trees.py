@@ -16,6 +16,7 @@ ROUNDS = 300  # trees
 LEARNING_RATE = 0.05
 LEAVES = 16
 FEWEST_ROWS = 10  # in a leaf
+BINNED_ROWS = 200_000  # from which scikit-learn takes the quantiles of a column; of more it draws some by their weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,10 @@ class Trees:
             random_state=seed,
         )
         weights = np.where(is_right, right[both], wrong[both])
+        # With weights scikit-learn sorts a column anew for each of its quantiles. Equal ones change nothing but that.
+        weightless = len(both) <= BINNED_ROWS and (weights == 1).all()
         with threadpool_limits(limits=1, user_api="openmp"):  # several wait for each other on a busy machine
-            fitted.fit(rows[both], is_right, sample_weight=weights)
+            fitted.fit(rows[both], is_right, sample_weight=None if weightless else weights)
         nodes = [tree.nodes for (tree,) in fitted._predictors]
         roots = np.cumsum([0, *map(len, nodes)])[:-1]
         base = np.repeat(roots, [len(some) for some in nodes])

@@ -47,6 +47,14 @@ def test_the_arrays_compute_what_scikit_learn_does(
     np.testing.assert_allclose(trees(rows), fitted[0].decision_function(rows), atol=1e-9)
 
 
+def test_weights_of_one_change_no_bit(
+    trees: Trees, data: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.reranking.trees.BINNED_ROWS", 0)
+    rows, right = data
+    assert content(Trees.fit(rows, right.astype(float), (~right).astype(float), seed=0)) == content(trees)
+
+
 def test_a_row_that_was_both_counts_for_both(data: tuple[np.ndarray, np.ndarray]) -> None:
     rows, _ = data
     trees = Trees.fit(rows, np.full(len(rows), 3.0), np.full(len(rows), 1.0), seed=0)
