@@ -32,7 +32,7 @@ settings.load_profile("patient")
 os.environ |= {"RAY_worker_niceness": "0"}
 
 # Modules that take minutes. They are begun first: the last one is waited for by all processes but its own.
-LONGEST = ("test_kills.py", "test_sweep.py", "test_repro.py", "test_concurrency.py", "test_speed.py")
+LONGEST = ("test_kills.py", "test_sweep.py", "test_pipeline.py", "test_repro.py", "test_concurrency.py")
 
 # Variables by which MLflow and DVC would reach another project.
 OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME")
