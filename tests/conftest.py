@@ -108,6 +108,16 @@ def warnings_are_errors() -> Iterator[None]:
 
 
 @pytest.fixture
+def eager() -> Iterator[None]:
+    """Without compiling steps and searches, which takes seconds that a few of them do not pay for."""
+    from pipeline.model.backend import tf  # which takes seconds
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call `tandem` with some arguments, in this process and the current folder."""
 
