@@ -20,8 +20,7 @@ test: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" $(PYTEST)
 
 slow-test: $(INSTALLED)
-	PATH="$(abspath $(BIN)):$$PATH" $(PYTEST) --no-loadscope-reorder -m slow --durations=25 --ignore=tests/test_browser.py
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow tests/test_browser.py
+	PATH="$(abspath $(BIN)):$$PATH" $(PYTEST) --no-loadscope-reorder -m slow --durations=25
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

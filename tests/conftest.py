@@ -32,7 +32,7 @@ settings.load_profile("patient")
 os.environ |= {"RAY_worker_niceness": "0"}
 
 # Modules that take minutes. They are begun first: the last one is waited for by all processes but its own.
-LONGEST = ("test_kills.py", "test_sweep.py", "test_repro.py", "test_concurrency.py", "test_speed.py")
+LONGEST = ("test_kills.py", "test_sweep.py", "test_pipeline.py", "test_repro.py", "test_concurrency.py")
 
 # Variables by which MLflow and DVC would reach another project.
 OUTSIDE = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME")
@@ -105,6 +105,16 @@ def warnings_are_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Without compiling steps and searches, which takes seconds that a few of them do not pay for."""
+    from pipeline.model.backend import tf  # which takes seconds
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

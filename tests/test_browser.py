@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import PATIENCE, PROJECT
 from tests.support.servers import tandem_ui
-from tests.support.stored import newest_comparison
+from tests.support.stored import STRATEGIES, newest_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = PROJECT / "test-output"
@@ -57,7 +57,7 @@ def shoot(page: Page, name: str) -> None:
 
 def test_the_first_page_shows_all_children_with_their_accuracies(page: Page, clone: Path) -> None:
     expect(page.locator(".ag-row").filter(has_text=newest_comparison(clone).info.run_name).first).to_be_visible()
-    for strategy in ("supervised", "augmented", "two_stage", "alternating", "tandem"):
+    for strategy in STRATEGIES:
         expect(page.locator(".ag-row").filter(has_text=f"{strategy}-seed0").first).to_be_visible()
     for column in ("tandem.strategy", "tandem.seed", "test_word_accuracy"):
         expect(page.get_by_role("columnheader", name=column).first).to_be_visible()

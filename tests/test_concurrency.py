@@ -15,7 +15,17 @@ from tests.support.clones import environment
 from tests.support.reported_project import REPORTED, make_reported_project
 from tests.support.servers import tandem_ui
 from tests.support.small_project import ACCURACIES
-from tests.support.stored import artifacts, assert_no_store_elsewhere, children, client, comparisons, points, runs
+from tests.support.stored import (
+    TANDEM_TRAINED,
+    artifacts,
+    assert_no_store_elsewhere,
+    children,
+    client,
+    comparisons,
+    newest_children,
+    points,
+    runs,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -105,4 +115,5 @@ def test_equal_and_different_experiments_at_once_are_each_published_once(clone: 
             assert "Ran experiment" in output, output
         assert set(shown(address)) == {"FINISHED"}
     assert len(comparisons(clone) - before) == 2
+    assert newest_children(clone) == TANDEM_TRAINED
     assert_no_store_elsewhere(clone)

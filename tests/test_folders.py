@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
-from tests.support.clones import copy_clone, ran, run
+from tests.support.clones import run
 from tests.support.reported_project import make_reported_project
 from tests.support.servers import tandem_ui
 from tests.support.small_project import ACCURACIES
-from tests.support.stored import STRATEGIES, assert_no_store_elsewhere, comparisons, newest_children, runs
+from tests.support.stored import assert_no_store_elsewhere, runs
 
 pytestmark = pytest.mark.slow
 
@@ -62,14 +62,3 @@ def test_a_project_that_moves_between_such_folders_keeps_its_runs(
     assert len(runs(project)) == 1 + len(ACCURACIES)
     assert_no_store_elsewhere(project)
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
-
-
-def test_a_comparison_is_trained_and_tracked_in_such_a_folder(original: Path, tmp_path: Path) -> None:
-    clone = copy_clone(original, tmp_path / "50%20off? #1 [é] 'x'")
-    before = comparisons(clone)
-    output = run(clone, "dvc", "exp", "run", "--set-param=strategies.tandem.steps=30")
-    assert "tandem" in ran(output)
-    assert len(comparisons(clone) - before) == 1
-    assert newest_children(clone) == {(name, None if name == "tandem" else "true"): 2 for name in STRATEGIES}
-    assert_no_store_elsewhere(clone)
-    assert [path.name for path in tmp_path.iterdir()] == [clone.name]

@@ -15,12 +15,12 @@ from pipeline.graph import PACKAGE, code_digest, deciding_modules, missing_and_s
 from pipeline.runs.folders import PRETRAIN
 from tests.conftest import PROJECT, shipped_params
 from tests.support.clones import ran, run
-from tests.support.stored import comparisons, state
+from tests.support.stored import STRATEGIES, comparisons, state
 
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_bytes())["stages"]
 BODIES = {name: stage.get("do", stage) for name, stage in STAGES.items()}
-STRATEGIES = tuple(shipped_params()["strategies"])
-TRAININGS = {PRETRAIN, *STRATEGIES}
+SHIPPED = tuple(shipped_params()["strategies"])
+TRAININGS = {PRETRAIN, *STRATEGIES}  # of a clone, as all that follows
 RERANKINGS = {f"rerank@{name}" for name in STRATEGIES}
 ALL = {"prepare", "features", "matcher", "evaluate", "report"} | TRAININGS | RERANKINGS
 
@@ -40,7 +40,7 @@ def test_a_stage_depends_on_parameters_that_exist(stage: str) -> None:
 
 
 def test_every_shipped_strategy_has_a_stage_of_its_own_name_that_keeps_its_outputs() -> None:
-    for name in TRAININGS:
+    for name in (PRETRAIN, *SHIPPED):
         outs = [{f"models/{name}": {"persist": True}}, {f"models/timings/{name}": {"persist": True}}]
         assert STAGES[name]["outs"] == outs
         assert STAGES[name]["cmd"] == f"python -m pipeline.stages.train {name}"
@@ -51,12 +51,12 @@ def test_every_shipped_strategy_has_a_stage_of_its_own_name_that_keeps_its_outpu
 def test_no_stage_is_made_of_values_of_params_yaml_whose_mistakes_dvc_would_report_in_its_own_words() -> None:
     text = (PROJECT / "dvc.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"\$\{.*?\}", text)) == {"${item}"}
-    assert STAGES["rerank"]["foreach"] == list(STRATEGIES)
+    assert STAGES["rerank"]["foreach"] == list(SHIPPED)
 
 
 def test_only_what_starts_pretrained_depends_on_the_autoencoder() -> None:
     starts = {name for name, entry in shipped_params()["strategies"].items() if entry.get("start") == "pretrained"}
-    assert {name for name in STRATEGIES if f"models/{PRETRAIN}" in STAGES[name]["deps"]} == starts
+    assert {name for name in SHIPPED if f"models/{PRETRAIN}" in STAGES[name]["deps"]} == starts
 
 
 def test_the_checks_of_parameters_and_whatever_tracks_or_shows_decides_nothing() -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,17 +34,16 @@ from tests.support.stored import (
 
 pytestmark = pytest.mark.slow
 
-KILLS = 8  # of each training stage
 SEEDS = (0, 1)
 STEPS = 40
-STRATEGIES = ("supervised", "two_stage", "tandem")  # those that are killed
+STAGES = (PRETRAIN, "two_stage", "supervised", "tandem")  # those that are killed
 CHANGES: dict[str, object] = {f"strategies.{name}.steps": STEPS for name in ("supervised", "tandem")}
 CHANGES |= {"strategies.two_stage.frozen_steps": STEPS // 2, "strategies.two_stage.steps": STEPS // 2}
 CHANGES |= {"pretrain.steps": STEPS, "training.dev_steps": STEPS // 2, "checkpoints.seconds": 0}
 
 EVERYTHING, STAGE, TRAINING, DVC = "everything", "stage", "training", "dvc"
 # DVC alone comes last: its stage is then an orphan that goes on by itself, and the next one has to wait for it.
-VICTIMS = (EVERYTHING, STAGE, TRAINING, EVERYTHING, STAGE, TRAINING, EVERYTHING, DVC)
+VICTIMS = (EVERYTHING, STAGE, TRAINING, DVC)
 
 
 @dataclass(frozen=True)
@@ -117,21 +115,19 @@ def progress(folder: Path, before: set[Path]) -> int:
     return max((int(path.stem) for path in checkpoints(folder) - before), default=0)
 
 
-def kill_stages(folder: Path, stages: tuple[str, ...], reference: Path) -> int:
-    """Reproduce stages, each killed `KILLS` times before it may end; how many times something was killed."""
-    kills, chance = 0, random.Random(stages[0])
-    for stage in stages:
+def kill_stages(folder: Path, reference: Path) -> None:
+    """Reproduce the stages, each killed once with every victim, at points that are evenly spread, before it may end."""
+    chance = random.Random(0)
+    for stage in STAGES:
         batches = RunMetadata.load(reference / run_folder(stage, 0)).batches
         for number, victim in enumerate(VICTIMS, start=1):
             # A kill may come late: the checkpoints of the repro before can already be past this one's point.
             before = checkpoints(folder)
             repro = Repro.start(folder, stage)
-            repro.wait_for(batches * number // (KILLS + 1), before)
+            repro.wait_for(batches * number // (len(VICTIMS) + 1), before)
             time.sleep(chance.uniform(0.0, 0.03))
             repro.kill(victim)
-            kills += 1
         run(folder, "dvc", "repro", stage)
-    return kills
 
 
 @pytest.fixture(scope="module")
@@ -150,42 +146,30 @@ def reference(clone: Path) -> Path:
 
 
 def test_stages_that_are_killed_come_to_the_same_to_the_byte_and_lose_and_double_no_run(reference: Path) -> None:
-    first = shutil.copytree(reference, reference.parent / "first", symlinks=True)
-    run(reference, "dvc", "repro", PRETRAIN)
-    second = shutil.copytree(reference, reference.parent / "second", symlinks=True)
-    run(reference, "dvc", "repro", *STRATEGIES)
-
-    with ThreadPoolExecutor() as chains:
-        one = chains.submit(kill_stages, first, (PRETRAIN, "two_stage"), reference)
-        two = chains.submit(kill_stages, second, ("supervised", "tandem"), reference)
-        assert one.result() + two.result() == 4 * KILLS
-
-    for folder, stages in ((first, (PRETRAIN, "two_stage")), (second, ("supervised", "tandem"))):
-        output = (folder / "output.txt").read_text(encoding="utf-8")
-        assert "Traceback" not in output, output
-        assert output.count("resumes after step") >= KILLS
-        for stage in stages:
-            for seed in SEEDS:
-                found, wanted = (root / run_folder(stage, seed) for root in (folder, reference))
-                assert comparable(found) == comparable(wanted), f"{stage} {seed}"
-
-    # What was not killed there is trained for the second time: the same seed gives the same weights.
-    run(first, "dvc", "repro")
-    for stage in ("supervised", "tandem"):
+    killed = shutil.copytree(reference, reference.parent / "killed", symlinks=True)
+    run(reference, "dvc", "repro", *STAGES)
+    kill_stages(killed, reference)
+    output = (killed / "output.txt").read_text(encoding="utf-8")
+    assert "Traceback" not in output, output
+    assert output.count("resumes after step") >= len(STAGES) * len(set(VICTIMS) - {DVC})  # its orphan goes on
+    for stage in STAGES:
         for seed in SEEDS:
-            assert comparable(first / run_folder(stage, seed)) == comparable(reference / run_folder(stage, seed))
-    assert len(comparisons(first)) == 2  # with the clone's own
-    newest = newest_comparison(first)
-    for child in runs(first, "run"):
+            found, wanted = (root / run_folder(stage, seed) for root in (killed, reference))
+            assert comparable(found) == comparable(wanted), f"{stage} {seed}"
+
+    run(killed, "dvc", "repro")
+    assert len(comparisons(killed)) == 2  # with the clone's own
+    newest = newest_comparison(killed)
+    for child in runs(killed, "run"):
         if child.data.tags["mlflow.parentRunId"] == newest.info.run_id:
             rows = load_history(
-                first / run_folder(child.data.tags["tandem.strategy"], int(child.data.tags["tandem.seed"]))
+                killed / run_folder(child.data.tags["tandem.strategy"], int(child.data.tags["tandem.seed"]))
             )
             evaluated = [row["step"] for row in rows if "dev_word_accuracy" in row]  # not those that learned dev
             assert 0 < len(evaluated) < len(rows)
-            assert [step for step, _ in points(first, child, "dev_word_accuracy")] == evaluated
-    assert not list((first / CHECKPOINTS).glob("*"))
-    assert json.loads((first / "reports" / "metrics.json").read_text(encoding="utf-8"))
+            assert [step for step, _ in points(killed, child, "dev_word_accuracy")] == evaluated
+    assert not list((killed / CHECKPOINTS).glob("*"))
+    assert json.loads((killed / "reports" / "metrics.json").read_text(encoding="utf-8"))
 
 
 def kill_when(happened: Callable[[], object], folder: Path, stage: str, *options: str) -> None:
@@ -237,10 +221,10 @@ def test_publication_that_is_killed_again_and_again_has_every_run_once(original:
         lambda: draft.exists() and tables(draft) >= 30,
         database.exists,
         lambda: any(artifacts.glob("*/artifacts/predictions.json")),
-        lambda: len(list(artifacts.glob("*/artifacts/predictions.json"))) >= 6,
+        lambda: len(list(artifacts.glob("*/artifacts/predictions.json"))) >= 4,
         lambda: any(artifacts.glob("*/artifacts/index.html")),
         lambda: any(artifacts.glob("models/*/artifacts/MLmodel")),
-        lambda: len(list(artifacts.glob("models/*"))) >= 7,
+        lambda: len(list(artifacts.glob("models/*"))) >= 4,
     )
     for number, event in enumerate(events):
         kill_when(event, folder, "publish")

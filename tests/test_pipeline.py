@@ -10,10 +10,25 @@ import pytest
 
 from pipeline.runs.folders import load_history, load_seconds
 from tests.conftest import PROJECT
-from tests.support.clones import ran, run
-from tests.support.stored import STRATEGIES, artifacts, newest_children, points, runs
+from tests.support.clones import copy_clone, ran, run
+from tests.support.stored import (
+    STRATEGIES,
+    TANDEM_TRAINED,
+    artifacts,
+    assert_no_store_elsewhere,
+    comparisons,
+    newest_children,
+    points,
+    runs,
+)
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def clone(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in a folder whose name is no plain word."""
+    return copy_clone(original, tmp_path_factory.mktemp("copies") / "50%20off? #1 [é] 'x'")
 
 
 def test_the_comparison_is_written_as_promised(clone: Path) -> None:
@@ -28,7 +43,7 @@ def test_the_comparison_is_written_as_promised(clone: Path) -> None:
         assert 0 <= part["calibration_error"] <= 1
         assert metrics["ensembles"][strategy]["paired_steps"] == 60
     assert "without_list" in metrics["tandem"]["by_order"]
-    for name in ("tandem_vs_two_stage", "tandem_vs_augmented"):
+    for name in ("tandem_vs_two_stage", "tandem_vs_supervised"):
         assert set(metrics["comparisons"][name]) >= {"difference", "low", "high", "p_value"}
     assert list(metrics["controls"]) == ["lookup"]
     for figure in ("learning_curves", "calibration", "noise"):
@@ -103,41 +118,21 @@ def test_a_second_repro_looks_whether_anything_is_missing_and_does_nothing(clone
 def test_a_changed_parameter_of_tandem_reruns_tandem_and_what_follows_alone(clone: Path) -> None:
     output = run(clone, "dvc", "exp", "run", "--set-param=strategies.tandem.steps=30")
     assert ran(output) == {"tandem", "rerank@tandem", "evaluate", "report", "publish"}
-    assert len(runs(clone, "comparison")) == 2
-    assert newest_children(clone) == {(name, None if name == "tandem" else "true"): 2 for name in STRATEGIES}
+    assert len(comparisons(clone)) == 2
+    assert newest_children(clone) == TANDEM_TRAINED
+    assert_no_store_elsewhere(clone)
+    assert [path.name for path in clone.parent.iterdir()] == [clone.name]
 
 
 def test_one_more_seed_trains_that_seed_alone(clone: Path) -> None:
     before = {path: path.read_bytes() for path in (clone / "models").glob("*/[01]/**/*") if path.is_file()}
-    output = run(clone, "dvc", "exp", "run", "--set-param=seeds=[0,1,2]")
-    assert output.count("2 of 3 trainings are finished and kept") == 1 + len(STRATEGIES)
+    trainings = ("pretrain", *STRATEGIES)
+    output = run(clone, "dvc", "exp", "run", "--set-param=seeds=[0,1,2]", *trainings, "matcher")
+    assert output.count("2 of 3 trainings are finished and kept") == len(trainings)
     assert "the matcher is finished and kept" in output
     trained = set(re.findall(r"^(\w+ \d)  \d+/", output, re.MULTILINE))
-    assert trained == {f"{name} 2" for name in ("pretrain", *STRATEGIES)}
+    assert trained == {f"{name} 2" for name in trainings}
     assert {path: path.read_bytes() for path in before} == before
-    run(clone, "git", "checkout", "--quiet", "--", ".")
-    run(clone, "dvc", "checkout", "--quiet")
-
-
-def test_a_strategy_learns_from_what_its_teacher_predicts(clone: Path) -> None:
-    page = (PROJECT / "docs" / "experiments.md").read_text(encoding="utf-8")
-    entry, deps = re.findall(r"```yaml\n(.*?)```", page[page.index("## Learning from predictions") :], re.DOTALL)[:2]
-    params, graph = clone / "params.yaml", clone / "dvc.yaml"
-    entry = entry.partition("strategies:\n")[2].replace("steps: 700", "steps: 10").replace("0.5", "0.0")
-    params.write_text(params.read_text().replace("strategies:\n", f"strategies:\n{entry}", 1), encoding="utf-8")
-    graph.write_text(graph.read_text().replace("foreach: []", "foreach: [taught]"), encoding="utf-8")
-    with pytest.raises(AssertionError, match="does not depend on models/augmented: add that line to its `deps`"):
-        run(clone, "dvc", "repro", "own@taught")
-    before, own, after = graph.read_text().partition("  own:\n")
-    lines = "".join(f"        {line}\n" for line in deps.splitlines())
-    with_deps = after.replace("        - models/features\n", f"        - models/features\n{lines}", 1)
-    graph.write_text(before + own + with_deps, encoding="utf-8")
-    assert "augmented predicts" in (output := run(clone, "dvc", "repro"))
-    assert ran(output) == {"own@taught", "evaluate", "report", "publish"}
-    pairs = [row.split("\t") for row in (clone / "models/pseudo/taught/pairs.tsv").read_text().splitlines()]
-    known = {row.split("\t")[0] for row in (clone / "data/prepared/train.tsv").read_text().splitlines()}
-    assert pairs
-    assert known.isdisjoint(source for source, _ in pairs)
     run(clone, "git", "checkout", "--quiet", "--", ".")
     run(clone, "dvc", "checkout", "--quiet")
 
@@ -148,23 +143,6 @@ def test_a_matcher_that_was_damaged_is_trained_again_to_identical_bytes(clone: P
     weights.write_bytes(before[:-1])
     assert "kept" not in run(clone, "dvc", "repro", "--single-item", "matcher")
     assert weights.read_bytes() == before
-
-
-def test_a_strategy_of_ones_own_is_what_the_docs_say_and_trains_alone(clone: Path) -> None:
-    page = (PROJECT / "docs" / "experiments.md").read_text(encoding="utf-8")
-    entry, line = re.findall(r"```yaml\n(.*?)```", page[page.index("## Strategies of your own") :], re.DOTALL)[:2]
-    params, graph = clone / "params.yaml", clone / "dvc.yaml"
-    (name,) = re.findall(r"^  (\w+):$", entry, re.MULTILINE)
-    entry = re.sub(r"steps: \d+", "steps: 10", entry.partition("strategies:\n")[2])
-    params.write_text(params.read_text().replace("strategies:\n", f"strategies:\n{entry}", 1), encoding="utf-8")
-    graph.write_text(graph.read_text().replace("foreach: []", line.strip().splitlines()[-1].strip()), encoding="utf-8")
-    output = run(clone, "dvc", "repro")
-    assert ran(output) == {f"own@{name}", "evaluate", "report", "publish"}
-    assert name in run(clone, "tandem", "compare")
-    assert newest_children(clone) == {(name, None): 2} | {(other, "true"): 2 for other in STRATEGIES}
-    assert run(clone, "tandem", "predict", "F AO R K", "--strategy", name)
-    run(clone, "git", "checkout", "--quiet", "--", ".")
-    run(clone, "dvc", "checkout", "--quiet")
 
 
 def test_predictions_come_ranked_with_log_probabilities_and_confidences(clone: Path) -> None:
@@ -200,3 +178,40 @@ def test_dvc_shows_metrics_and_plots(clone: Path) -> None:
     assert 'id = "test_word_accuracy"' in page
     assert "two_stage" in page
     assert "<script src" not in page  # it opens without a network
+
+
+@pytest.fixture(scope="module")
+def own(clone: Path) -> str:
+    """What a repro says with two more strategies, as the docs add them: one of one's own, and one with a teacher."""
+    page = (PROJECT / "docs" / "experiments.md").read_text(encoding="utf-8").replace("augmented", "two_stage")
+    mine, line = re.findall(r"```yaml\n(.*?)```", page[page.index("## Strategies of your own") :], re.DOTALL)[:2]
+    taught, deps = re.findall(r"```yaml\n(.*?)```", page[page.index("## Learning from predictions") :], re.DOTALL)[:2]
+    assert line.strip().splitlines()[-1].strip() == "foreach: [mine]"
+    entries = "".join(entry.partition("strategies:\n")[2] for entry in (mine, taught))
+    entries = re.sub(r"steps: \d+", "steps: 10", entries).replace("0.5", "0.0")
+    params, graph = clone / "params.yaml", clone / "dvc.yaml"
+    params.write_text(params.read_text().replace("strategies:\n", f"strategies:\n{entries}", 1), encoding="utf-8")
+    graph.write_text(graph.read_text().replace("foreach: []", "foreach: [mine, taught]"), encoding="utf-8")
+    with pytest.raises(AssertionError, match="does not depend on models/two_stage: add that line to its `deps`"):
+        run(clone, "dvc", "repro", "own@taught")
+    before, stage, after = graph.read_text().partition("  own:\n")
+    lines = "".join(f"        {line}\n" for line in deps.splitlines())
+    with_deps = after.replace("        - models/features\n", f"        - models/features\n{lines}", 1)
+    graph.write_text(before + stage + with_deps, encoding="utf-8")
+    return run(clone, "dvc", "repro")
+
+
+def test_strategies_of_ones_own_are_what_the_docs_say_and_train_alone(own: str, clone: Path) -> None:
+    assert ran(own) == {"own@mine", "own@taught", "evaluate", "report", "publish"}
+    assert "mine" in run(clone, "tandem", "compare")
+    added = {("mine", None): 2, ("taught", None): 2}
+    assert newest_children(clone) == added | {(other, "true"): 2 for other in STRATEGIES}
+    assert run(clone, "tandem", "predict", "F AO R K", "--strategy", "mine")
+
+
+def test_a_strategy_learns_from_what_its_teacher_predicts(own: str, clone: Path) -> None:
+    assert "two_stage predicts" in own
+    pairs = [row.split("\t") for row in (clone / "models/pseudo/taught/pairs.tsv").read_text().splitlines()]
+    known = {row.split("\t")[0] for row in (clone / "data/prepared/train.tsv").read_text().splitlines()}
+    assert pairs
+    assert known.isdisjoint(source for source, _ in pairs)

@@ -9,6 +9,7 @@ from tests.support.clones import ran, run
 from tests.support.servers import free_port
 from tests.support.stored import (
     STRATEGIES,
+    TANDEM_TRAINED,
     assert_no_store_elsewhere,
     comparisons,
     newest_children,
@@ -29,8 +30,6 @@ def curves(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
 
 
 ALL_REUSED = {(name, "true"): 2 for name in STRATEGIES}
-TANDEM_TRAINED = ALL_REUSED | {("tandem", None): 2}
-del TANDEM_TRAINED["tandem", "true"]
 
 
 def test_a_store_that_was_deleted_is_filled_by_a_repro_that_trains_nothing(clone: Path, original: Path) -> None:
@@ -62,14 +61,6 @@ def test_a_parameter_of_prepare_that_changes_no_data_makes_no_other_comparison(c
     assert ran(output) == {"prepare", "report", "publish"}  # the report shows sizes with these parameters
     assert state(clone) == before
     run(clone, "git", "checkout", "--quiet", "--", ".")
-
-
-def test_an_experiment_in_a_temporary_copy_is_in_the_store_of_the_project(clone: Path) -> None:
-    before = comparisons(clone)
-    run(clone, "dvc", "exp", "run", "--temp", "--set-param=strategies.tandem.steps=35")
-    assert len(comparisons(clone) - before) == 1
-    assert newest_children(clone) == TANDEM_TRAINED
-    assert_no_store_elsewhere(clone)
 
 
 def test_experiments_of_a_queue_that_run_at_once_are_each_there_once(clone: Path) -> None:

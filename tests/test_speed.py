@@ -23,7 +23,7 @@ from benchmarks.workload import (
     training_operations,
 )
 from pipeline.config.options import Symbols
-from pipeline.config.params import Params
+from pipeline.config.params import Params, changed, load_params
 from pipeline.data.alphabet import PADDING
 from pipeline.data.corpus import Corpus
 from pipeline.data.examples import Example
@@ -35,7 +35,8 @@ from pipeline.training.batches import Batch
 from pipeline.training.loop import masked_cross_entropy
 from pipeline.training.strategies import Task
 from pipeline.training.trainer import new_network
-from tests.conftest import PROJECT, changed_params, small_model
+from tests.conftest import changed_params, small_model
+from tests.support.clones import copy_files, leave_out
 
 SMALL = {"model.units": 16, "model.projection": 8, "model.dropout": 0.0, "training.batch_size": 8}
 
@@ -253,12 +254,14 @@ def test_a_command_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_repro_is_timed_with_something_and_with_nothing_to_do() -> None:
-    small = {"seeds": [0, 1], "prepare.pairs": 300, "prepare.dev": 50, "prepare.test": 60, "prepare.targets": 500}
+def test_a_repro_is_timed_with_something_and_with_nothing_to_do(tmp_path: Path) -> None:
+    copy_files(tmp_path)
+    leave_out(tmp_path, "augmented", "two_stage", "alternating", "tandem")
+    small = {"seeds": [0], "prepare.pairs": 300, "prepare.dev": 50, "prepare.test": 60, "prepare.targets": 500}
     small |= {"model.units": 16, "matcher.units": 8, "training.evaluate_every": 10, "evaluate.resamples": 200}
-    strategies = ("supervised", "augmented", "two_stage", "alternating", "tandem")
-    small |= {f"{name}.steps": 20 for name in ("pretrain", "matcher", *(f"strategies.{one}" for one in strategies))}
-    costs = commands.repro_costs(PROJECT, changed_params({**small, "strategies.two_stage.frozen_steps": 10}))
+    small |= {f"{name}.steps": 20 for name in ("pretrain", "matcher", "strategies.supervised")}
+    params = changed(load_params(tmp_path / "params.yaml"), {"training.dev_steps": 0, **small})
+    costs = commands.repro_costs(tmp_path, params)
     assert 0 < costs["nothing_seconds"] < costs["total_seconds"]
 
 

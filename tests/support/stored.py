@@ -19,7 +19,8 @@ from pipeline.tracking.sqlite import sqlite_uri
 
 PARAMETERS = {"tandem.steps": 20, "tandem.schedule": ["paired", "autoencode"], "tandem.start": "scratch"}
 DIGEST = "0123456789abcdef"
-STRATEGIES = ("supervised", "augmented", "two_stage", "alternating", "tandem")
+STRATEGIES = ("supervised", "two_stage", "tandem")  # of a clone
+TANDEM_TRAINED = {(strategy, None if strategy == "tandem" else "true"): 2 for strategy in STRATEGIES}
 CHILDREN = {(strategy, seed): 1 for strategy in STRATEGIES for seed in ("0", "1")}
 OLDER, OLD_EXPERIMENT = "0584bdc529eb", "of an older MLflow"  # a revision of MLflow 2's tables, and what is in them
 HERE = Environment("3.11.0", "a machine", 2, {"keras": "3.0"}, "c0ffee", True, "tandem", "loud-gull")

@@ -55,14 +55,14 @@ SMALL: dict[str, Any] = {
     "strategies.tandem.steps": 20,
 }
 
-# 2 x 7 of supervised, 2 x 3 of two_stage, 2 x 2 of tandem: what a strategy does not depend on makes no more of it.
+# 2 x 3 of supervised, 2 x 2 of two_stage, 2 x 1 of tandem: what a strategy does not depend on makes no more of it.
 MANY = """
 strategies: [supervised, two_stage, tandem]
 seeds: [0, 1]
 parameters:
-  strategies.supervised.steps: [12, 14, 16, 18, 20, 22, 24]
-  strategies.two_stage.steps: [10, 12, 14]
-  strategies.tandem.steps: [16, 20]
+  strategies.supervised.steps: [12, 16, 20]
+  strategies.two_stage.steps: [10, 12]
+  strategies.tandem.steps: [16]
 stop_early: false
 """
 
@@ -154,10 +154,10 @@ def assert_every_trial_is_once_in_mlflow(place: Place, params: Params) -> None:
         assert run.data.metrics["dev_word_accuracy"] == result.rows[-1]["dev_word_accuracy"]
 
 
-def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place: Place) -> None:
+def test_a_sweep_of_12_trials_survives_a_killed_node_and_is_not_done_again(place: Place) -> None:
     with two_nodes() as cluster:
         sweep = start(place, MANY, "--address", cluster.address)
-        wait_for(lambda: len(finished(place)) >= 10, sweep)
+        wait_for(lambda: len(finished(place)) >= 4, sweep)
 
         def at_work() -> set[int]:
             with suppress(psutil.Error):  # a process that has just ended
@@ -171,13 +171,13 @@ def test_a_sweep_of_24_trials_survives_a_killed_node_and_is_not_done_again(place
     params = load_params(place.root / "params.yaml")
     assert "its process or machine died; it resumes elsewhere" in log
     assert "made for all trials: 1 set(s) of prepared data, 2 autoencoder(s)" in log
-    assert [line[:7] for line in log.splitlines() if line.startswith("[")] == [f"[{n:2}/24]" for n in range(1, 25)]
-    assert len(finished(place)) == 24
+    assert [line[:7] for line in log.splitlines() if line.startswith("[")] == [f"[{n:2}/12]" for n in range(1, 13)]
+    assert len(finished(place)) == 12
     assert_every_trial_is_once_in_mlflow(place, params)
     before_again = state(place.root)
     text = (place.root / "params.yaml").read_text(encoding="utf-8")
     again, log = output(start(place, MANY, "--apply"))
-    assert log.startswith("24 trials, 24 of them have a result already\n")
+    assert log.startswith("12 trials, 12 of them have a result already\n")
     assert state(place.root) == before_again
     (best,) = [line for line in again.splitlines() if line.startswith("best: ")]
     written = load_params(place.root / "params.yaml")

@@ -75,6 +75,7 @@ FAMILIES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("task", "parts"),
@@ -93,11 +94,13 @@ def test_a_batch_changes_the_parts_of_its_task_and_no_other_bit(
     assert changed_parts(network, task, toy_stream()[0]) == parts
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_batch_towards_the_embedding_changes_encoder_a_alone() -> None:
     network = new_network(model=small_model(tie_weights=False, **VECTOR))
     assert changed_parts(network, Task.EMBEDDING, toy_stream()[0]) == {"encoder_a"}
 
 
+@pytest.mark.usefixtures("eager")
 def test_with_tied_weights_encoder_b_keeps_all_but_the_table_it_reads_of_the_decoder() -> None:
     network, batch = new_network(model=small_model(tie_weights=True)), toy_stream()[0]
     own = [variable for variable in network.encoder_b.variables if variable is not network.decoder.symbols.embeddings]
@@ -107,6 +110,7 @@ def test_with_tied_weights_encoder_b_keeps_all_but_the_table_it_reads_of_the_dec
         np.testing.assert_array_equal(old, variable.numpy())
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_paired_batch_leaves_encoder_b_alone_after_autoencoding_too() -> None:
     network, batch = new_network(model=small_model(tie_weights=False)), toy_stream()[0]
     steps = TrainingSteps(network, quick_training())
@@ -179,6 +183,7 @@ def test_the_same_seed_gives_the_same_weights_and_history() -> None:
     assert runs[0][1] == runs[1][1]
 
 
+@pytest.mark.usefixtures("eager")
 def test_steps_count_the_paired_batches_of_the_cycle() -> None:
     phase = Phase([Task.PAIRED, Task.AUTOENCODE, Task.AUTOENCODE], Task.PAIRED, 5)
     _, _, progress = run(phase, lambda _: score(0.0), evaluate_every=5)
@@ -186,6 +191,7 @@ def test_steps_count_the_paired_batches_of_the_cycle() -> None:
     assert progress.batches == 5 + 2 * 4  # it ends with the last paired batch
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_row_of_history_has_a_loss_for_each_task_and_what_was_measured() -> None:
     phase = Phase([Task.PAIRED, Task.AUTOENCODE], Task.PAIRED, 3)
     _, (evaluation,), _ = run(phase, lambda _: score(0.25), evaluate_every=5)
@@ -194,6 +200,7 @@ def test_a_row_of_history_has_a_loss_for_each_task_and_what_was_measured() -> No
     assert (evaluation["step"], evaluation["dev_first"]) == (3, 0.25)
 
 
+@pytest.mark.usefixtures("eager")
 def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
     scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
     kept: list[list[Any]] = []
@@ -210,6 +217,7 @@ def test_training_stops_after_patience_and_keeps_the_best_weights() -> None:
         np.testing.assert_array_equal(best, final)
 
 
+@pytest.mark.usefixtures("eager")
 def test_equal_scores_are_compared_by_their_next_number() -> None:
     ranks = iter([(0.0, -0.9), (0.0, -0.8), (0.0, -0.85), (0.1, -0.9)])
     phase = Phase([Task.PAIRED], Task.PAIRED, 8)
@@ -272,10 +280,7 @@ def test_some_architectures_walk_from_building_to_predicting(combination: dict[s
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=str)
 def test_every_architecture_walks_from_building_to_predicting(combination: dict[str, Any], tmp_path: Path) -> None:
-    tf.config.run_functions_eagerly(True)  # one step does not pay for compiling it
-    try:
-        walk(combination, tmp_path)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    walk(combination, tmp_path)
