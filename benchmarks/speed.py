@@ -139,18 +139,18 @@ def _measure_kernels(setting: Setting) -> Cases:
 def _kernels_table(cases: Cases) -> str:
     from benchmarks import workload
 
+    kinds = (*workload.KERNELS, workload.OTHER_KERNELS)
     rows = []
     for case in cases:
         ours, peak = case["rounds"]["ours"], _rate(case["rounds"]["peak"], "operations")
-        kinds = (*workload.KERNELS, workload.OTHER_KERNELS)
         spent = {kind: median(1000 * one.done[kind] / one.done["batches"] for one in ours) for kind in kinds}
         whole = median(1000 * one.seconds / one.done["batches"] for one in ours)
         at_peak = median(1000 * one.done["operations"] / peak / one.done["batches"] for one in ours)
         started = median(one.done["kernels"] / one.done["batches"] for one in ours)
         numbers = [whole, *spent.values(), whole - sum(spent.values()), at_peak]
         rows.append([f"{case['units']} units", *(f"{number:.2f}" for number in numbers), f"{started:,.0f}"])
-    header = ["milliseconds per batch, profiled", "all", *workload.KERNELS, workload.OTHER_KERNELS, "between kernels"]
-    return markdown_table([*header, "the products at peak", "kernels"], rows)
+    header = ["milliseconds per batch, profiled", "all", *kinds, "between kernels", "the products at peak", "kernels"]
+    return markdown_table(header, rows)
 
 
 def _measure_decoding(setting: Setting) -> Cases:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +63,9 @@ class Neighbourhood:
 
 def _distances(strings: Sequence[str], others: Sequence[str], most: int, workers: int = 1) -> NDArray[np.uint8]:
     """Edits between each of N and each of M, uint8 [N, M]; more than `most` are `most` + 1."""
-    options: Any = {"score_cutoff": most, "dtype": np.uint8, "workers": workers}
-    return process.cdist(strings, others, scorer=Levenshtein.distance, **options)
+    return process.cdist(
+        strings, others, scorer=Levenshtein.distance, score_cutoff=most, dtype=np.uint8, workers=workers
+    )
 
 
 def comparable(strings: StringStore) -> list[str]:
