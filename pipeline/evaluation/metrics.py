@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-RESAMPLED_AT_ONCE = 2_000_000  # items; keeps the memory of resampling near 100 MB, whatever the size of the test set
+RESAMPLED_AT_ONCE = 2_000_000  # numbers drawn; keeps the memory of resampling near 50 MB
 BINS = 10  # of confidences
 
 Integers = NDArray[np.int64]
@@ -97,24 +96,19 @@ class Resampling:
         Source: Efron (1979), Bootstrap Methods: Another Look at the Jackknife; Efron & Tibshirani (1993), chapter 13.
         """
 
-        def rate(numerator: Integers, denominator: Integers, axis: int = -1) -> NDArray[np.float64]:
-            return numerator.sum(axis=axis) / np.maximum(denominator.sum(axis=axis), 1)
-
-        mean = float(rate(numerators, denominators))
-        if len(numerators) == 1:  # every resample is the one item again
-            return Interval(mean, mean, mean)
-        interval = stats.bootstrap(
-            (numerators, denominators),
-            rate,
-            paired=True,
-            vectorized=True,
-            method="percentile",
-            n_resamples=self.resamples,
-            confidence_level=self.confidence,
-            batch=max(1, RESAMPLED_AT_ONCE // len(numerators)),
-            rng=rng,
-        ).confidence_interval
-        return Interval(mean, float(interval.low), float(interval.high))
+        # Of equal items it only matters how often any of them is drawn. That has the distribution of
+        # `scipy.stats.bootstrap` with `paired=True`, in milliseconds instead of a second.
+        different, times = np.unique(np.stack([numerators, denominators], axis=1), axis=0, return_counts=True)
+        at_once = max(1, RESAMPLED_AT_ONCE // len(different))
+        drawn = [
+            rng.multinomial(len(numerators), times / len(numerators), size=min(at_once, self.resamples - done))
+            @ different
+            for done in range(0, self.resamples, at_once)
+        ]
+        sums = np.concatenate([times[None] @ different, *drawn])
+        rates = sums[:, 0] / np.maximum(sums[:, 1], 1)
+        low, high = np.quantile(rates[1:], [(1 - self.confidence) / 2, (1 + self.confidence) / 2])
+        return Interval(float(rates[0]), float(low), float(high))
 
 
 def _by_item(scores: ArrayLike) -> Integers:

@@ -19,7 +19,7 @@ CONTEXT = (-1, 1, -2, 2)  # each longer context takes in one more of these place
 STRENGTH = 5.0  # a context seen n times weighs n against so much for the next shorter one
 LONGEST_PIECE = 4  # source symbols; longer pieces are left to the edits
 LARGEST_KEY = 2**63
-CELLS_AT_ONCE = 2**19
+CELLS_AT_ONCE = 2**17  # they fit into a cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,20 +96,21 @@ class Channel:
         """int32 [B, S] and [B, T] -> float64 [B]. The cells of a target symbol are kept relative to the largest."""
         B, S = source_ids.shape
         learned, rest, contexts = self._tables(target_ids)
+        starting = self._starting(source_ids)
+        edits = self.edits
+        first, further, silent, stop = map(np.exp, (edits.first, edits.further, edits.silent, edits.stop))
         done, scale = np.zeros((B, S + 1)), np.zeros(B)
         done[:, 0] = 1.0
         for step in range(target_ids.shape[1]):
             ids, row = target_ids[:, step], contexts[:, step]
             open_ = rest[row][:, None] * done
-            first, further = (
-                np.exp(table[source_ids, ids[:, None]]) for table in (self.edits.first, self.edits.further)
-            )
-            begun, stop = np.zeros((B, S + 1)), np.exp(self.edits.stop[ids])
+            opens, goes_on = first[source_ids, ids[:, None]], further[source_ids, ids[:, None]]
+            begun = np.zeros((B, S + 1))
             for place in range(S):
-                begun[:, place + 1] = open_[:, place] * first[:, place] + begun[:, place] * further[:, place]
-            after = open_ * np.exp(self.edits.silent[ids])[:, None] + begun * stop[:, None]
+                begun[:, place + 1] = open_[:, place] * opens[:, place] + begun[:, place] * goes_on[:, place]
+            after = open_ * silent[ids][:, None] + begun * stop[ids][:, None]
             after += done * learned[row, 0][:, None]
-            for length, pieces in enumerate(self._starting(source_ids), start=1):
+            for length, pieces in enumerate(starting, start=1):
                 after[:, length:] += done[:, : S + 1 - length] * learned[row[:, None], pieces]
             done = np.where((row >= 0)[:, None], after, done)
             largest = done.max(axis=1)

@@ -2,17 +2,22 @@
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, track
 
 from pipeline.config.params import Params
+from pipeline.parallel import side_by_side
 from pipeline.runs.folders import ACCURACY, STEP, Row
+from pipeline.runs.groups import RunGroup
 from pipeline.training.strategies import phases_of
 
-T = TypeVar("T")
+DECODING = "pipeline.prediction.predictor", "pipeline.model.search"  # modules of processes that decode
+
+R = TypeVar("R")
 
 
 def end_on_sigterm() -> None:
@@ -20,9 +25,22 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def watched(items: Sequence[T], title: str) -> Iterator[T]:
-    """The items one by one, with a progress bar on a terminal."""
-    yield from track(items, title, console=Console(stderr=True), disable=not sys.stderr.isatty())
+def of_groups(
+    work: Callable[[Sequence[RunGroup]], Iterator[tuple[RunGroup, R]]],
+    groups: Sequence[RunGroup],
+    params: Params,
+    title: str,
+) -> dict[RunGroup, R]:
+    """What `work` gives for each group, in their order, with a progress bar on a terminal.
+
+    Each process loads the features, so there are no more of them than seeds, or cores.
+    """
+    jobs = min(len(params.seeds), cpu_count())
+    shares = [groups[start::jobs] for start in range(jobs)]
+    results = side_by_side(work, shares, jobs, cpu_count() // jobs, DECODING)
+    shown = track(results, title, len(groups), console=Console(stderr=True), disable=not sys.stderr.isatty())
+    by_group = dict(shown)
+    return {group: by_group[group] for group in groups}
 
 
 class Watcher(Progress):

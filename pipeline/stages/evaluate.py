@@ -1,12 +1,21 @@
 """Stage `evaluate`: decode the test set with everything that was trained, and compare the strategies."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 
-from pipeline.config.params import load_params
-from pipeline.data.prepared import PREPARED, Prepared
+from pipeline.config.params import Params, load_params
+from pipeline.data.prepared import Prepared
 from pipeline.errors import UserError, explain_user_errors
 from pipeline.evaluation.attention import attention_maps, sources_to_map
-from pipeline.evaluation.comparison import calibration_table, compare, curves_table, focus_and_rivals, histories_table
+from pipeline.evaluation.comparison import (
+    RunResult,
+    calibration_table,
+    compare,
+    curves_table,
+    focus_and_rivals,
+    histories_table,
+)
 from pipeline.evaluation.coverage import coverage_table
 from pipeline.evaluation.evaluate import evaluate, evaluate_controls, evaluated_run, write_predictions
 from pipeline.evaluation.metrics import Resampling
@@ -14,7 +23,7 @@ from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns, EvaluationResults
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
-from pipeline.stages import watched
+from pipeline.stages import of_groups
 from pipeline.training.noise import learned_noise
 
 REWRITES = 1000  # of the learned noise, at most
@@ -23,7 +32,7 @@ REWRITES = 1000  # of the learned noise, at most
 @explain_user_errors
 def main() -> None:
     """Write reports/evaluation, reports/predictions and reports/metrics.json."""
-    params, prepared = load_params(), Prepared.open(PREPARED)
+    params, prepared = load_params(), Prepared.open()
     for strategy in params.strategies:
         if not (RERANKERS / strategy).exists():
             raise UserError(f"no stage trains strategies.{strategy}: name it in stage `own` of dvc.yaml")
@@ -31,10 +40,7 @@ def main() -> None:
             raise UserError(f"{RERANKERS / strategy} was made with other data or parameters: run `dvc repro`")
     groups = [*single_runs(params), *ensembles(params)]
     focus = focus_and_rivals(list(params.strategies), params.strategies)["focus"]
-    results = {
-        group: evaluate(group, predictor, params, prepared, group.strategy == focus and not group.is_ensemble)
-        for group, predictor in each_predictor(watched(groups, "evaluate"))
-    }
+    results = of_groups(partial(decode, params=params, focus=focus), groups, params, "evaluate")
     runs = [result for group, result in results.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)
     resampling = Resampling(**asdict(params.evaluate))
@@ -66,6 +72,13 @@ def main() -> None:
     evaluated = [evaluated_run(group, result) for group, result in results.items() if not group.is_ensemble]
     parameters = {name: value for name, value in decisive_parameters(params).items() if not name.startswith("matcher.")}
     EvaluatedRuns(prepared.digest, parameters, tuple(evaluated)).save(EVALUATION)
+
+
+def decode(groups: Sequence[RunGroup], params: Params, focus: str) -> Iterator[tuple[RunGroup, RunResult]]:
+    """Each group with its result on the test set; single runs of the strategy `focus` also do without the list."""
+    prepared = Prepared.open()
+    for group, predictor in each_predictor(groups):
+        yield group, evaluate(group, predictor, params, prepared, group.strategy == focus and not group.is_ensemble)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Stage `rerank STRATEGY`: how much each feature counts, learned on dev for each run and the ensemble of a strategy."""
 
 import argparse
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from pipeline.config.params import Order, load_params
-from pipeline.data.prepared import PREPARED, Prepared
+from pipeline.config.params import Order, Params, load_params
+from pipeline.data.prepared import Prepared
 from pipeline.errors import explain_user_errors
 from pipeline.prediction.predictor import Predictor, each_model
 from pipeline.reranking.features import TO_FIT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
-from pipeline.stages import watched
+from pipeline.stages import of_groups
 
 
 @explain_user_errors
@@ -18,16 +20,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("strategy")
     strategy = parser.parse_args().strategy
-    params, prepared = load_params(), Prepared.open(PREPARED)
-    metadata = RerankMetadata.of(strategy, params, prepared.digest)
-    features = FeatureExtractor.load(TO_FIT) if params.decoding.order is Order.RERANK else None
+    params = load_params()
+    metadata = RerankMetadata.of(strategy, params, Prepared.open().digest)
     groups = [group for group in (*single_runs(params), *ensembles(params)) if group.strategy == strategy]
+    rerankers = of_groups(partial(fit, params=params), groups, params, f"rerank {strategy}")
     (RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
-    for group, model in each_model(watched(groups, f"rerank {strategy}"), held_out=True):
-        reranker = Predictor(model, params.decoding, features).fitted(prepared.dev).reranker
+    for group, reranker in rerankers.items():
         reranker.save(group.reranker)
         print(summary(group, reranker), flush=True)
     metadata.save(RERANKERS / strategy)
+
+
+def fit(groups: Sequence[RunGroup], params: Params) -> Iterator[tuple[RunGroup, Reranker]]:
+    """Each group with its reranker."""
+    dev, with_features = Prepared.open().dev, params.decoding.order is Order.RERANK
+    features = FeatureExtractor.load(TO_FIT) if with_features else None
+    for group, model in each_model(groups, held_out=True):
+        yield group, Predictor(model, params.decoding, features).fitted(dev).reranker
 
 
 def summary(group: RunGroup, reranker: Reranker) -> str:
