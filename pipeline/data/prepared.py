@@ -27,7 +27,7 @@ PREPARED = Path("data/prepared")
 TRAIN, DEV, TEST, TARGETS, SOURCES = "train.tsv", "dev.tsv", "test.tsv", "targets.txt", "sources.txt"
 COUNTS = "target_counts.npy"  # of no rows if the targets have none
 REJECTED = "rejected.tsv"
-ALIGNMENT = "alignment.npz"
+ALIGNMENT, ALIGNMENT_WITH_DEV = "alignment.npz", "alignment_with_dev.npz"  # the latter follows from the other files
 DATA_FILES = (SOURCE_ALPHABET, TARGET_ALPHABET, TRAIN, DEV, TEST, TARGETS, COUNTS, ALIGNMENT)
 STORES = TRAIN_SOURCES, TRAIN_TARGETS, UNPAIRED = "train_sources", "train_targets", "targets"
 
@@ -59,6 +59,8 @@ def write_prepared(folder: Path, corpus: "Corpus", source_kind: Symbols, target_
     np.save(folder / COUNTS, np.zeros(0, dtype=np.int64) if corpus.target_counts is None else corpus.target_counts)
     same = same_symbols(source_alphabet, target_alphabet)
     align(train_sources, train_targets, same, len(source_alphabet)).save(folder / ALIGNMENT)
+    both = Prepared.open(folder).with_dev()
+    align(both.train_sources, both.train_targets, same, len(source_alphabet)).save(folder / ALIGNMENT_WITH_DEV)
     (folder / REJECTED).unlink(missing_ok=True)
     if corpus.rejected is not None:
         rows = ("\t".join(map(str, astuple(row))) for row in corpus.rejected)
@@ -157,13 +159,11 @@ class Prepared:
 
     @cached_property
     def alignment(self) -> Alignment:
-        """The alignment of the training pairs, with the edits learned from them; the folder has that without dev."""
-        if self.includes_dev:
-            same = same_symbols(self.source_alphabet, self.target_alphabet)
-            return align(self.train_sources, self.train_targets, same, len(self.source_alphabet))
+        """The alignment of the training pairs, with the edits learned from them."""
         shape = len(self.source_alphabet), len(self.target_alphabet)
-        with _reading(self.folder / ALIGNMENT):
-            return Alignment.load(self.folder / ALIGNMENT, self.train_sources, self.train_targets, shape)
+        path = self.folder / (ALIGNMENT_WITH_DEV if self.includes_dev else ALIGNMENT)
+        with _reading(path):
+            return Alignment.load(path, self.train_sources, self.train_targets, shape)
 
     def among_unpaired(self, strings: Iterable[str]) -> set[str]:
         """Find the strings that are unpaired targets; the list is read, not kept in memory."""
