@@ -158,20 +158,14 @@ def rerank(size: int, params: Params) -> Steps:
     """What stage `rerank` does for a run."""
     from pipeline.prediction.predictor import Predictor, load_trained
     from pipeline.reranking.features import TO_FIT, FeatureExtractor
-    from pipeline.reranking.reranker import Reranker
     from pipeline.runs.groups import RunGroup
 
     dev = read_corpus(params.data, replace(params.prepare, dev=size, test=1)).dev
     model = load_trained(RunGroup(STRATEGY, (SEED,)), held_out=True)
     predictor = Predictor(model, params.decoding, FeatureExtractor.load(TO_FIT))
-    sources, accepted = ([getattr(example, side) for example in dev] for side in ("source", "accepted"))
     yield ""
-    hypotheses = model.predict(sources, params.decoding.beam_width)
-    yield "rerank: search"
-    matrix, n_best = predictor._candidates(sources, hypotheses)
-    yield "rerank: candidates, features"
-    Reranker.fit(matrix, n_best, sources, accepted, params.decoding.seed)
-    yield "rerank: fit"
+    predictor.fitted(dev)
+    yield "rerank: search, candidates, fit"
 
 
 def measure_sources(size: int, params: Params) -> Costs:

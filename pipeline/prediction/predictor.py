@@ -26,6 +26,7 @@ from pipeline.runs.groups import MAX_SYMBOLS, RerankMetadata, RunGroup
 from pipeline.text import normal_form
 
 LARGEST = 100  # beam width and n-best list
+DEV_ITEMS = 20_000  # that a reranker is fitted on, at most
 
 
 @dataclass(frozen=True)
@@ -233,8 +234,11 @@ class Predictor:
     def fitted(self, examples: Sequence[Example]) -> "Predictor":
         """The same predictor with a reranker fitted on development examples; their sources may repeat.
 
-        Without features nothing is fitted, but the reranker says which examples are right, too.
+        Of more than `DEV_ITEMS` examples it takes an even selection. Without features nothing is fitted, but the
+        reranker says which examples are right, too.
         """
+        if len(examples) > DEV_ITEMS:
+            examples = [examples[place] for place in np.linspace(0, len(examples) - 1, DEV_ITEMS).astype(int)]
         sources, accepted = ([getattr(example, side) for example in examples] for side in ("source", "accepted"))
         if self.features is None:
             right = [row[0].text in some for row, some in zip(self.predict(sources), accepted, strict=True)]

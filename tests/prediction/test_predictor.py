@@ -82,6 +82,16 @@ def test_only_reranking_learns_from_dev(prepared: Prepared, predictor: Predictor
         assert right == [row[0].text in item.accepted for row, item in zip(ranked, prepared.dev, strict=True)]
 
 
+def test_of_very_many_dev_items_an_even_selection_is_learned(
+    prepared: Prepared, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.prediction.predictor.DEV_ITEMS", 3)
+    selected, *others = ([prepared.dev[place] for place in places] for places in ([0, 2, 5], [0, 2, 4], [0, 1, 5]))
+    by_selection, by_all = (predictor.fitted(items).reranker for items in (selected, prepared.dev[:6]))
+    assert by_selection == by_all
+    assert not any(predictor.fitted(items).reranker.items == by_all.items for items in others)
+
+
 @pytest.mark.parametrize("order", list(Order))
 def test_predictions_in_each_order_are_those_of_each_order(predictor: Predictor, order: Order) -> None:
     ranked = replace(predictor, decoding=replace(RERANK, order=order)).predict_in_each_order(SOURCES)
