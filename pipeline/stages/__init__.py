@@ -25,22 +25,20 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def of_groups(
+def decoded(
     work: Callable[[Sequence[RunGroup]], Iterator[tuple[RunGroup, R]]],
     groups: Sequence[RunGroup],
     params: Params,
     title: str,
-) -> dict[RunGroup, R]:
-    """What `work` gives for each group, in their order, with a progress bar on a terminal.
+) -> Iterator[tuple[RunGroup, R]]:
+    """What `work` gives for all groups, as it comes, with a progress bar on a terminal.
 
     Each process loads the features, so there are no more of them than seeds, or cores.
     """
     jobs = min(len(params.seeds), cpu_count())
     shares = [groups[start::jobs] for start in range(jobs)]
     results = side_by_side(work, shares, jobs, cpu_count() // jobs, DECODING)
-    shown = track(results, title, len(groups), console=Console(stderr=True), disable=not sys.stderr.isatty())
-    by_group = dict(shown)
-    return {group: by_group[group] for group in groups}
+    yield from track(results, title, len(groups), console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 class Watcher(Progress):

@@ -23,7 +23,7 @@ from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns, EvaluationResults
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
-from pipeline.stages import of_groups
+from pipeline.stages import decoded
 from pipeline.training.noise import learned_noise
 
 REWRITES = 1000  # of the learned noise, at most
@@ -40,7 +40,8 @@ def main() -> None:
             raise UserError(f"{RERANKERS / strategy} was made with other data or parameters: run `dvc repro`")
     groups = [*single_runs(params), *ensembles(params)]
     focus = focus_and_rivals(list(params.strategies), params.strategies)["focus"]
-    results = of_groups(partial(decode, params=params, focus=focus), groups, params, "evaluate")
+    by_group = dict(decoded(partial(decode, params=params, focus=focus), groups, params, "evaluate"))
+    results = {group: by_group[group] for group in groups}
     runs = [result for group, result in results.items() if not group.is_ensemble]
     unpaired = prepared.among_unpaired(target for example in prepared.test for target in example.accepted)
     resampling = Resampling(**asdict(params.evaluate))

@@ -11,7 +11,7 @@ from pipeline.prediction.predictor import Predictor, each_model
 from pipeline.reranking.features import TO_FIT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
-from pipeline.stages import of_groups
+from pipeline.stages import decoded
 
 
 @explain_user_errors
@@ -23,9 +23,8 @@ def main() -> None:
     params = load_params()
     metadata = RerankMetadata.of(strategy, params, Prepared.open().digest)
     groups = [group for group in (*single_runs(params), *ensembles(params)) if group.strategy == strategy]
-    rerankers = of_groups(partial(fit, params=params), groups, params, f"rerank {strategy}")
     (RERANKERS / strategy).mkdir(parents=True, exist_ok=True)
-    for group, reranker in rerankers.items():
+    for group, reranker in decoded(partial(fit, params=params), groups, params, f"rerank {strategy}"):
         reranker.save(group.reranker)
         print(summary(group, reranker), flush=True)
     metadata.save(RERANKERS / strategy)
