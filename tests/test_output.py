@@ -76,7 +76,7 @@ def test_worker_processes_print_utf_8_whatever_the_locale() -> None:
 
 def test_progress_is_shown_on_a_terminal_of_any_encoding() -> None:
     ours, theirs = pty.openpty()
-    statement = "from pipeline.stages import watched; print(*watched(['a', 'b'], '\\xe9valuer'))"
+    statement = "from pipeline.stages import watched; print(*watched(['a', 'b'], '\\xe9valuer', 2))"
     code, output, _ = python(*command(statement), environment=ASCII, stderr=theirs)
     os.close(theirs)
     assert (code, output) == (0, "a b\n")

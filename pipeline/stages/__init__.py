@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from joblib import cpu_count
@@ -17,6 +17,7 @@ from pipeline.training.strategies import phases_of
 
 DECODING = "pipeline.prediction.predictor", "pipeline.model.search"  # modules of processes that decode
 
+T = TypeVar("T")
 R = TypeVar("R")
 
 
@@ -31,14 +32,18 @@ def decoded(
     params: Params,
     title: str,
 ) -> Iterator[tuple[RunGroup, R]]:
-    """What `work` gives for all groups, as it comes, with a progress bar on a terminal.
+    """What `work` gives for all groups, as it comes.
 
     Each process loads the features, so there are no more of them than seeds, or cores.
     """
     jobs = min(len(params.seeds), cpu_count())
     shares = [groups[start::jobs] for start in range(jobs)]
-    results = side_by_side(work, shares, jobs, cpu_count() // jobs, DECODING)
-    yield from track(results, title, len(groups), console=Console(stderr=True), disable=not sys.stderr.isatty())
+    yield from watched(side_by_side(work, shares, jobs, cpu_count() // jobs, DECODING), title, len(groups))
+
+
+def watched(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """The items one by one, with a progress bar on a terminal."""
+    yield from track(items, title, total, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 class Watcher(Progress):
