@@ -42,6 +42,21 @@ def test_interval_agrees_with_the_normal_approximation() -> None:
     assert interval.high == pytest.approx(0.3 + 1.96 * 0.01025, abs=0.001)
 
 
+def test_interval_is_that_of_scipys_bootstrap(rng: np.random.Generator) -> None:
+    lengths = rng.integers(1, 12, size=300)
+    edits = rng.binomial(lengths, 0.3)
+    interval = character_error_rate(edits[None], lengths[None])
+    expected = stats.bootstrap(
+        (edits, lengths),
+        lambda edits, lengths, axis=-1: edits.sum(axis=axis) / lengths.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=rng,
+    ).confidence_interval
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.001)
+
+
 def test_copies_of_a_seed_leave_the_interval_as_wide() -> None:
     correct = np.arange(500)[None] % 3 == 0
     one, three = (Resampling(seed=1).word_accuracy(np.repeat(correct, n, axis=0)) for n in (1, 3))
