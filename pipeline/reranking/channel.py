@@ -97,18 +97,18 @@ class Channel:
         B, S = source_ids.shape
         learned, rest, contexts = self._tables(target_ids)
         starting = self._starting(source_ids)
-        edits = self.edits
-        first, further, silent, stop = map(np.exp, (edits.first, edits.further, edits.silent, edits.stop))
         done, scale = np.zeros((B, S + 1)), np.zeros(B)
         done[:, 0] = 1.0
         for step in range(target_ids.shape[1]):
             ids, row = target_ids[:, step], contexts[:, step]
             open_ = rest[row][:, None] * done
-            opens, goes_on = first[source_ids, ids[:, None]], further[source_ids, ids[:, None]]
-            begun = np.zeros((B, S + 1))
+            first, further = (
+                np.exp(table[source_ids, ids[:, None]]) for table in (self.edits.first, self.edits.further)
+            )
+            begun, stop = np.zeros((B, S + 1)), np.exp(self.edits.stop[ids])
             for place in range(S):
-                begun[:, place + 1] = open_[:, place] * opens[:, place] + begun[:, place] * goes_on[:, place]
-            after = open_ * silent[ids][:, None] + begun * stop[ids][:, None]
+                begun[:, place + 1] = open_[:, place] * first[:, place] + begun[:, place] * further[:, place]
+            after = open_ * np.exp(self.edits.silent[ids])[:, None] + begun * stop[:, None]
             after += done * learned[row, 0][:, None]
             for length, pieces in enumerate(starting, start=1):
                 after[:, length:] += done[:, : S + 1 - length] * learned[row[:, None], pieces]
