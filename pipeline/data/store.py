@@ -65,6 +65,11 @@ def spans(starts: Rows, lengths: Rows) -> tuple[Rows, Rows]:
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
+def evenly(rows: int, most: int) -> Rows:
+    """The numbers from 0 to `rows`, or `most` of them at equal distances, the first and the last included."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
+
+
 def look_up(keys: NDArray[Any], values: NDArray[Any], wanted: NDArray[Any], default: float) -> NDArray[Any]:
     """The value of each key that is wanted, and `default` for what is no key; keys are sorted."""
     if not len(keys):

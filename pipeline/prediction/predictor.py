@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.config.params import Decoding, Order
 from pipeline.data.alphabet import split
 from pipeline.data.examples import Example
-from pipeline.data.store import StringStore
+from pipeline.data.store import StringStore, evenly
 from pipeline.errors import UserError
 from pipeline.model.inference import Hypothesis, TrainedModel
 from pipeline.prediction.alignments import EDITS, Aligner, Pieces, as_text
@@ -237,8 +237,7 @@ class Predictor:
         Of more than `DEV_ITEMS` examples it takes an even selection. Without features nothing is fitted, but the
         reranker says which examples are right, too.
         """
-        if len(examples) > DEV_ITEMS:
-            examples = [examples[place] for place in np.linspace(0, len(examples) - 1, DEV_ITEMS).astype(int)]
+        examples = [examples[place] for place in evenly(len(examples), DEV_ITEMS)]
         sources, accepted = ([getattr(example, side) for example in examples] for side in ("source", "accepted"))
         if self.features is None:
             right = [row[0].text in some for row, some in zip(self.predict(sources), accepted, strict=True)]

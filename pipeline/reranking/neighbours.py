@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-from pipeline.data.store import Integers, Rows, StringStore
+from pipeline.data.store import Integers, Rows, StringStore, evenly
 
 CELLS_AT_ONCE = 2**25
 FIRST = 0x10000  # code point that stands for id 0; the surrogates lie below
@@ -25,7 +25,7 @@ class Neighbourhood:
     @classmethod
     def of(cls, store: StringStore, largest: int) -> "Neighbourhood":
         """The rows of a store; of more than `largest` an even selection."""
-        rows = np.unique(np.linspace(0, len(store) - 1, min(len(store), largest)).astype(np.int64))
+        rows = evenly(len(store), largest)
         different = dict(zip(comparable(store.take(rows)), rows.tolist(), strict=True))
         order = sorted(different, key=lambda string: (len(string), string))
         return cls(store.take(np.array([different[string] for string in order], dtype=np.int64)))
