@@ -2,43 +2,22 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, track
 
 from pipeline.config.params import Params
-from pipeline.parallel import side_by_side
 from pipeline.runs.folders import ACCURACY, STEP, Row
-from pipeline.runs.groups import RunGroup
 from pipeline.training.strategies import phases_of
 
-DECODING = "pipeline.prediction.predictor", "pipeline.model.search"  # modules of processes that decode
-
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 def end_on_sigterm() -> None:
     """Make SIGTERM end this process as Ctrl-C does, cleaning up."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def decoded(
-    work: Callable[[Sequence[RunGroup]], Iterator[tuple[RunGroup, R]]],
-    groups: Sequence[RunGroup],
-    params: Params,
-    title: str,
-) -> Iterator[tuple[RunGroup, R]]:
-    """What `work` gives for all groups, as it comes.
-
-    Each process loads the features, so there are no more of them than seeds, or cores.
-    """
-    jobs = min(len(params.seeds), cpu_count())
-    shares = [groups[start::jobs] for start in range(jobs)]
-    yield from watched(side_by_side(work, shares, jobs, cpu_count() // jobs, DECODING), title, len(groups))
 
 
 def watched(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -23,7 +23,7 @@ from pipeline.evaluation.mistakes import confusions, examples
 from pipeline.evaluation.results import EVALUATION, REPORTS, EvaluatedRuns, EvaluationResults
 from pipeline.prediction.predictor import each_predictor, load_trained
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, decisive_parameters, ensembles, single_runs
-from pipeline.stages import decoded
+from pipeline.stages.decoding import decoded
 from pipeline.training.noise import learned_noise
 
 REWRITES = 1000  # of the learned noise, at most

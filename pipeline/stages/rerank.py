@@ -11,7 +11,7 @@ from pipeline.prediction.predictor import Predictor, each_model
 from pipeline.reranking.features import TO_FIT, FeatureExtractor
 from pipeline.reranking.reranker import Reranker
 from pipeline.runs.groups import RERANKERS, RerankMetadata, RunGroup, ensembles, single_runs
-from pipeline.stages import decoded
+from pipeline.stages.decoding import decoded
 
 
 @explain_user_errors
